@@ -1,0 +1,157 @@
+#ifndef VIPD_CORE_COMMAND_H
+#define VIPD_CORE_COMMAND_H
+
+/* The commands of the log, in decoded form. Each names the state that it was decided on (L0). Arrays belong to the
+ * caller (wire/command.h decodes them into a scratch area); strings are NUL-terminated within their arrays. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/limits.h"
+#include "core/table.h"
+
+enum command_type
+{
+    COMMAND_FOUND = 1, /* founds the cluster: the first command of a log */
+    COMMAND_FENCE,     /* fences one node, with the moves that follow (L1: one entry) */
+    COMMAND_CLEAR,
+    COMMAND_ADMIT,
+    COMMAND_MOVE, /* one or more moves */
+    COMMAND_VIP_ADD,
+    COMMAND_VIP_SET,    /* enable, disable, change attributes other than the address */
+    COMMAND_VIP_DELETE, /* a move to nobody; leaves a tombstone */
+    COMMAND_VIP_PURGE,  /* forgets a settled tombstone */
+    COMMAND_NODE_REPORT, /* what a node says of itself: identity, witness, version, links; ends `leaving` of an older run */
+    COMMAND_DRAIN,       /* on or off */
+    COMMAND_LEAVE,       /* a node is in orderly shutdown */
+    COMMAND_SETTINGS,
+    COMMAND_GROUP_SET, /* creates or replaces a group */
+};
+
+struct move
+{
+    uint16_t vip;   /* slot */
+    int8_t to;      /* node slot or SLOT_NONE */
+    enum reason reason;
+    uint64_t moved; /* the VIP's `moved` that it replaces (L0) */
+};
+
+struct found_node
+{
+    uint64_t id;
+    char name[NAME_SIZE];
+    struct endpoint at;
+    enum node_role role;
+};
+
+/* Attributes of a VIP as a user gives them. */
+struct vip_spec
+{
+    char name[NAME_SIZE]; /* "" in COMMAND_VIP_ADD: the address as text becomes the name */
+    struct prefix address;
+    char dev[DEV_SIZE];
+    uint64_t nodes;
+    char group[NAME_SIZE]; /* "" = none; created when it does not exist */
+    bool enabled;
+    int8_t pinned; /* SLOT_NONE or a node slot */
+    uint8_t n_prefers;
+    uint8_t n_apart;
+    struct prefer prefers[PREFERS_MAX];
+    uint16_t apart[APART_MAX];
+};
+
+/* Which attributes a COMMAND_VIP_SET changes. */
+enum vip_set
+{
+    VIP_SET_ENABLED = 1 << 0,
+    VIP_SET_DEV = 1 << 1,
+    VIP_SET_NODES = 1 << 2,
+    VIP_SET_GROUP = 1 << 3,
+    VIP_SET_PREFERS = 1 << 4,
+    VIP_SET_APART = 1 << 5,
+    VIP_SET_PINNED = 1 << 6,
+    VIP_SET_NAME = 1 << 7,
+};
+
+struct command
+{
+    enum command_type type;
+    int64_t at_ms;    /* proposer's wall clock, Unix: to show, never to decide */
+    uint64_t request; /* random id of the client's request, 0 = the leader's own; remembered (DEDUP_MAX), so that a
+                       * retry through a new leader is done once */
+    char who[WHO_SIZE];
+    union {
+        struct
+        {
+            char cluster[NAME_SIZE];
+            uint64_t cluster_id;
+            struct timing timing;
+            struct settings settings;
+            uint8_t n_nodes;
+            const struct found_node *nodes;
+        } found;
+        struct
+        {
+            int8_t node;
+            uint64_t gen; /* the gen that it was decided on */
+            uint32_t n_moves;
+            const struct move *moves;
+        } fence;
+        struct /* clear and admit */
+        {
+            int8_t node;
+            uint64_t fence; /* the fence's (or addition's) index */
+            uint64_t since; /* node.since that it was decided on */
+        } node;
+        struct
+        {
+            uint32_t n_moves;
+            const struct move *moves;
+        } move;
+        struct
+        {
+            uint32_t n_vips;
+            const struct vip_spec *vips; /* all or none */
+        } vip_add;
+        struct
+        {
+            uint16_t vip;
+            char name[NAME_SIZE]; /* current name: guards against a reused slot */
+            uint32_t set;         /* enum vip_set */
+            struct vip_spec spec;
+        } vip_set;
+        struct /* delete and purge */
+        {
+            uint32_t n_vips;
+            const struct move *vips; /* slot and the `moved` that it was decided on; purge: moved must match (L0);
+                                      * delete: moved 0 = whatever it is now */
+        } vip_del;
+        struct
+        {
+            int8_t node;
+            uint64_t id;
+            uint64_t identity;
+            uint64_t run;
+            bool witness;
+            uint8_t n_links;
+            struct link links[LINKS_MAX];
+            char version[VERSION_SIZE];
+        } report;
+        struct
+        {
+            int8_t node;
+            uint64_t id;
+            bool on;
+        } drain;
+        struct
+        {
+            int8_t node;
+            uint64_t id;
+            uint64_t run;
+        } leave;
+        struct settings settings;
+        struct group group;
+    };
+};
+
+#endif

@@ -1,0 +1,247 @@
+#ifndef VIPD_CORE_CORE_H
+#define VIPD_CORE_CORE_H
+
+/* The deciding part of a node: leases, fences, moves, admissions, placement. One function,
+ *
+ *     core_step(core, event, actions)
+ *
+ * with the time in the event and an ordered, bounded list of actions as its result. No clock, no I/O, no malloc, no
+ * globals, no logging (it emits ACT_LOG). The replicated table is changed only by table_apply(), which the daemon runs
+ * as the log commits and then reports with EV_APPLIED; core reads it.
+ *
+ * Files: core.c dispatch; voter.c promises (V1-V3); agent.c lease, hold, release (N1-N6); leader.c fence, clear, move,
+ * admit (L1-L6); plan.c placement; table.c the table.
+ *
+ * Duties of the caller: execute the actions of a step completely and in order before the next step; results of
+ * ACT_ADDR_ADD and ACT_ADDR_DEL are reported as EV_KERNEL before anything else is stepped (N3: one actuator, one thing
+ * at a time); ACT_LEASE before any action behind it; when actions->more is set, step EV_CONTINUE soon. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/command.h"
+#include "core/limits.h"
+#include "core/message.h"
+#include "core/table.h"
+
+typedef uint64_t time_ns; /* the node's own clock, CLOCK_BOOTTIME, in nanoseconds */
+#define MS 1000000ull
+
+enum event_type
+{
+    EV_TIMER = 1, /* the deadline that the last step returned has come (or any later time) */
+    EV_CONTINUE,  /* the last step had more to do */
+    EV_HEARTBEAT, /* a heartbeat arrived */
+    EV_ANSWER,    /* an answer arrived */
+    EV_APPLIED,   /* the table now stands at a later index */
+    EV_OUTCOME,   /* an entry that this node proposed for a client was applied; follows its EV_APPLIED */
+    EV_DISK,      /* progress of Raft on this node: last entry on disk, target of catching up */
+    EV_ROLE,      /* Raft's state changed */
+    EV_PROPOSED,  /* what became of an ACT_PROPOSE */
+    EV_KERNEL,    /* an address of a VIP is now in, or gone from, this node's kernel */
+    EV_LINKS,     /* this node's interfaces changed (also once at start) */
+    EV_REPORT,    /* a node's report of itself arrived (leader only) */
+    EV_REQUEST,   /* a client's change (leader only) */
+    EV_FOREIGN,   /* another host announced a VIP (N6) */
+    EV_SHUTDOWN,  /* SIGTERM: give the VIPs away, then ACT_EXIT */
+};
+
+enum raft_role
+{
+    RAFT_ROLE_FOLLOWER = 0, /* also candidates and non-voters */
+    RAFT_ROLE_LEADER,
+};
+
+/* What a node says of itself to the leader, over the peer connection. */
+struct report
+{
+    uint64_t node; /* id */
+    uint64_t identity;
+    uint64_t run;
+    bool witness;
+    uint8_t n_links;
+    struct link links[LINKS_MAX];
+    char version[VERSION_SIZE];
+};
+
+struct event
+{
+    enum event_type type;
+    time_ns now;
+    int64_t wall_ms; /* Unix; copied into commands, never compared */
+    union {
+        const struct heartbeat *heartbeat;
+        const struct answer *answer;
+        const struct report *report; /* EV_REPORT, EV_LINKS (self) */
+        struct
+        {
+            uint64_t token;
+            struct outcome outcome;
+        } outcome;
+        struct
+        {
+            uint64_t last_term, last_index; /* of the last entry on disk */
+            uint64_t target; /* index that must be applied before this run is caught up (V2); may shrink */
+            bool caught_up;  /* the daemon knows that applied >= target */
+        } disk;
+        struct
+        {
+            enum raft_role role;
+            uint64_t term;
+            uint64_t leader; /* node id, 0 = unknown */
+        } role;
+        struct
+        {
+            uint64_t token;
+            uint64_t index; /* 0: refused, nothing was appended */
+        } proposed;
+        struct
+        {
+            struct addr addr;
+            bool present;
+            bool failed; /* the addition or removal failed; `present` still tells what the kernel has */
+            bool removed_by_other;
+        } kernel;
+        struct
+        {
+            uint64_t token; /* caller's, returned in ACT_REPLY */
+            const struct command *command; /* arrays inside stay valid during the step only */
+            bool force;
+            bool dry_run;
+        } request;
+        struct
+        {
+            struct addr addr;
+        } foreign;
+    };
+};
+
+enum action_type
+{
+    ACT_HEARTBEAT = 1, /* send heartbeat to node `to` */
+    ACT_ANSWER,        /* send answer to node `to` */
+    ACT_LEASE,         /* lease.end is the new end of the lease for the kernel; 0 closes the gate */
+    ACT_ADDR_DEL,      /* remove a VIP's address; report EV_KERNEL */
+    ACT_ADDR_ADD,      /* add it, on the link table_link_for() names; report EV_KERNEL */
+    ACT_ANNOUNCE,      /* start the announcements of a held VIP */
+    ACT_SILENCE,       /* stop them */
+    ACT_PROPOSE,       /* append `command` to the Raft log; report EV_PROPOSED with the token before the next step */
+    ACT_REPLY,         /* answer a client's request */
+    ACT_REPORT,        /* send this node's report to the leader `to` (to itself: step EV_REPORT) */
+    ACT_ELECT,         /* start an election now, as if the leader `to` had sent TimeoutNow */
+    ACT_TRANSFER,      /* hand the leadership to node `to` */
+    ACT_LOG,           /* tell people */
+    ACT_EXIT,          /* orderly shutdown is complete */
+};
+
+/* What core has to say to people; base/log.h has the texts. */
+enum core_log
+{
+    LOG_CORE_LEASE_GAINED = 1,
+    LOG_CORE_LEASE_LOST,
+    LOG_CORE_HOLD,
+    LOG_CORE_DROP,
+    LOG_CORE_FENCE,
+    LOG_CORE_CLEAR,
+    LOG_CORE_ADMIT,
+    LOG_CORE_MOVE,
+    LOG_CORE_LEADER,
+    LOG_CORE_FOLLOWER,
+    LOG_CORE_MISSING,
+    LOG_CORE_HEARD,
+    LOG_CORE_FOREIGN,
+    LOG_CORE_READD, /* an address was removed by something else and is put back */
+};
+
+struct action
+{
+    enum action_type type;
+    uint64_t to; /* node id, where one is meant */
+    union {
+        struct heartbeat heartbeat;
+        const struct answer *answer; /* valid until the next step */
+        time_ns lease_end;
+        uint16_t vip;
+        struct addr addr; /* ACT_ADDR_DEL */
+        struct
+        {
+            uint64_t token;                /* nonzero: EV_OUTCOME with it once applied */
+            const struct command *command; /* valid until the next step */
+        } propose;
+        struct
+        {
+            uint64_t token;
+            struct outcome outcome;
+        } reply;
+        struct
+        {
+            enum core_log id;
+            int node, other; /* slots or SLOT_NONE */
+            int vip;         /* slot or SLOT_NONE */
+            uint64_t value;
+        } log;
+    };
+};
+
+#define ACTIONS_MAX 640
+
+struct actions
+{
+    unsigned n;
+    bool more;        /* step EV_CONTINUE soon */
+    time_ns deadline; /* when EV_TIMER is due */
+    struct action list[ACTIONS_MAX];
+};
+
+struct core;
+
+/* Bytes that the caller allocates for a core. */
+size_t core_size(void);
+
+/* `self` is this node's id, `run` random and nonzero, `table` outlives the core. The kernel holds no VIP that
+ * EV_KERNEL has not reported. */
+void core_init(struct core *core, uint64_t self, uint64_t run, const struct table *table, time_ns now);
+
+void core_step(struct core *core, const struct event *event, struct actions *actions);
+
+/* ------------------------------------------------------------------ what is (for status, list and show; read only) */
+
+enum vip_state
+{
+    VIP_HELD = 0,
+    VIP_MOVING,
+    VIP_UNHELD,
+    VIP_DISABLED,
+};
+
+enum node_state
+{
+    NODE_STATE_UP = 0,
+    NODE_STATE_DRAINING,
+    NODE_STATE_DRAINED,
+    NODE_STATE_FENCED,
+    NODE_STATE_DOWN,
+};
+
+/* The state of a VIP as this node sees it (complete on the leader; on others as far as it hears). `ret_why` gets one
+ * sentence when the state is not held. */
+enum vip_state core_vip_state(const struct core *core, int vip, time_ns now, char ret_why[192]);
+enum node_state core_node_state(const struct core *core, int node, time_ns now);
+/* What is left of the node's lease by its last heartbeat; 0 = none or not heard. */
+uint32_t core_node_lease_ms(const struct core *core, int node, time_ns now);
+
+bool core_is_leader(const struct core *core);     /* by Raft, and its barrier is applied (L6) */
+uint64_t core_leader(const struct core *core);    /* node id whom this node takes for the leader, 0 = unknown */
+bool core_has_quorum(const struct core *core, time_ns now); /* this node's lease is running, or it leads with one */
+bool core_caught_up(const struct core *core);
+
+/* Whether a client's `--wait` for entry `index` is over: every VIP moved at or after... up to now is held, or cannot be.
+ * vip SLOT_NONE: all VIPs; node >= 0: that the node holds nothing (drain). */
+bool core_settled(const struct core *core, int vip, int node, time_ns now);
+
+/* Whether the leader takes the last move of the VIP for settled (N2). */
+bool core_vip_settled(const struct core *core, int vip, time_ns now);
+/* Nodes that the leader may place VIPs on now: heard within `suspect`, with a lease. */
+uint64_t core_usable(const struct core *core, time_ns now);
+
+#endif

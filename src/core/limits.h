@@ -1,0 +1,25 @@
+#ifndef VIPD_CORE_LIMITS_H
+#define VIPD_CORE_LIMITS_H
+
+/* Everything that a peer or a user can grow has a limit; docs/limits.md states them for users. */
+
+#define NAME_MAX_LEN 63         /* bytes of a node's, VIP's, group's or cluster's name, without the NUL */
+#define NAME_SIZE (NAME_MAX_LEN + 1)
+#define DEV_SIZE 16             /* IFNAMSIZ */
+#define NODES_MAX 64            /* slots of nodes; a node set is one uint64_t */
+#define VOTERS_MAX 7
+#define VIPS_MAX 16384
+#define GROUPS_MAX 256
+#define PREFERS_MAX 8           /* weighted preferences of one VIP or group */
+#define APART_MAX 8             /* apart-from references of one VIP */
+#define LINKS_MAX 16            /* interfaces that one node reports */
+#define LINK_PREFIXES_MAX 8     /* prefixes of one reported interface */
+#define HISTORY_MAX 8192        /* entries of the replicated history, a ring */
+#define DEDUP_MAX 256           /* request ids remembered, a ring */
+#define WHO_SIZE 32             /* who asked: "uid 0 on a" */
+
+#define VERSION_SIZE 32
+
+#define SLOT_NONE (-1)
+
+#endif

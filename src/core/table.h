@@ -1,0 +1,256 @@
+#ifndef VIPD_CORE_TABLE_H
+#define VIPD_CORE_TABLE_H
+
+/* The replicated table: what the Raft log says. Pure data and the one function that changes it, table_apply().
+ *
+ * The struct is large (a few MiB): the caller allocates it once. Everything in it is a deterministic function of the
+ * log; nothing of it depends on clocks, on this node, or on order in memory. Words are those of the ownership
+ * protocol (docs/safety.md): owner, prev, moved, gen, fence, clear, admit. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/err.h"
+#include "core/limits.h"
+
+enum node_status
+{
+    NODE_CLEARED = 0, /* not admitted and its lease has certainly ended (also: added, never admitted) */
+    NODE_ADMITTED,
+    NODE_FENCED,
+};
+
+enum node_role
+{
+    ROLE_VOTER = 0, /* votes in Raft, acks heartbeats */
+    ROLE_STANDBY,   /* replicates, may be made a voter */
+    ROLE_SPARE,     /* replicates only */
+};
+
+/* Why a VIP was moved; history and `vip show` tell it. */
+enum reason
+{
+    REASON_NEW = 0,   /* the VIP was created or enabled */
+    REASON_CRASH,     /* its owner was fenced */
+    REASON_DRAIN,     /* its owner is drained, or leaves in order */
+    REASON_MANUAL,    /* vip move */
+    REASON_REBALANCE, /* evens out the spread */
+    REASON_DISABLED,  /* vip disable */
+    REASON_DELETED,   /* vip del */
+    REASON_HEALTH,    /* its owner's interface or check failed */
+    REASON_PREFER,    /* a preference, group or apart-from rule asked for it */
+};
+#define REASONS_N 9
+
+struct timing
+{
+    uint32_t interval_ms; /* between heartbeats, 5..60000 */
+    uint32_t suspect_ms;  /* silence after which the leader fences; at least 2 intervals */
+    uint32_t promise_ms;  /* a voter's promise; at least suspect_ms + interval_ms */
+    uint32_t margin_ms;   /* subtracted from the lease; at least 1, less than half of the promise */
+    uint32_t election_ms; /* Raft's own randomized timeout, the fall-back; more than suspect_ms */
+};
+
+/* An interface that a node reported. */
+struct link
+{
+    char name[DEV_SIZE];
+    bool up; /* administratively and operationally */
+    uint8_t n_prefixes;
+    struct prefix prefixes[LINK_PREFIXES_MAX]; /* of its own addresses, VIPs left out */
+};
+
+struct node
+{
+    bool used;
+    uint64_t id; /* Raft id, never used twice in a cluster; 0 = none */
+    char name[NAME_SIZE];
+    struct endpoint at;
+    enum node_role role;
+    bool witness;  /* votes, never owns */
+    bool draining; /* vipctl drain */
+    bool leaving;  /* in orderly shutdown; ends when a run other than leaving_run reports */
+    uint64_t leaving_run;
+    enum node_status status;
+    uint64_t gen;   /* index of the admit under which it heartbeats; 0 = never admitted */
+    uint64_t fence; /* index of its last fence, or of its addition */
+    uint64_t since; /* index of its last fence, clear, admit or addition: what a decision about it names (L0) */
+    int64_t since_ms; /* Unix time in ms of that entry, by its proposer's wall clock: to show, never to decide */
+    uint64_t identity; /* random, made with its data directory; 0 = not yet seen */
+    uint8_t n_links;
+    struct link links[LINKS_MAX];
+    char version[VERSION_SIZE];
+};
+
+struct prefer
+{
+    int8_t node; /* slot */
+    uint16_t weight;
+};
+
+struct group
+{
+    char name[NAME_SIZE]; /* empty = slot free */
+    uint8_t n_prefers;
+    struct prefer prefers[PREFERS_MAX];
+};
+
+struct vip
+{
+    bool used;
+    bool deleted; /* tombstone: the address stays reserved until the last move is settled */
+    bool enabled;
+    char name[NAME_SIZE];
+    struct prefix address; /* unique over all used VIPs, after normalisation */
+    char dev[DEV_SIZE];    /* empty: the node's interface whose subnet contains the address */
+    uint64_t nodes;        /* set of slots that may own it; 0 = all */
+    int16_t group;         /* index into groups, or SLOT_NONE */
+    uint8_t n_prefers;
+    uint8_t n_apart;
+    struct prefer prefers[PREFERS_MAX];
+    uint16_t apart[APART_MAX]; /* VIP slots that it must not share an owner with */
+    int8_t pinned;             /* slot that `vip move --to` asked for, or SLOT_NONE; kept while that node can own it */
+    int8_t owner;              /* slot, or SLOT_NONE */
+    int8_t prev;               /* the owner before, or SLOT_NONE once settled for good */
+    uint64_t moved;            /* index of the last move */
+    int64_t moved_ms;          /* Unix time in ms of that entry: to show */
+    enum reason reason;        /* of the last move */
+};
+
+struct settings
+{
+    uint16_t announce_count;       /* announcements in a burst, 1..100 */
+    uint32_t announce_interval_ms; /* between them, 10..60000 */
+    uint32_t announce_refresh_ms;  /* repeated while held; 0 = never, else 1000.. */
+};
+
+enum history_kind
+{
+    HISTORY_FOUND = 0,
+    HISTORY_VIP_ADD,
+    HISTORY_VIP_SET,
+    HISTORY_VIP_DELETE,
+    HISTORY_MOVE,
+    HISTORY_FENCE,
+    HISTORY_CLEAR,
+    HISTORY_ADMIT,
+    HISTORY_DRAIN,
+    HISTORY_UNDRAIN,
+    HISTORY_LEAVE,
+    HISTORY_RETURN,
+    HISTORY_LINKS,
+    HISTORY_SETTINGS,
+};
+#define HISTORY_KINDS_N 14
+
+struct history
+{
+    uint64_t index;
+    int64_t at_ms; /* Unix, the proposer's wall clock */
+    enum history_kind kind;
+    enum reason reason;
+    int8_t from, to;        /* node slots or SLOT_NONE; for node entries `to` is the node */
+    char subject[NAME_SIZE]; /* VIP or node name */
+    char who[WHO_SIZE];      /* "" = the leader by itself */
+};
+
+/* Results of applying a command; also what a client is told (core/request.h maps them to exit codes). */
+enum outcome_code
+{
+    OUTCOME_DONE = 0,
+    OUTCOME_STALE,     /* L0: the state that it was decided on has changed; nothing was done */
+    OUTCOME_CONFLICT,  /* name or address in use, or still being released */
+    OUTCOME_NOT_FOUND, /* no such VIP, node or group */
+    OUTCOME_LIMIT,     /* a stated limit would be exceeded */
+    OUTCOME_INVALID,   /* makes no sense: a witness as owner, ... */
+    OUTCOME_UNSAFE,    /* refused by a check that --force overrides */
+    OUTCOME_NO_QUORUM, /* not an outcome of applying: there is no leader */
+    OUTCOME_TIMEOUT,   /* not an outcome of applying */
+    OUTCOME_FAILED,
+};
+
+struct outcome
+{
+    enum outcome_code code;
+    uint64_t index;   /* of the entry */
+    char detail[192]; /* one sentence for a person, or "" */
+};
+
+struct dedup
+{
+    uint64_t request; /* 0 = free */
+    enum outcome_code code;
+    uint64_t index;
+};
+
+#define TABLE_HASH 65536 /* slots of the lookup indexes; a power of two, at least 3 * VIPS_MAX */
+
+struct table
+{
+    char cluster[NAME_SIZE];
+    uint64_t cluster_id; /* random, of the founding; 0 = not founded yet */
+    uint64_t applied;    /* index of the last entry applied */
+    struct timing timing;
+    struct settings settings;
+    uint64_t voters;       /* set of slots */
+    uint64_t voters_index; /* index of the last change of them */
+    uint64_t changed;      /* index of the last entry that changed nodes, VIPs, groups or settings */
+    struct node nodes[NODES_MAX];
+    int n_vips; /* used slots, tombstones included */
+    int vips_end; /* one past the highest used slot */
+    struct vip vips[VIPS_MAX];
+    struct group groups[GROUPS_MAX];
+    uint64_t n_history; /* entries ever written; the ring keeps the last HISTORY_MAX */
+    struct history history[HISTORY_MAX];
+    uint64_t n_dedup;
+    struct dedup dedup[DEDUP_MAX];
+    /* Derived lookup indexes (linear probing, slot + 1, 0 = empty), rebuilt by table_index(). */
+    uint16_t by_name[TABLE_HASH];
+    uint16_t by_addr[TABLE_HASH];
+};
+
+struct command;
+
+void table_init(struct table *table);
+
+/* Apply one committed command at `index` (greater than table->applied). A pure function of the two; a command whose
+ * decision is stale (L0) or invalid changes nothing but `applied` and its dedup entry. */
+void table_apply(struct table *table, uint64_t index, const struct command *command, struct outcome *ret);
+
+/* An entry without a command (a barrier, a Raft configuration): advances `applied`. */
+void table_skip(struct table *table, uint64_t index);
+
+/* Rebuild the derived indexes after a snapshot was decoded into the table. */
+void table_index(struct table *table);
+
+/* Lookups; slot or SLOT_NONE. A name may also be an address in table_vip_find. */
+int table_vip_by_name(const struct table *table, const char *name);
+int table_vip_by_addr(const struct table *table, const struct addr *addr);
+int table_vip_find(const struct table *table, const char *name_or_addr);
+int table_node_by_name(const struct table *table, const char *name);
+int table_node_by_id(const struct table *table, uint64_t id);
+int table_group_by_name(const struct table *table, const char *name);
+
+/* The interface on which `node` would carry `vip`: the VIP's dev if the node reported it, else the first reported link
+ * one of whose prefixes contains the address. NULL: none. The caller looks at ->up. */
+const struct link *table_link_for(const struct table *table, int node, const struct vip *vip);
+
+/* Whether the table lets `node` be the owner of `vip`: used, admitted, neither witness, draining nor leaving, in the
+ * VIP's set, with a link that is up for it. */
+bool table_may_own(const struct table *table, int node, const struct vip *vip);
+
+/* Majority of `set`'s size: 1 of 1, 2 of 2 or 3, 3 of 4 or 5, ... 0 for an empty set. */
+int majority_of(uint64_t set);
+
+/* 64-bit FNV-1a over everything that is replicated: equal tables at equal index (used by tests and `doctor`). */
+uint64_t table_digest(const struct table *table);
+
+/* Stable texts, as in JSON: "new", "crash", ...; "admitted", ...; "voter", ... Never NULL. */
+const char *reason_text(enum reason reason);
+const char *node_status_text(enum node_status status);
+const char *node_role_text(enum node_role role);
+const char *history_kind_text(enum history_kind kind);
+
+#endif
