@@ -1,0 +1,63 @@
+#ifndef VIPD_CORE_APPLY_H
+#define VIPD_CORE_APPLY_H
+
+/* Within core: what applying one command is made of. Each apply_*() changes the table or, with any outcome other than
+ * OUTCOME_DONE, leaves all of it as it was. */
+
+#include "core/command.h"
+#include "core/table.h"
+
+/* One command being applied. */
+struct apply
+{
+    struct table *table;
+    uint64_t index;
+    const struct command *command;
+    struct outcome *outcome; /* begins as OUTCOME_DONE without a sentence */
+};
+
+/* apply.c */
+void apply_history(const struct apply *apply, enum history_kind kind, enum reason reason, int from, int to,
+                   const char *subject);
+void apply_changed(const struct apply *apply);
+/* What a move does to the VIP, history aside: owner, prev, moved, reason. */
+void apply_new_owner(const struct apply *apply, struct vip *vip, int to, enum reason reason);
+
+/* apply_node.c */
+void apply_found(const struct apply *apply);
+void apply_fence(const struct apply *apply);
+void apply_clear(const struct apply *apply);
+void apply_admit(const struct apply *apply);
+void apply_report(const struct apply *apply);
+void apply_drain(const struct apply *apply);
+void apply_leave(const struct apply *apply);
+void apply_settings(const struct apply *apply);
+
+/* apply_move.c; returns how many of the moves were not void */
+uint32_t apply_moves(const struct apply *apply, const struct move *moves, uint32_t n);
+void apply_move(const struct apply *apply);
+
+/* apply_vip.c */
+void apply_vip_add(const struct apply *apply);
+void apply_vip_set(const struct apply *apply);
+void apply_vip_delete(const struct apply *apply);
+void apply_vip_purge(const struct apply *apply);
+
+/* apply_group.c */
+void apply_group_set(const struct apply *apply);
+/* The group of that name, made when missing; SLOT_NONE for "" and, with the outcome set, when the name is not allowed or
+ * there is no room. */
+int apply_group_named(const struct apply *apply, const char *name);
+/* Forgets the groups without VIPs and preferences. */
+void apply_groups_forget(const struct apply *apply);
+
+/* check.c: each returns true, or sets the outcome and returns false. */
+bool check_name(const struct apply *apply, const char *what, const char *name);
+bool check_node(const struct apply *apply, int node);                   /* a used slot */
+bool check_node_id(const struct apply *apply, int node, uint64_t id);   /* ... that is still that node */
+bool check_nodes(const struct apply *apply, uint64_t nodes);            /* all may own VIPs */
+bool check_prefers(const struct apply *apply, const struct prefer *prefers, unsigned n);
+bool check_timing(const struct apply *apply, const struct timing *timing);
+bool check_settings(const struct apply *apply, const struct settings *settings);
+
+#endif

@@ -1,0 +1,161 @@
+/* The replicated table as a value: empty, advanced by one entry, summed up. What a command does to it is in apply*.c,
+ * who is found where in lookup.c. */
+
+#include "core/table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/lookup.h"
+
+void table_init(struct table *table)
+{
+    memset(table, 0, sizeof *table);
+}
+
+void table_skip(struct table *table, uint64_t index)
+{
+    if (index <= table->applied) {
+        abort(); /* a bug: the log is applied in order, each entry once */
+    }
+    table->applied = index;
+}
+
+/* Field by field and in a fixed width, so that neither padding nor the machine's byte order takes part. */
+static uint64_t number(uint64_t hash, uint64_t value)
+{
+    uint8_t bytes[8];
+
+    for (int i = 0; i < 8; i++) {
+        bytes[i] = (uint8_t)(value >> 8 * i);
+    }
+    return fnv_bytes(hash, bytes, sizeof bytes);
+}
+
+static uint64_t text(uint64_t hash, const char *value)
+{
+    return fnv_bytes(hash, value, strlen(value) + 1);
+}
+
+static uint64_t digest_addr(uint64_t hash, const struct addr *addr)
+{
+    return fnv_bytes(number(hash, addr->family), addr->bytes, sizeof addr->bytes);
+}
+
+static uint64_t digest_prefers(uint64_t hash, const struct prefer *prefers, unsigned n)
+{
+    hash = number(hash, n);
+    for (unsigned i = 0; i < n; i++) {
+        hash = number(hash, (uint64_t)prefers[i].node);
+        hash = number(hash, prefers[i].weight);
+    }
+    return hash;
+}
+
+static uint64_t digest_links(uint64_t hash, const struct node *node)
+{
+    hash = number(hash, node->n_links);
+    for (int i = 0; i < node->n_links; i++) {
+        const struct link *link = &node->links[i];
+
+        hash = number(text(hash, link->name), link->up);
+        hash = number(hash, link->n_prefixes);
+        for (int k = 0; k < link->n_prefixes; k++) {
+            hash = number(digest_addr(hash, &link->prefixes[k].addr), link->prefixes[k].len);
+        }
+    }
+    return hash;
+}
+
+static uint64_t digest_node(uint64_t hash, const struct node *node)
+{
+    hash = text(number(hash, node->id), node->name);
+    hash = number(digest_addr(hash, &node->at.addr), node->at.port);
+    hash = number(hash, node->role);
+    hash = number(hash, (uint64_t)node->witness | (uint64_t)node->draining << 1 | (uint64_t)node->leaving << 2);
+    hash = number(hash, node->leaving_run);
+    hash = number(hash, node->status);
+    hash = number(hash, node->gen);
+    hash = number(hash, node->fence);
+    hash = number(hash, node->since);
+    hash = number(hash, (uint64_t)node->since_ms);
+    hash = number(hash, node->identity);
+    return text(digest_links(hash, node), node->version);
+}
+
+static uint64_t digest_vip(uint64_t hash, const struct vip *vip)
+{
+    hash = number(hash, (uint64_t)vip->deleted | (uint64_t)vip->enabled << 1);
+    hash = text(hash, vip->name);
+    hash = number(digest_addr(hash, &vip->address.addr), vip->address.len);
+    hash = text(hash, vip->dev);
+    hash = number(hash, vip->nodes);
+    hash = number(hash, (uint64_t)vip->group);
+    hash = digest_prefers(hash, vip->prefers, vip->n_prefers);
+    hash = number(hash, vip->n_apart);
+    for (int i = 0; i < vip->n_apart; i++) {
+        hash = number(hash, vip->apart[i]);
+    }
+    hash = number(hash, (uint64_t)vip->pinned);
+    hash = number(hash, (uint64_t)vip->owner);
+    hash = number(hash, (uint64_t)vip->prev);
+    hash = number(hash, vip->moved);
+    hash = number(hash, (uint64_t)vip->moved_ms);
+    return number(hash, vip->reason);
+}
+
+static uint64_t digest_history(uint64_t hash, const struct history *entry)
+{
+    hash = number(number(hash, entry->index), (uint64_t)entry->at_ms);
+    hash = number(number(hash, entry->kind), entry->reason);
+    hash = number(number(hash, (uint64_t)entry->from), (uint64_t)entry->to);
+    return text(text(hash, entry->subject), entry->who);
+}
+
+static uint64_t digest_head(uint64_t hash, const struct table *table)
+{
+    hash = number(text(hash, table->cluster), table->cluster_id);
+    hash = number(hash, table->applied);
+    hash = number(hash, table->timing.interval_ms);
+    hash = number(hash, table->timing.suspect_ms);
+    hash = number(hash, table->timing.promise_ms);
+    hash = number(hash, table->timing.margin_ms);
+    hash = number(hash, table->timing.election_ms);
+    hash = number(hash, table->settings.announce_count);
+    hash = number(hash, table->settings.announce_interval_ms);
+    hash = number(hash, table->settings.announce_refresh_ms);
+    hash = number(number(hash, table->voters), table->voters_index);
+    return number(hash, table->changed);
+}
+
+uint64_t table_digest(const struct table *table)
+{
+    uint64_t hash = digest_head(FNV_BASIS, table);
+
+    for (int i = 0; i < NODES_MAX; i++) {
+        if (table->nodes[i].used) {
+            hash = digest_node(number(hash, (uint64_t)i), &table->nodes[i]);
+        }
+    }
+    for (int i = 0; i < table->vips_end; i++) {
+        if (table->vips[i].used) {
+            hash = digest_vip(number(hash, (uint64_t)i), &table->vips[i]);
+        }
+    }
+    for (int i = 0; i < GROUPS_MAX; i++) {
+        const struct group *group = &table->groups[i];
+
+        if (group->name[0] != '\0') {
+            hash = digest_prefers(text(number(hash, (uint64_t)i), group->name), group->prefers, group->n_prefers);
+        }
+    }
+    hash = number(hash, table->n_history);
+    for (uint64_t i = 0; i < table->n_history && i < HISTORY_MAX; i++) {
+        hash = digest_history(hash, &table->history[i]);
+    }
+    hash = number(hash, table->n_dedup);
+    for (uint64_t i = 0; i < table->n_dedup && i < DEDUP_MAX; i++) {
+        hash = number(number(number(hash, table->dedup[i].request), table->dedup[i].code), table->dedup[i].index);
+    }
+    return hash;
+}

@@ -1,0 +1,89 @@
+/* Stable texts of the table's enumerations: JSON and scripts rely on them. */
+
+#include "core/table.h"
+
+const char *reason_text(enum reason reason)
+{
+    switch (reason) {
+    case REASON_NEW:
+        return "new";
+    case REASON_CRASH:
+        return "crash";
+    case REASON_DRAIN:
+        return "drain";
+    case REASON_MANUAL:
+        return "manual";
+    case REASON_REBALANCE:
+        return "rebalance";
+    case REASON_DISABLED:
+        return "disabled";
+    case REASON_DELETED:
+        return "deleted";
+    case REASON_HEALTH:
+        return "health";
+    case REASON_PREFER:
+        return "prefer";
+    }
+    return "unknown";
+}
+
+const char *node_status_text(enum node_status status)
+{
+    switch (status) {
+    case NODE_CLEARED:
+        return "cleared";
+    case NODE_ADMITTED:
+        return "admitted";
+    case NODE_FENCED:
+        return "fenced";
+    }
+    return "unknown";
+}
+
+const char *node_role_text(enum node_role role)
+{
+    switch (role) {
+    case ROLE_VOTER:
+        return "voter";
+    case ROLE_STANDBY:
+        return "standby";
+    case ROLE_SPARE:
+        return "spare";
+    }
+    return "unknown";
+}
+
+const char *history_kind_text(enum history_kind kind)
+{
+    switch (kind) {
+    case HISTORY_FOUND:
+        return "found";
+    case HISTORY_VIP_ADD:
+        return "vip-add";
+    case HISTORY_VIP_SET:
+        return "vip-set";
+    case HISTORY_VIP_DELETE:
+        return "vip-delete";
+    case HISTORY_MOVE:
+        return "move";
+    case HISTORY_FENCE:
+        return "fence";
+    case HISTORY_CLEAR:
+        return "clear";
+    case HISTORY_ADMIT:
+        return "admit";
+    case HISTORY_DRAIN:
+        return "drain";
+    case HISTORY_UNDRAIN:
+        return "undrain";
+    case HISTORY_LEAVE:
+        return "leave";
+    case HISTORY_RETURN:
+        return "return";
+    case HISTORY_LINKS:
+        return "links";
+    case HISTORY_SETTINGS:
+        return "settings";
+    }
+    return "unknown";
+}
