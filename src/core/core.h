@@ -34,7 +34,6 @@ enum event_type
     EV_HEARTBEAT, /* a heartbeat arrived */
     EV_ANSWER,    /* an answer arrived */
     EV_APPLIED,   /* the table now stands at a later index */
-    EV_OUTCOME,   /* an entry that this node proposed for a client was applied; follows its EV_APPLIED */
     EV_DISK,      /* progress of Raft on this node: last entry on disk, target of catching up */
     EV_ROLE,      /* Raft's state changed */
     EV_PROPOSED,  /* what became of an ACT_PROPOSE */
@@ -59,6 +58,7 @@ struct report
     uint64_t identity;
     uint64_t run;
     bool witness;
+    bool leaving; /* in orderly shutdown */
     uint8_t n_links;
     struct link links[LINKS_MAX];
     char version[VERSION_SIZE];
@@ -73,11 +73,6 @@ struct event
         const struct heartbeat *heartbeat;
         const struct answer *answer;
         const struct report *report; /* EV_REPORT, EV_LINKS (self) */
-        struct
-        {
-            uint64_t token;
-            struct outcome outcome;
-        } outcome;
         struct
         {
             uint64_t last_term, last_index; /* of the last entry on disk */
@@ -100,7 +95,7 @@ struct event
             struct addr addr;
             bool present;
             bool failed; /* the addition or removal failed; `present` still tells what the kernel has */
-            bool removed_by_other;
+            bool more;   /* another EV_KERNEL follows at once: decide nothing yet */
         } kernel;
         struct
         {
@@ -125,6 +120,8 @@ enum action_type
     ACT_ADDR_ADD,      /* add it, on the link table_link_for() names; report EV_KERNEL */
     ACT_ANNOUNCE,      /* start the announcements of a held VIP */
     ACT_SILENCE,       /* stop them */
+    ACT_ANNOUNCE_ALL,  /* announce every held VIP again: the gate was closed for a moment */
+    ACT_BARRIER,       /* append a Raft barrier; report EV_PROPOSED with token 0 before the next step (L6) */
     ACT_PROPOSE,       /* append `command` to the Raft log; report EV_PROPOSED with the token before the next step */
     ACT_REPLY,         /* answer a client's request */
     ACT_REPORT,        /* send this node's report to the leader `to` (to itself: step EV_REPORT) */
@@ -165,7 +162,8 @@ struct action
         struct addr addr; /* ACT_ADDR_DEL */
         struct
         {
-            uint64_t token;                /* nonzero: EV_OUTCOME with it once applied */
+            uint64_t token;                /* of the client's request, 0 = the leader's own; the caller answers the
+                                            * client with the outcome once the entry is applied */
             const struct command *command; /* valid until the next step */
         } propose;
         struct
@@ -202,6 +200,9 @@ size_t core_size(void);
  * EV_KERNEL has not reported. */
 void core_init(struct core *core, uint64_t self, uint64_t run, const struct table *table, time_ns now);
 
+/* What this node says of itself (ACT_REPORT), as last told by EV_LINKS. */
+const struct report *core_report(const struct core *core);
+
 void core_step(struct core *core, const struct event *event, struct actions *actions);
 
 /* ------------------------------------------------------------------ what is (for status, list and show; read only) */
@@ -234,6 +235,10 @@ bool core_is_leader(const struct core *core);     /* by Raft, and its barrier is
 uint64_t core_leader(const struct core *core);    /* node id whom this node takes for the leader, 0 = unknown */
 bool core_has_quorum(const struct core *core, time_ns now); /* this node's lease is running, or it leads with one */
 bool core_caught_up(const struct core *core);
+/* This node's interface that carries the VIP, by its latest EV_LINKS; NULL = none. */
+const struct link *core_link_for(const struct core *core, int vip);
+/* Whether this node may hold the VIP now (N2); asked again before each announcement and renewal. */
+bool core_may_hold(const struct core *core, int vip, time_ns now);
 
 /* Whether a client's `--wait` for entry `index` is over: every VIP moved at or after... up to now is held, or cannot be.
  * vip SLOT_NONE: all VIPs; node >= 0: that the node holds nothing (drain). */

@@ -233,7 +233,10 @@ int table_node_by_name(const struct table *table, const char *name);
 int table_node_by_id(const struct table *table, uint64_t id);
 int table_group_by_name(const struct table *table, const char *name);
 
-/* The interface on which `node` would carry `vip`: the VIP's dev if the node reported it, else the first reported link
+/* The first of `links` that would carry `vip`: its dev, or one whose subnet contains its address; NULL: none. */
+const struct link *links_find(const struct link *links, int n_links, const struct vip *vip);
+
+/* links_find() over what the node reported. The interface on which `node` would carry `vip`: the VIP's dev if the node reported it, else the first reported link
  * one of whose prefixes contains the address. NULL: none. The caller looks at ->up. */
 const struct link *table_link_for(const struct table *table, int node, const struct vip *vip);
 

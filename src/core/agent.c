@@ -1,0 +1,459 @@
+/* The agent: what this node holds (N1-N6) and what it tells the voters.
+ *
+ * Happy path: a heartbeat goes out, answers of a majority move the lease's end forward, the kernel is told (ACT_LEASE);
+ * a committed move makes this node the owner, the earlier owner's `released` arrives, the address is added, announced
+ * and reported in `held`. Failure modes: no majority (the gate closes by itself in the kernel, the addresses are
+ * dropped at the same time); an addition fails (tried again, `held` stays behind, the leader fences at last); an
+ * address is removed by somebody else (put back); another host announces a VIP (gate closed until a majority speaks). */
+
+#include "core/core_private.h"
+
+#include <string.h>
+
+#define RETRY (200 * MS)
+
+static bool own_admitted(const struct core *core)
+{
+    return core->slot != SLOT_NONE && core->table->nodes[core->slot].status == NODE_ADMITTED;
+}
+
+/* What the table alone denies this node; `released` is about that. */
+static bool denied(const struct core *core, unsigned vip)
+{
+    const struct vip *v = &core->table->vips[vip];
+    return !own_admitted(core) || !v->used || v->owner != core->slot || !addr_equal(&v->address.addr, &core->agent.where[vip]);
+}
+
+/* N2 but for the lease. */
+static bool permitted(const struct core *core, unsigned vip, time_ns now)
+{
+    const struct vip *v = &core->table->vips[vip];
+    return core->caught_up && own_admitted(core) && v->used && v->owner == core->slot &&
+           core_settled_move(core, (int)vip, now);
+}
+
+static bool lease_running(const struct core *core, time_ns now)
+{
+    return core->caught_up && own_admitted(core) && now < core->agent.lease_end;
+}
+
+const struct report *core_report(const struct core *core)
+{
+    return &core->agent.report;
+}
+
+const struct link *core_link_for(const struct core *core, int vip)
+{
+    return links_find(core->agent.report.links, core->agent.report.n_links, &core->table->vips[vip]);
+}
+
+bool core_may_hold(const struct core *core, int vip, time_ns now)
+{
+    return vip >= 0 && lease_running(core, now) && now < core->agent.gate && permitted(core, (unsigned)vip, now);
+}
+
+/* ---------------------------------------------------------------- the lease (N1) */
+
+static void send_time_noted(struct core *core, time_ns now)
+{
+    core->agent.sent[core->agent.seq % SEND_RING] = now;
+    if (core->slot != SLOT_NONE && voter_ack(core, core->slot, core->table->nodes[core->slot].gen, now)) {
+        core->agent.acked[core->slot] = now;
+    }
+}
+
+void agent_answer(struct core *core, const struct answer *answer, time_ns now)
+{
+    int voter = table_node_by_id(core->table, answer->from);
+    if (voter == SLOT_NONE || answer->to != core->self || voter == core->slot) {
+        return;
+    }
+    uint64_t age = core->agent.seq - answer->seq;
+    if (answer->acked && answer->run == core->run && answer->seq && answer->seq <= core->agent.seq && age < SEND_RING) {
+        time_ns sent = core->agent.sent[answer->seq % SEND_RING];
+        if (sent > core->agent.acked[voter]) {
+            core->agent.acked[voter] = sent;
+        }
+    }
+    for (unsigned i = 0; i < answer->n_promises; i++) {
+        const struct promise_report *p = &answer->promises[i];
+        int fenced = table_node_by_id(core->table, p->node);
+        if (fenced == SLOT_NONE || !p->fence || p->left_us > 3600ull * 1000000) {
+            continue;
+        }
+        struct runout *r = &core->runout[fenced][voter];
+        time_ns at = now + p->left_us * 1000;
+        if (r->fence != p->fence || at < r->at) {
+            if (r->fence > p->fence) {
+                continue; /* late: about an earlier fence */
+            }
+            *r = (struct runout){p->fence, at};
+            core->settle_dirty = true;
+        }
+    }
+    for (unsigned i = 0; i < answer->n_released; i++) {
+        int node = table_node_by_id(core->table, answer->released[i].node);
+        if (node != SLOT_NONE && node != core->slot && answer->released[i].released > core->hearing[node].released) {
+            core->hearing[node].released = answer->released[i].released;
+            core->settle_dirty = true;
+        }
+    }
+}
+
+/* N1: the newest send time that a majority of the voters of the table now have acked. */
+static time_ns majority_acked(const struct core *core)
+{
+    time_ns times[VOTERS_MAX + 1];
+    int n = 0;
+    for (int v = 0; v < NODES_MAX && n < VOTERS_MAX; v++) {
+        if (in_set(core->table->voters, v) && core->agent.acked[v]) {
+            int i = n++;
+            for (; i > 0 && times[i - 1] < core->agent.acked[v]; i--) {
+                times[i] = times[i - 1];
+            }
+            times[i] = core->agent.acked[v];
+        }
+    }
+    int need = majority_of(core->table->voters);
+    return need > 0 && n >= need ? times[need - 1] : 0;
+}
+
+/* Anything in the kernel that N2 forbids keeps a closed gate closed (N3). */
+static bool forbidden_present(const struct core *core, time_ns now)
+{
+    for (unsigned w = 0; w < BIT_WORDS; w++) {
+        for (uint64_t bits = core->agent.present[w]; bits; bits &= bits - 1) {
+            unsigned vip = w * 64 + (unsigned)__builtin_ctzll(bits);
+            if (denied(core, vip) || !permitted(core, vip, now)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void update_lease(struct core *core, time_ns now, struct actions *actions)
+{
+    time_ns acked = majority_acked(core);
+    core->agent.lease_end = acked ? acked + core_lease(core) : 0;
+    if (core->agent.foreign && acked > core->agent.foreign) {
+        core->agent.foreign = 0;
+        core->agent.dirty = core->agent.reannounce = true;
+    }
+    bool running = lease_running(core, now);
+    if (running != core->agent.running) {
+        core->agent.running = running;
+        core->agent.dirty = core->agent.beat_now = core->lead.plan_dirty = true;
+        core_log(actions, running ? LOG_CORE_LEASE_GAINED : LOG_CORE_LEASE_LOST, core->slot, SLOT_NONE, 0);
+    }
+    time_ns gate = running && !core->agent.foreign ? core->agent.lease_end : 0;
+    if (gate && core->agent.gate <= now && forbidden_present(core, now)) {
+        gate = 0;
+        core->agent.dirty = true;
+    }
+    if (gate != core->agent.gate && (gate || core->agent.gate > now)) {
+        if (!core->agent.gate) {
+            core->agent.dirty = true; /* opened: what is in the kernel already is announced again */
+        }
+        core->agent.gate = gate;
+        core_act(actions, ACT_LEASE, 0)->lease_end = gate;
+    }
+    if (running) {
+        core_deadline(actions, core->agent.lease_end);
+    } else {
+        core->agent.gate = 0;
+    }
+}
+
+/* ---------------------------------------------------------------- the kernel's addresses (N2, N3) */
+
+static int slot_of_present(const struct core *core, const struct addr *addr)
+{
+    int vip = table_vip_by_addr(core->table, addr);
+    if (vip != SLOT_NONE && !bit_get(core->agent.present, (unsigned)vip)) {
+        return vip;
+    }
+    if (vip != SLOT_NONE && addr_equal(&core->agent.where[vip], addr)) {
+        return vip;
+    }
+    for (unsigned i = 0; i < VIPS_MAX; i++) { /* its slot was reused or freed while it was in the kernel */
+        if (bit_get(core->agent.present, i) && addr_equal(&core->agent.where[i], addr)) {
+            return (int)i;
+        }
+    }
+    return SLOT_NONE;
+}
+
+void agent_kernel(struct core *core, const struct event *event, struct actions *actions)
+{
+    const struct addr *addr = &event->kernel.addr;
+    int vip = slot_of_present(core, addr);
+    core->agent.dirty = true;
+    if (vip == SLOT_NONE) {
+        return;
+    }
+    bool was = bit_get(core->agent.present, (unsigned)vip);
+    bit_put(core->agent.failed, (unsigned)vip, event->kernel.failed);
+    if (event->kernel.failed) {
+        core->agent.retry_at = event->now + RETRY;
+    }
+    if (event->kernel.present == was) {
+        return;
+    }
+    bit_put(core->agent.present, (unsigned)vip, event->kernel.present);
+    core->agent.n_present += event->kernel.present ? 1u : -1u;
+    if (event->kernel.present) {
+        core->agent.where[vip] = *addr;
+        if (lease_running(core, event->now) && permitted(core, (unsigned)vip, event->now)) {
+            core_act(actions, ACT_ANNOUNCE, 0)->vip = (uint16_t)vip;
+            core_log(actions, LOG_CORE_HOLD, core->slot, vip, 0);
+        }
+    } else {
+        core_act(actions, ACT_SILENCE, 0)->vip = (uint16_t)vip;
+        bool back = core_may_hold(core, vip, event->now);
+        core_log(actions, back ? LOG_CORE_READD : LOG_CORE_DROP, core->slot, vip, 0);
+    }
+}
+
+/* Drops what N2 forbids; whether everything that must go has been asked to go. */
+static bool drop_forbidden(struct core *core, time_ns now, struct actions *actions)
+{
+    unsigned n = 0;
+    bool running = lease_running(core, now);
+    for (unsigned w = 0; w < BIT_WORDS; w++) {
+        for (uint64_t bits = core->agent.present[w]; bits; bits &= bits - 1) {
+            unsigned vip = w * 64 + (unsigned)__builtin_ctzll(bits);
+            if (running && !denied(core, vip) && permitted(core, vip, now)) {
+                continue;
+            }
+            if (bit_get(core->agent.failed, vip) && now < core->agent.retry_at) {
+                core_deadline(actions, core->agent.retry_at);
+                continue;
+            }
+            if (n == ADDR_BATCH) {
+                actions->more = true;
+                return false;
+            }
+            n++;
+            core_act(actions, ACT_ADDR_DEL, 0)->addr = core->agent.where[vip];
+        }
+    }
+    return n == 0;
+}
+
+static void add_permitted(struct core *core, time_ns now, struct actions *actions)
+{
+    unsigned n = 0;
+    for (int vip = 0; vip < core->table->vips_end; vip++) {
+        const struct vip *v = &core->table->vips[vip];
+        if (!v->used || v->owner != core->slot || bit_get(core->agent.present, (unsigned)vip) ||
+            !core_link_for(core, vip) || !core_link_for(core, vip)->up || !permitted(core, (unsigned)vip, now)) {
+            continue;
+        }
+        if (bit_get(core->agent.failed, (unsigned)vip) && now < core->agent.retry_at) {
+            core_deadline(actions, core->agent.retry_at);
+            continue;
+        }
+        if (n == ADDR_BATCH) {
+            actions->more = true;
+            return;
+        }
+        n++;
+        core_act(actions, ACT_ADDR_ADD, 0)->vip = (uint16_t)vip;
+    }
+}
+
+/* `held`: everything that moves up to it gave this node, and that its links can carry, is in the kernel and open. */
+static void update_held(struct core *core, time_ns now)
+{
+    uint64_t held = core->table->applied;
+    bool open = now < core->agent.gate;
+    for (int vip = 0; vip < core->table->vips_end; vip++) {
+        const struct vip *v = &core->table->vips[vip];
+        if (!v->used || v->owner != core->slot || core->slot == SLOT_NONE || v->moved > held) {
+            continue;
+        }
+        const struct link *link = core_link_for(core, vip);
+        if (link && link->up && !(open && bit_get(core->agent.present, (unsigned)vip))) {
+            held = v->moved - 1;
+        }
+    }
+    if (held != core->agent.held) {
+        core->agent.held = held;
+        core->agent.beat_now = true;
+    }
+}
+
+/* N3: nothing that the table at `applied` denies is left in the kernel. */
+static void update_released(struct core *core)
+{
+    for (unsigned w = 0; w < BIT_WORDS; w++) {
+        for (uint64_t bits = core->agent.present[w]; bits; bits &= bits - 1) {
+            if (denied(core, w * 64 + (unsigned)__builtin_ctzll(bits))) {
+                return;
+            }
+        }
+    }
+    if (core->table->applied > core->agent.released) {
+        core->agent.released = core->table->applied;
+        core->agent.beat_now = true;
+        if (core->slot != SLOT_NONE) {
+            core->hearing[core->slot].released = core->agent.released;
+        }
+        core->settle_dirty = true;
+    }
+}
+
+static void own_hearing(struct core *core, time_ns now)
+{
+    if (core->slot == SLOT_NONE) {
+        return;
+    }
+    core->hearing[core->slot].heard = now;
+    core->hearing[core->slot].applied = core->table->applied;
+    for (int i = 0; i < NODES_MAX; i++) { /* as a voter it reports to itself (V3) */
+        const struct node *n = &core->table->nodes[i];
+        struct runout *r = &core->runout[i][core->slot];
+        if (n->used && n->status == NODE_FENCED && core->caught_up && r->fence != n->fence) {
+            *r = (struct runout){n->fence, core->voter.promised[i]};
+            core->settle_dirty = true;
+        }
+    }
+}
+
+/* The next moment at which a promise to a node that somebody waits for runs out. */
+static void settle_deadline(struct core *core, time_ns now, struct actions *actions)
+{
+    for (int i = 0; i < NODES_MAX; i++) {
+        if (core->table->nodes[i].used && core->table->nodes[i].status == NODE_FENCED) {
+            time_ns at = core_runout(core, i);
+            if (at != NEVER && at > now) {
+                core_deadline(actions, at);
+            } else if (at != NEVER && core->waiters[i]) {
+                core->settle_dirty = true;
+            }
+        }
+    }
+}
+
+static void step_shutdown(struct core *core, time_ns now, struct actions *actions)
+{
+    if (!core->agent.shutdown || core->agent.exited) {
+        return;
+    }
+    bool owns = false;
+    for (int vip = 0; vip < core->table->vips_end && core->slot != SLOT_NONE; vip++) {
+        owns = owns || (core->table->vips[vip].used && core->table->vips[vip].owner == core->slot);
+    }
+    bool led = core->lead.role == RAFT_ROLE_LEADER;
+    bool quorum = lease_running(core, now);
+    if ((owns || led) && quorum && now < core->agent.shutdown_by) {
+        core->agent.idle_since = now;
+        core_deadline(actions, core->agent.shutdown_by);
+        return;
+    }
+    /* `released` is told twice, so that one lost datagram costs the new owner nothing */
+    if (quorum && now < core->agent.idle_since + core_interval(core) * 3 / 2) {
+        core_deadline(actions, core->agent.idle_since + core_interval(core) * 3 / 2);
+        return;
+    }
+    core->agent.exited = true;
+    core_act(actions, ACT_EXIT, 0);
+}
+
+void agent_step(struct core *core, time_ns now, struct actions *actions)
+{
+    own_hearing(core, now);
+    settle_deadline(core, now, actions);
+    update_lease(core, now, actions);
+    if (core->agent.retry_at && now >= core->agent.retry_at) {
+        core->agent.retry_at = 0;
+        core->agent.dirty = true;
+    }
+    if (core->agent.reannounce && now < core->agent.gate) {
+        core->agent.reannounce = false;
+        core_act(actions, ACT_ANNOUNCE_ALL, 0);
+    }
+    if (core->agent.dirty || core->settle_dirty || core->agent.told.applied != core->table->applied) {
+        bool settle = core->settle_dirty;
+        core->agent.dirty = core->settle_dirty = false;
+        if (drop_forbidden(core, now, actions) && lease_running(core, now)) {
+            add_permitted(core, now, actions);
+        }
+        update_released(core);
+        update_held(core, now);
+        core->settle_dirty = core->settle_dirty || settle; /* leader_step looks at it, then clears it */
+    }
+    step_shutdown(core, now, actions);
+}
+
+/* ---------------------------------------------------------------- heartbeats */
+
+static void send_report(struct core *core, time_ns now, struct actions *actions)
+{
+    if (!core->agent.has_report || core->slot == SLOT_NONE || !core->lead.leader) {
+        return;
+    }
+    const struct node *n = &core->table->nodes[core->slot];
+    const struct report *r = &core->agent.report;
+    bool known = n->identity == r->identity && n->witness == r->witness && n->n_links == r->n_links &&
+                 strncmp(n->version, r->version, VERSION_SIZE) == 0 && n->leaving == r->leaving &&
+                 memcmp(n->links, r->links, sizeof n->links) == 0;
+    if (known) {
+        return;
+    }
+    if (now >= core->agent.report_at) {
+        core->agent.report_at = now + 3 * core_interval(core);
+        core_act(actions, ACT_REPORT, core->lead.leader);
+    }
+    core_deadline(actions, core->agent.report_at);
+}
+
+void agent_beat(struct core *core, time_ns now, struct actions *actions)
+{
+    if (core->slot == SLOT_NONE || !core->table->voters) {
+        return;
+    }
+    send_report(core, now, actions);
+    struct heartbeat beat = {
+        .from = core->self,
+        .run = core->run,
+        .gen = core->table->nodes[core->slot].gen,
+        .applied = core->table->applied,
+        .released = core->agent.released,
+        .held = core->agent.held,
+        .n_held = core->agent.n_present,
+        .lease_ms = now < core->agent.gate ? (uint32_t)((core->agent.gate - now) / MS) : 0,
+        .leader = core->lead.leader,
+        .missing = core->agent.missing,
+        .last_term = core->agent.last_term,
+        .last_index = core->agent.last_index,
+    };
+    bool news = core->agent.beat_now || beat.applied != core->agent.told.applied || beat.gen != core->agent.told.gen;
+    bool freed = beat.released != core->agent.told.released && core->waiters[core->slot];
+    time_ns at = core->agent.beat_at;
+    if (news && core->agent.beat_last + HEARTBEAT_GAP < at) {
+        at = core->agent.beat_last + HEARTBEAT_GAP;
+    }
+    if (now < at && !freed) {
+        core_deadline(actions, at);
+        return;
+    }
+    beat.seq = ++core->agent.seq;
+    send_time_noted(core, now);
+    core->agent.told = beat;
+    core->agent.beat_now = false;
+    core->agent.beat_last = now;
+    core->agent.beat_at = now + core_interval(core);
+    core->hearing[core->slot].last = beat;
+    uint64_t to = core->table->voters | (freed ? core->waiters[core->slot] : 0);
+    for (int i = 0; i < NODES_MAX; i++) {
+        if (in_set(to, i) && i != core->slot && core->table->nodes[i].used) {
+            core_act(actions, ACT_HEARTBEAT, core->table->nodes[i].id)->heartbeat = beat;
+        }
+    }
+    core_deadline(actions, core->agent.beat_at);
+    if (!core->agent.running && majority_of(core->table->voters) == 1) {
+        actions->more = true; /* its own ack is all that it waits for */
+    }
+}

@@ -1,0 +1,276 @@
+#include "core/core_private.h"
+
+#include <string.h>
+
+size_t core_size(void)
+{
+    return sizeof(struct core);
+}
+
+void core_init(struct core *core, uint64_t self, uint64_t run, const struct table *table, time_ns now)
+{
+    memset(core, 0, sizeof *core);
+    core->table = table;
+    core->self = self;
+    core->run = run;
+    core->slot = SLOT_NONE;
+    core->started = core->last_now = now;
+    core->agent.dirty = core->settle_dirty = true;
+    core->seen_changed = NEVER;
+    for (int i = 0; i < NODES_MAX; i++) {
+        core->hearing[i].since = now;
+    }
+}
+
+struct action *core_act(struct actions *actions, enum action_type type, uint64_t to)
+{
+    if (actions->n == ACTIONS_MAX) {
+        __builtin_trap(); /* a step's actions are bounded by construction */
+    }
+    struct action *action = &actions->list[actions->n++];
+    action->type = type;
+    action->to = to;
+    return action;
+}
+
+void core_log(struct actions *actions, enum core_log id, int node, int vip, uint64_t value)
+{
+    if (actions->n >= ACTIONS_MAX - 32) {
+        return; /* words give way to deeds */
+    }
+    struct action *action = core_act(actions, ACT_LOG, 0);
+    action->log.id = id;
+    action->log.node = node;
+    action->log.other = SLOT_NONE;
+    action->log.vip = vip;
+    action->log.value = value;
+}
+
+void core_deadline(struct actions *actions, time_ns at)
+{
+    if (at < actions->deadline) {
+        actions->deadline = at;
+    }
+}
+
+time_ns core_suspect(const struct core *core)
+{
+    return core->table->timing.suspect_ms * MS;
+}
+
+time_ns core_interval(const struct core *core)
+{
+    return core->table->timing.interval_ms * MS;
+}
+
+time_ns core_promise(const struct core *core)
+{
+    return core->table->timing.promise_ms * MS;
+}
+
+time_ns core_lease(const struct core *core)
+{
+    /* lease = promise * (1 - drift) / (1 + drift) - margin, drift 1 % */
+    return core_promise(core) * 99 / 101 - core->table->timing.margin_ms * MS;
+}
+
+bool core_silent(const struct core *core, int node, time_ns now)
+{
+    const struct hearing *h = &core->hearing[node];
+    time_ns from = h->heard > h->since ? h->heard : h->since;
+    return node != core->slot && now > from && now - from > core_suspect(core);
+}
+
+time_ns core_runout(const struct core *core, int node)
+{
+    const struct node *fenced = &core->table->nodes[node];
+    time_ns at[VOTERS_MAX + 1];
+    int n = 0;
+    for (int v = 0; v < NODES_MAX && n < VOTERS_MAX; v++) {
+        const struct runout *r = &core->runout[node][v];
+        if (in_set(core->table->voters, v) && r->fence == fenced->fence && fenced->fence) {
+            int i = n++;
+            for (; i > 0 && at[i - 1] > r->at; i--) {
+                at[i] = at[i - 1];
+            }
+            at[i] = r->at;
+        }
+    }
+    int need = majority_of(core->table->voters);
+    return need > 0 && n >= need ? at[need - 1] : NEVER;
+}
+
+bool core_settled_move(const struct core *core, int vip, time_ns now)
+{
+    const struct vip *v = &core->table->vips[vip];
+    if (v->prev == SLOT_NONE || v->prev == v->owner) {
+        return true;
+    }
+    const struct node *prev = &core->table->nodes[v->prev];
+    const struct hearing *h = &core->hearing[v->prev];
+    if (h->id == prev->id && h->released >= v->moved) {
+        return true;
+    }
+    if (prev->status == NODE_CLEARED) {
+        return true;
+    }
+    return prev->status == NODE_FENCED && core_runout(core, v->prev) <= now;
+}
+
+/* What follows from a changed table for what this node remembers of others. */
+static void table_changed(struct core *core, time_ns now, struct actions *actions)
+{
+    const struct table *table = core->table;
+    core->slot = table_node_by_id(table, core->self);
+    memset(core->waiters, 0, sizeof core->waiters);
+    for (int i = 0; i < table->vips_end; i++) {
+        const struct vip *v = &table->vips[i];
+        if (v->used && v->prev != SLOT_NONE && v->owner != SLOT_NONE) {
+            core->waiters[v->prev] |= 1ull << v->owner;
+        }
+    }
+    for (int i = 0; i < NODES_MAX; i++) {
+        uint64_t id = table->nodes[i].used ? table->nodes[i].id : 0;
+        if (core->hearing[i].id != id) {
+            memset(&core->hearing[i], 0, sizeof core->hearing[i]);
+            memset(core->runout[i], 0, sizeof core->runout[i]);
+            for (int f = 0; f < NODES_MAX; f++) {
+                core->runout[f][i] = (struct runout){0, 0};
+            }
+            core->hearing[i].id = id;
+            core->hearing[i].since = now;
+            core->agent.acked[i] = 0;
+            /* V2: whatever an earlier run of this voter promised has run out by then */
+            core->voter.promised[i] = core->started + core_promise(core);
+        }
+    }
+    core->seen_changed = table->changed;
+    core->agent.dirty = core->settle_dirty = core->lead.plan_dirty = true;
+    voter_table_changed(core, now, actions);
+}
+
+/* A stalled process has not listened: what it did not listen for gets a fresh `suspect` (L6). */
+static void notice_stall(struct core *core, time_ns now)
+{
+    time_ns gap = now > core->last_now ? now - core->last_now : 0;
+    time_ns bound = 2 * core_interval(core) > core_suspect(core) / 2 ? 2 * core_interval(core) : core_suspect(core) / 2;
+    if (core->table->cluster_id && gap > bound) {
+        for (int i = 0; i < NODES_MAX; i++) {
+            core->hearing[i].since = now;
+        }
+    }
+    core->last_now = now;
+}
+
+static void missing_changed(struct core *core, time_ns now, struct actions *actions)
+{
+    uint64_t missing = 0;
+    for (int i = 0; i < NODES_MAX; i++) {
+        if (!core->table->nodes[i].used || i == core->slot) {
+            continue;
+        }
+        struct hearing *h = &core->hearing[i];
+        bool missed = core_silent(core, i, now);
+        if (missed != h->missed) {
+            h->missed = missed;
+            if (h->heard || !missed) {
+                core_log(actions, missed ? LOG_CORE_MISSING : LOG_CORE_HEARD, i, SLOT_NONE, 0);
+            }
+            core->lead.plan_dirty = true;
+        }
+        if (missed) {
+            missing |= 1ull << i;
+        } else {
+            time_ns from = h->heard > h->since ? h->heard : h->since;
+            core_deadline(actions, from + core_suspect(core) + 1);
+        }
+    }
+    if (missing != core->agent.missing) {
+        core->agent.missing = missing;
+        core->agent.beat_now = true;
+    }
+}
+
+static void dispatch(struct core *core, const struct event *event, struct actions *actions)
+{
+    switch (event->type) {
+    case EV_TIMER:
+    case EV_CONTINUE:
+    case EV_APPLIED:
+        break;
+    case EV_HEARTBEAT:
+        voter_heartbeat(core, event->heartbeat, event->now, actions);
+        break;
+    case EV_ANSWER:
+        agent_answer(core, event->answer, event->now);
+        break;
+    case EV_DISK:
+        core->agent.last_term = event->disk.last_term;
+        core->agent.last_index = event->disk.last_index;
+        if (event->disk.caught_up && !core->caught_up) {
+            core->caught_up = core->agent.dirty = core->agent.beat_now = true;
+        }
+        break;
+    case EV_ROLE:
+        leader_role(core, event, actions);
+        break;
+    case EV_PROPOSED:
+        leader_proposed(core, event);
+        break;
+    case EV_KERNEL:
+        agent_kernel(core, event, actions);
+        break;
+    case EV_LINKS:
+        core->agent.report = *event->report;
+        core->agent.has_report = core->agent.dirty = true;
+        core->agent.report_at = 0;
+        break;
+    case EV_REPORT:
+        leader_report(core, event->report, actions);
+        break;
+    case EV_REQUEST:
+        leader_request(core, event, actions);
+        break;
+    case EV_FOREIGN: {
+        int vip = table_vip_by_addr(core->table, &event->foreign.addr);
+        if (vip != SLOT_NONE && bit_get(core->agent.present, (unsigned)vip) && !core->agent.foreign) {
+            core->agent.foreign = event->now; /* N6 */
+            core->agent.beat_now = core->agent.dirty = true;
+            core_log(actions, LOG_CORE_FOREIGN, core->slot, vip, 0);
+        }
+        break;
+    }
+    case EV_SHUTDOWN:
+        core->agent.shutdown = core->agent.dirty = true;
+        core->agent.idle_since = event->now;
+        core->agent.report.leaving = true;
+        core->agent.report_at = 0;
+        core->agent.shutdown_by = event->now + 4 * core_promise(core);
+        break;
+    default:
+        __builtin_trap();
+    }
+}
+
+void core_step(struct core *core, const struct event *event, struct actions *actions)
+{
+    actions->n = 0;
+    actions->more = false;
+    actions->deadline = NEVER;
+    core->wall_ms = event->wall_ms;
+    time_ns now = event->now > core->last_now ? event->now : core->last_now;
+    notice_stall(core, now);
+    if (core->seen_changed != core->table->changed) {
+        table_changed(core, now, actions);
+    }
+    dispatch(core, event, actions);
+    if (event->type == EV_KERNEL && event->kernel.more) {
+        actions->deadline = now;
+        return;
+    }
+    missing_changed(core, now, actions);
+    agent_step(core, now, actions);
+    election_step(core, now, actions);
+    leader_step(core, now, actions);
+    agent_beat(core, now, actions);
+}

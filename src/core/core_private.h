@@ -1,0 +1,177 @@
+#ifndef VIPD_CORE_CORE_PRIVATE_H
+#define VIPD_CORE_CORE_PRIVATE_H
+
+/* The state of a node's deciding part, shared by the files of core/ that make it up. Volatile: all of it is forgotten
+ * by a restart, and ownership.md's rules say why that is safe. */
+
+#include "core/core.h"
+#include "core/plan.h"
+
+#define NEVER UINT64_MAX
+#define SEND_RING 256       /* heartbeats whose send time is remembered for their acks */
+#define ADDR_BATCH 512      /* address operations of one step; the rest follows with EV_CONTINUE */
+#define BIT_WORDS (VIPS_MAX / 64)
+#define HEARTBEAT_GAP (2 * MS) /* between two that are sent out of turn */
+
+/* What this node heard from another one; from itself for its own slot. */
+struct hearing
+{
+    uint64_t id; /* whom it is about; a reused slot starts anew */
+    struct heartbeat last;
+    uint64_t released; /* the greatest ever: it stays true */
+    uint64_t applied;  /* likewise */
+    time_ns heard;     /* when the last newer heartbeat arrived; 0 = never */
+    time_ns since;     /* silence counts from here at the earliest: this node was not listening before */
+    bool missed;       /* not heard for `suspect` */
+};
+
+/* When voter v's promise to a fenced node runs out, by v's own report (V3) or, for this node as a voter, its record. */
+struct runout
+{
+    uint64_t fence; /* of which fence; a report about another one counts nothing */
+    time_ns at;
+};
+
+struct core
+{
+    const struct table *table;
+    uint64_t self, run;
+    int slot; /* of self in the table, or SLOT_NONE */
+    time_ns started, last_now;
+    int64_t wall_ms;
+    uint64_t seen_changed; /* table->changed at the last look */
+    bool caught_up;
+    struct hearing hearing[NODES_MAX];
+    struct runout runout[NODES_MAX][NODES_MAX]; /* [fenced][voter] */
+    uint64_t waiters[NODES_MAX]; /* [prev]: owners of VIPs whose last move took them from it */
+    bool settle_dirty;           /* something that can settle a move has changed */
+
+    struct /* voter.c */
+    {
+        time_ns promised[NODES_MAX];
+        uint64_t fences_told; /* table->changed up to which waiting owners were told of fences */
+    } voter;
+
+    struct /* agent.c */
+    {
+        uint64_t seq;
+        uint64_t last_term, last_index;
+        time_ns sent[SEND_RING];     /* by seq */
+        time_ns acked[NODES_MAX];    /* send time of the newest heartbeat of this run that the voter acked */
+        time_ns lease_end;           /* N1 */
+        time_ns gate;                /* what the kernel was told */
+        time_ns foreign;             /* N6: no gate before a majority acked a heartbeat sent after this; 0 = none */
+        bool running;                /* lease is running: for the log */
+        uint64_t present[BIT_WORDS]; /* VIP slots whose address is in the kernel */
+        uint64_t failed[BIT_WORDS];  /* additions that failed, tried again at retry_at */
+        struct addr where[VIPS_MAX]; /* the address that `present` is about: slots may be reused */
+        uint32_t n_present;
+        time_ns retry_at;
+        bool dirty; /* look at every VIP again */
+        uint64_t released, held, missing;
+        struct heartbeat told; /* as last sent */
+        time_ns beat_at;  /* next heartbeat in turn */
+        time_ns beat_last;
+        bool beat_now; /* something changed: send out of turn */
+        struct report report;
+        bool has_report;
+        time_ns report_at; /* when to send it again unless the table has it */
+        bool reannounce; /* the gate was closed while VIPs were held */
+        bool shutdown, exited;
+        time_ns shutdown_by;
+        time_ns idle_since; /* shutting down: since when nothing is left to give away */
+    } agent;
+
+    struct /* leader.c */
+    {
+        enum raft_role role;
+        uint64_t term, leader; /* as Raft has it */
+        uint64_t own;          /* index of the last entry that this leader proposed by its own judgement */
+        uint64_t barrier;      /* index of its first entry, 0 = not appended yet (L6) */
+        time_ns try_at;        /* after a refused proposal: not before */
+        bool plan_dirty;
+        uint64_t purged; /* table->changed when tombstones were last looked at */
+        uint64_t usable; /* at the last plan */
+        uint64_t unsettled[BIT_WORDS];
+        uint64_t any_unsettled;
+        struct
+        {
+            uint64_t index; /* least `moved` that it has not released */
+            time_ns since;
+        } unreleased[NODES_MAX];
+        struct
+        {
+            uint64_t held;
+            uint32_t n_held;
+            time_ns since; /* 0 = it holds what it could */
+        } lacking[NODES_MAX];
+        struct
+        {
+            uint32_t n;
+            time_ns last;
+        } flaps[NODES_MAX];
+        time_ns transfer_at; /* not before */
+        time_ns elect_at;    /* not before */
+        struct move moves[VIPS_MAX];
+        struct command command;
+        struct plan_scratch scratch;
+    } lead;
+
+    struct answer answer; /* of this step */
+    struct answer pushed[NODES_MAX];
+};
+
+static inline bool bit_get(const uint64_t *bits, unsigned i)
+{
+    return bits[i / 64] >> (i % 64) & 1;
+}
+static inline void bit_put(uint64_t *bits, unsigned i, bool on)
+{
+    if (on) {
+        bits[i / 64] |= 1ull << (i % 64);
+    } else {
+        bits[i / 64] &= ~(1ull << (i % 64));
+    }
+}
+static inline bool in_set(uint64_t set, int slot)
+{
+    return slot >= 0 && (set >> slot & 1);
+}
+
+/* core.c */
+struct action *core_act(struct actions *actions, enum action_type type, uint64_t to);
+void core_log(struct actions *actions, enum core_log id, int node, int vip, uint64_t value);
+void core_deadline(struct actions *actions, time_ns at);
+time_ns core_suspect(const struct core *core);
+time_ns core_interval(const struct core *core);
+time_ns core_promise(const struct core *core);
+time_ns core_lease(const struct core *core); /* N1's `lease` */
+bool core_silent(const struct core *core, int node, time_ns now); /* not heard for `suspect` */
+
+/* When the promises of some majority of the voters to fenced `node` have run out (V3, L2, N2); NEVER = not known yet. */
+time_ns core_runout(const struct core *core, int node);
+/* Whether the last move of the VIP is settled as far as this node knows (N2, L3). */
+bool core_settled_move(const struct core *core, int vip, time_ns now);
+
+/* voter.c */
+void voter_heartbeat(struct core *core, const struct heartbeat *heartbeat, time_ns now, struct actions *actions);
+void voter_table_changed(struct core *core, time_ns now, struct actions *actions);
+/* V1 for this node's own heartbeat; whether it acks itself. */
+bool voter_ack(struct core *core, int node, uint64_t gen, time_ns now);
+
+/* agent.c */
+void agent_answer(struct core *core, const struct answer *answer, time_ns now);
+void agent_kernel(struct core *core, const struct event *event, struct actions *actions);
+void agent_step(struct core *core, time_ns now, struct actions *actions);
+void agent_beat(struct core *core, time_ns now, struct actions *actions);
+
+/* leader.c */
+void leader_role(struct core *core, const struct event *event, struct actions *actions);
+void leader_proposed(struct core *core, const struct event *event);
+void leader_report(struct core *core, const struct report *report, struct actions *actions);
+void leader_request(struct core *core, const struct event *event, struct actions *actions);
+void leader_step(struct core *core, time_ns now, struct actions *actions);
+/* election.c */
+void election_step(struct core *core, time_ns now, struct actions *actions);
+
+#endif

@@ -1,0 +1,507 @@
+/* The leader's judgement: fence, clear, move, admit (L1-L4), and what becomes of clients' changes.
+ *
+ * One decision at a time: nothing is judged before the table has reached the leader's own last entry, so every entry
+ * names a state that this leader has seen (L0, L6). Whatever is lost with a leadership is judged anew by the next. */
+
+#include "core/core_private.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define FLAP_WINDOW (60000 * MS) /* fences further apart are not flapping */
+#define FLAP_FREE 3              /* fences within the window without a hold-down */
+#define FLAP_MAX 5               /* doublings: at most 32 s */
+
+static struct command *new_command(struct core *core, enum command_type type)
+{
+    struct command *command = &core->lead.command;
+    memset(command, 0, sizeof *command);
+    command->type = type;
+    command->at_ms = core->wall_ms;
+    return command;
+}
+
+static void propose(struct core *core, struct actions *actions)
+{
+    core->lead.own = NEVER;
+    struct action *action = core_act(actions, ACT_PROPOSE, 0);
+    action->propose.token = 0;
+    action->propose.command = &core->lead.command;
+}
+
+/* L6: its barrier, and since then its own last decision, stand in the table. */
+static bool ready(const struct core *core)
+{
+    return core->lead.role == RAFT_ROLE_LEADER && core->lead.barrier && core->table->applied >= core->lead.own;
+}
+
+bool core_is_leader(const struct core *core)
+{
+    return core->lead.role == RAFT_ROLE_LEADER && core->lead.barrier && core->table->applied >= core->lead.barrier &&
+           core->table->cluster_id;
+}
+
+void leader_role(struct core *core, const struct event *event, struct actions *actions)
+{
+    bool won = event->role.role == RAFT_ROLE_LEADER &&
+               (core->lead.role != RAFT_ROLE_LEADER || core->lead.term != event->role.term);
+    bool lost = event->role.role != RAFT_ROLE_LEADER && core->lead.role == RAFT_ROLE_LEADER;
+    core->lead.role = event->role.role;
+    core->lead.term = event->role.term;
+    core->lead.leader = event->role.leader;
+    core->agent.report_at = 0;
+    if (won) {
+        core->lead.barrier = 0;
+        core->lead.own = NEVER;
+        core->lead.try_at = 0;
+        core->lead.plan_dirty = core->settle_dirty = true;
+        memset(core->lead.unreleased, 0, sizeof core->lead.unreleased);
+        memset(core->lead.lacking, 0, sizeof core->lead.lacking);
+        core_log(actions, LOG_CORE_LEADER, core->slot, SLOT_NONE, event->role.term);
+    } else if (lost) {
+        core->lead.barrier = 0;
+        core_log(actions, LOG_CORE_FOLLOWER, core->slot, SLOT_NONE, event->role.term);
+    }
+}
+
+void leader_proposed(struct core *core, const struct event *event)
+{
+    if (event->proposed.token) {
+        return;
+    }
+    if (event->proposed.index) {
+        core->lead.own = event->proposed.index;
+        core->lead.barrier = core->lead.barrier ? core->lead.barrier : event->proposed.index;
+        return;
+    }
+    core->lead.try_at = event->now + (core_interval(core) ? core_interval(core) : 100 * MS);
+    core->lead.plan_dirty = true;
+    core->lead.own = core->lead.barrier ? core->table->applied : NEVER;
+}
+
+/* ---------------------------------------------------------------- what the leader knows */
+
+static void find_unsettled(struct core *core, time_ns now, struct actions *actions)
+{
+    uint64_t least[NODES_MAX];
+    memset(least, 0xff, sizeof least);
+    memset(core->lead.unsettled, 0, sizeof core->lead.unsettled);
+    uint64_t before = core->lead.any_unsettled;
+    core->lead.any_unsettled = 0;
+    for (int i = 0; i < core->table->vips_end; i++) {
+        const struct vip *v = &core->table->vips[i];
+        if (!v->used || v->prev == SLOT_NONE || core_settled_move(core, i, now)) {
+            continue;
+        }
+        bit_put(core->lead.unsettled, (unsigned)i, true);
+        core->lead.any_unsettled++;
+        if (v->moved < least[v->prev]) {
+            least[v->prev] = v->moved;
+        }
+    }
+    if (core->lead.any_unsettled != before) {
+        core->lead.plan_dirty = true;
+    }
+    for (int i = 0; i < NODES_MAX; i++) {
+        if (least[i] != core->lead.unreleased[i].index) {
+            core->lead.unreleased[i].index = least[i];
+            core->lead.unreleased[i].since = now;
+        }
+        if (least[i] != NEVER && core->table->nodes[i].status == NODE_ADMITTED) {
+            core_deadline(actions, core->lead.unreleased[i].since + core_lease(core) + 1);
+        }
+    }
+}
+
+/* L1: the VIP with the least `moved` that `node` does not hold though it could. */
+static bool could_hold_more(const struct core *core, int node)
+{
+    uint64_t held = core->hearing[node].last.held, least = NEVER;
+    int which = SLOT_NONE;
+    if (held >= core->table->changed || !core->hearing[node].heard) {
+        return false;
+    }
+    for (int i = 0; i < core->table->vips_end; i++) {
+        const struct vip *v = &core->table->vips[i];
+        if (v->used && v->owner == node && v->moved > held && v->moved < least) {
+            const struct link *link = table_link_for(core->table, node, v);
+            if (link && link->up) {
+                least = v->moved;
+                which = i;
+            }
+        }
+    }
+    return which != SLOT_NONE && !bit_get(core->lead.unsettled, (unsigned)which);
+}
+
+static void find_lacking(struct core *core, time_ns now, struct actions *actions)
+{
+    for (int i = 0; i < NODES_MAX; i++) {
+        if (!core->table->nodes[i].used || core->table->nodes[i].status != NODE_ADMITTED || !could_hold_more(core, i)) {
+            core->lead.lacking[i].since = 0;
+            continue;
+        }
+        const struct heartbeat *last = &core->hearing[i].last;
+        if (!core->lead.lacking[i].since || last->held != core->lead.lacking[i].held ||
+            last->n_held > core->lead.lacking[i].n_held) {
+            core->lead.lacking[i].since = now; /* it is getting on */
+            core->lead.lacking[i].held = last->held;
+            core->lead.lacking[i].n_held = last->n_held;
+        }
+        core_deadline(actions, core->lead.lacking[i].since + core_suspect(core) + 1);
+    }
+}
+
+uint64_t core_usable(const struct core *core, time_ns now)
+{
+    uint64_t usable = 0;
+    for (int i = 0; i < NODES_MAX; i++) {
+        const struct node *n = &core->table->nodes[i];
+        const struct hearing *h = &core->hearing[i];
+        if (!n->used || n->status != NODE_ADMITTED || core_silent(core, i, now)) {
+            continue;
+        }
+        bool lease = i == core->slot ? core->agent.running : h->heard && h->last.lease_ms > 0 && h->last.gen == n->gen;
+        bool stuck = core->lead.lacking[i].since && now - core->lead.lacking[i].since > core_suspect(core);
+        if (lease && !stuck) {
+            usable |= 1ull << i;
+        }
+    }
+    return usable;
+}
+
+/* ---------------------------------------------------------------- fence, clear, admit */
+
+static bool must_fence(const struct core *core, int i, time_ns now)
+{
+    if (!core->table->nodes[i].used || core->table->nodes[i].status != NODE_ADMITTED) {
+        return false;
+    }
+    if (core_silent(core, i, now)) {
+        return true;
+    }
+    if (core->lead.unreleased[i].index != NEVER && now > core->lead.unreleased[i].since + core_lease(core)) {
+        return true;
+    }
+    return core->lead.lacking[i].since && now > core->lead.lacking[i].since + core_suspect(core);
+}
+
+static void plan_input(const struct core *core, time_ns now, struct plan_input *ret)
+{
+    *ret = (struct plan_input){
+        .table = core->table,
+        .usable = core_usable(core, now),
+        .unsettled = core->lead.unsettled,
+    };
+}
+
+static bool fence_one(struct core *core, time_ns now, struct actions *actions)
+{
+    for (int i = 0; i < NODES_MAX; i++) {
+        if (!must_fence(core, i, now)) {
+            continue;
+        }
+        struct plan_input input;
+        plan_input(core, now, &input);
+        input.excluded = 1ull << i;
+        struct command *command = new_command(core, COMMAND_FENCE);
+        command->fence.node = (int8_t)i;
+        command->fence.gen = core->table->nodes[i].gen;
+        command->fence.moves = core->lead.moves;
+        command->fence.n_moves = plan_moves(&input, &core->lead.scratch, core->lead.moves, VIPS_MAX);
+        if (now - core->lead.flaps[i].last > FLAP_WINDOW) {
+            core->lead.flaps[i].n = 0;
+        }
+        core->lead.flaps[i].n++;
+        core->lead.flaps[i].last = now;
+        core_log(actions, LOG_CORE_FENCE, i, SLOT_NONE, command->fence.n_moves);
+        propose(core, actions);
+        return true;
+    }
+    return false;
+}
+
+/* L4's hold-down: none for the first few fences of a window, then 1, 2, 4 ... seconds. */
+static time_ns admit_at(const struct core *core, int i)
+{
+    uint32_t n = core->lead.flaps[i].n;
+    if (n <= FLAP_FREE) {
+        return 0;
+    }
+    uint32_t doublings = n - FLAP_FREE - 1 < FLAP_MAX ? n - FLAP_FREE - 1 : FLAP_MAX;
+    return core->lead.flaps[i].last + (1000 * MS << doublings);
+}
+
+static bool may_admit(const struct core *core, int i, time_ns now, struct actions *actions)
+{
+    const struct node *n = &core->table->nodes[i];
+    const struct hearing *h = &core->hearing[i];
+    if (n->status == NODE_ADMITTED || core_silent(core, i, now) || !h->heard || n->leaving ||
+        h->last.applied < n->fence || h->last.released < n->fence) {
+        return false;
+    }
+    if (i == core->slot && core->agent.shutdown) {
+        return false;
+    }
+    core_deadline(actions, admit_at(core, i) > now ? admit_at(core, i) : NEVER);
+    return admit_at(core, i) <= now;
+}
+
+static bool clear_or_admit_one(struct core *core, time_ns now, struct actions *actions)
+{
+    for (int i = 0; i < NODES_MAX; i++) {
+        const struct node *n = &core->table->nodes[i];
+        if (!n->used) {
+            continue;
+        }
+        bool admit = may_admit(core, i, now, actions);
+        if (admit || (n->status == NODE_FENCED && core_runout(core, i) <= now)) {
+            struct command *command = new_command(core, admit ? COMMAND_ADMIT : COMMAND_CLEAR);
+            command->node.node = (int8_t)i;
+            command->node.fence = n->fence;
+            command->node.since = n->since;
+            core_log(actions, admit ? LOG_CORE_ADMIT : LOG_CORE_CLEAR, i, SLOT_NONE, 0);
+            propose(core, actions);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---------------------------------------------------------------- moves and tombstones */
+
+static bool move_some(struct core *core, time_ns now, struct actions *actions)
+{
+    struct plan_input input;
+    plan_input(core, now, &input);
+    if (input.usable != core->lead.usable) {
+        core->lead.usable = input.usable;
+        core->lead.plan_dirty = true;
+    }
+    if (!core->lead.plan_dirty) {
+        return false;
+    }
+    core->lead.plan_dirty = false;
+    uint32_t n = plan_moves(&input, &core->lead.scratch, core->lead.moves, VIPS_MAX);
+    if (!n) {
+        return false;
+    }
+    struct command *command = new_command(core, COMMAND_MOVE);
+    command->move.moves = core->lead.moves;
+    command->move.n_moves = n;
+    for (uint32_t i = 0; i < n && i < 8; i++) {
+        core_log(actions, LOG_CORE_MOVE, core->lead.moves[i].to, core->lead.moves[i].vip,
+                 (uint64_t)core->lead.moves[i].reason);
+    }
+    propose(core, actions);
+    return true;
+}
+
+static bool purge_some(struct core *core, struct actions *actions)
+{
+    uint32_t n = 0;
+    for (int i = 0; i < core->table->vips_end; i++) {
+        const struct vip *v = &core->table->vips[i];
+        if (v->used && v->deleted && v->owner == SLOT_NONE && !bit_get(core->lead.unsettled, (unsigned)i)) {
+            core->lead.moves[n++] = (struct move){.vip = (uint16_t)i, .to = SLOT_NONE, .moved = v->moved};
+        }
+    }
+    if (!n) {
+        return false;
+    }
+    struct command *command = new_command(core, COMMAND_VIP_PURGE);
+    command->vip_del.vips = core->lead.moves;
+    command->vip_del.n_vips = n;
+    propose(core, actions);
+    return true;
+}
+
+/* A leader that is drained or leaves hands the leadership over, once it has nothing left to move for itself. */
+static void hand_over(struct core *core, time_ns now, struct actions *actions)
+{
+    const struct node *self = core->slot == SLOT_NONE ? NULL : &core->table->nodes[core->slot];
+    if (!self || !(self->draining || self->leaving || core->agent.shutdown)) {
+        return;
+    }
+    for (int i = 0; i < core->table->vips_end && !core->agent.shutdown; i++) {
+        if (core->table->vips[i].used && core->table->vips[i].owner == core->slot &&
+            table_may_own(core->table, core->slot, &core->table->vips[i])) {
+            return;
+        }
+    }
+    if (now < core->lead.transfer_at) {
+        core_deadline(actions, core->lead.transfer_at);
+        return;
+    }
+    int best = SLOT_NONE;
+    for (int i = 0; i < NODES_MAX; i++) {
+        const struct node *n = &core->table->nodes[i];
+        if (i == core->slot || !in_set(core->table->voters, i) || core_silent(core, i, now) || n->draining ||
+            n->leaving || !core->hearing[i].heard) {
+            continue;
+        }
+        if (best == SLOT_NONE || core->hearing[i].last.last_index > core->hearing[best].last.last_index) {
+            best = i;
+        }
+    }
+    if (best != SLOT_NONE) {
+        core->lead.transfer_at = now + core_suspect(core);
+        core_act(actions, ACT_TRANSFER, core->table->nodes[best].id);
+    }
+}
+
+void leader_step(struct core *core, time_ns now, struct actions *actions)
+{
+    bool settle = core->settle_dirty;
+    core->settle_dirty = false;
+    if (core->lead.role != RAFT_ROLE_LEADER) {
+        return;
+    }
+    if (now < core->lead.try_at) {
+        core_deadline(actions, core->lead.try_at);
+        core->settle_dirty = settle;
+        return;
+    }
+    if (!core->lead.barrier) {
+        core_act(actions, ACT_BARRIER, 0);
+        core->settle_dirty = settle;
+        return;
+    }
+    if (!ready(core) || !core->table->cluster_id) {
+        core->settle_dirty = settle;
+        return;
+    }
+    if (settle || core->lead.any_unsettled || core->lead.plan_dirty) {
+        find_unsettled(core, now, actions);
+    }
+    find_lacking(core, now, actions);
+    if (fence_one(core, now, actions) || clear_or_admit_one(core, now, actions) || move_some(core, now, actions)) {
+        return;
+    }
+    if (settle || core->seen_changed != core->lead.purged) {
+        core->lead.purged = core->seen_changed;
+        if (purge_some(core, actions)) {
+            return;
+        }
+    }
+    hand_over(core, now, actions);
+}
+
+/* ---------------------------------------------------------------- reports and clients' changes */
+
+void leader_report(struct core *core, const struct report *report, struct actions *actions)
+{
+    int slot = table_node_by_id(core->table, report->node);
+    if (!ready(core) || slot == SLOT_NONE || report->n_links > LINKS_MAX) {
+        return; /* it is sent again until the table has it */
+    }
+    const struct node *n = &core->table->nodes[slot];
+    if (n->identity && n->identity != report->identity) {
+        return;
+    }
+    if (report->leaving) {
+        if (n->leaving && n->leaving_run == report->run) {
+            return;
+        }
+        struct command *command = new_command(core, COMMAND_LEAVE);
+        command->leave.node = (int8_t)slot;
+        command->leave.id = report->node;
+        command->leave.run = report->run;
+        propose(core, actions);
+        return;
+    }
+    struct command *command = new_command(core, COMMAND_NODE_REPORT);
+    command->report.node = (int8_t)slot;
+    command->report.id = report->node;
+    command->report.identity = report->identity;
+    command->report.run = report->run;
+    command->report.witness = report->witness;
+    command->report.n_links = report->n_links;
+    memcpy(command->report.links, report->links, sizeof command->report.links);
+    memcpy(command->report.version, report->version, sizeof command->report.version);
+    propose(core, actions);
+}
+
+static void reply(struct actions *actions, uint64_t token, enum outcome_code code, const char *detail)
+{
+    struct action *action = core_act(actions, ACT_REPLY, 0);
+    memset(&action->reply, 0, sizeof action->reply);
+    action->reply.token = token;
+    action->reply.outcome.code = code;
+    snprintf(action->reply.outcome.detail, sizeof action->reply.outcome.detail, "%s", detail);
+}
+
+/* The first VIP that draining `node` would leave nowhere, or SLOT_NONE. */
+static int left_nowhere(struct core *core, int node, time_ns now)
+{
+    struct plan_input input;
+    plan_input(core, now, &input);
+    input.unsettled = NULL;
+    input.drained = 1ull << node;
+    uint32_t n = plan_moves(&input, &core->lead.scratch, core->lead.moves, VIPS_MAX);
+    _Static_assert(sizeof core->lead.scratch.aux / sizeof core->lead.scratch.aux[0] == VIPS_MAX, "one mark a VIP");
+    memset(core->lead.scratch.aux, 0, sizeof core->lead.scratch.aux);
+    for (uint32_t i = 0; i < n; i++) {
+        core->lead.scratch.aux[core->lead.moves[i].vip] = core->lead.moves[i].to != SLOT_NONE;
+    }
+    for (int i = 0; i < core->table->vips_end; i++) {
+        const struct vip *v = &core->table->vips[i];
+        if (v->used && !v->deleted && v->enabled && v->owner == node && !core->lead.scratch.aux[i]) {
+            return i;
+        }
+    }
+    return SLOT_NONE;
+}
+
+static bool refused(struct core *core, const struct event *event, time_ns now, struct actions *actions)
+{
+    const struct command *c = event->request.command;
+    char detail[192];
+    for (uint32_t i = 0; c->type == COMMAND_VIP_DELETE && i < c->vip_del.n_vips; i++) {
+        /* deleting is a move: L3; the caller tries again when the table has changed */
+        int vip = c->vip_del.vips[i].vip;
+        if (!ready(core) || !core_settled_move(core, vip, now)) {
+            snprintf(detail, sizeof detail, "VIP %.63s is moving", core->table->vips[vip].name);
+            reply(actions, event->request.token, OUTCOME_STALE, detail);
+            return true;
+        }
+    }
+    if (c->type == COMMAND_DRAIN && c->drain.on && !event->request.force && c->drain.node >= 0) {
+        int vip = left_nowhere(core, c->drain.node, now);
+        if (vip != SLOT_NONE) {
+            snprintf(detail, sizeof detail, "draining %.63s would leave VIP %.63s without a node",
+                     core->table->nodes[c->drain.node].name, core->table->vips[vip].name);
+            reply(actions, event->request.token, OUTCOME_UNSAFE, detail);
+            return true;
+        }
+    }
+    if (c->type == COMMAND_VIP_SET && (c->vip_set.set & VIP_SET_PINNED) && c->vip_set.spec.pinned >= 0 &&
+        !event->request.force) {
+        int to = c->vip_set.spec.pinned;
+        if (!table_may_own(core->table, to, &core->table->vips[c->vip_set.vip]) || !in_set(core_usable(core, now), to)) {
+            snprintf(detail, sizeof detail, "node %.63s cannot hold VIP %.63s now", core->table->nodes[to].name,
+                     core->table->vips[c->vip_set.vip].name);
+            reply(actions, event->request.token, OUTCOME_UNSAFE, detail);
+            return true;
+        }
+    }
+    return false;
+}
+
+void leader_request(struct core *core, const struct event *event, struct actions *actions)
+{
+    if (!core_is_leader(core)) {
+        reply(actions, event->request.token, OUTCOME_NO_QUORUM, "this node does not lead");
+        return;
+    }
+    if (refused(core, event, event->now, actions)) {
+        return;
+    }
+    if (event->request.dry_run) {
+        reply(actions, event->request.token, OUTCOME_DONE, "nothing was changed (--dry-run)");
+        return;
+    }
+    struct action *action = core_act(actions, ACT_PROPOSE, 0);
+    action->propose.token = event->request.token;
+    action->propose.command = event->request.command;
+}

@@ -1,0 +1,148 @@
+/* What is, for people and programs: read only, from the table and from what this node heard. */
+
+#include "core/core_private.h"
+
+#include <stdio.h>
+
+uint64_t core_leader(const struct core *core)
+{
+    return core->lead.leader;
+}
+
+bool core_has_quorum(const struct core *core, time_ns now)
+{
+    return core->caught_up && now < core->agent.lease_end;
+}
+
+bool core_caught_up(const struct core *core)
+{
+    return core->caught_up;
+}
+
+bool core_vip_settled(const struct core *core, int vip, time_ns now)
+{
+    return core_settled_move(core, vip, now);
+}
+
+static bool node_holds(const struct core *core, int node, uint64_t moved, time_ns now)
+{
+    const struct node *n = &core->table->nodes[node];
+    if (n->status != NODE_ADMITTED) {
+        return false;
+    }
+    if (node == core->slot) {
+        return now < core->agent.gate && core->agent.held >= moved;
+    }
+    const struct hearing *h = &core->hearing[node];
+    return h->heard && !core_silent(core, node, now) && h->last.gen == n->gen && h->last.held >= moved;
+}
+
+enum vip_state core_vip_state(const struct core *core, int vip, time_ns now, char ret_why[192])
+{
+    const struct vip *v = &core->table->vips[vip];
+    ret_why[0] = 0;
+    if (v->owner == SLOT_NONE) {
+        if (!v->enabled) {
+            return VIP_DISABLED;
+        }
+        snprintf(ret_why, 192, "no node can hold it now (vipctl explain vip %.63s)", v->name);
+        return VIP_UNHELD;
+    }
+    const struct node *owner = &core->table->nodes[v->owner];
+    const struct link *link = table_link_for(core->table, v->owner, v);
+    bool carried = link && link->up;
+    if (carried && node_holds(core, v->owner, v->moved, now)) {
+        return VIP_HELD;
+    }
+    if (owner->status != NODE_ADMITTED) {
+        snprintf(ret_why, 192, "its owner %.63s is fenced and no other node can hold it", owner->name);
+        return VIP_UNHELD;
+    }
+    if (v->owner != core->slot && core_silent(core, v->owner, now)) {
+        snprintf(ret_why, 192, "its owner %.63s is not heard", owner->name);
+        return VIP_UNHELD;
+    }
+    if (!carried) {
+        snprintf(ret_why, 192, "its owner %.63s has no interface that is up for it", owner->name);
+        return VIP_UNHELD;
+    }
+    if (!core_settled_move(core, vip, now)) {
+        snprintf(ret_why, 192, "waits until %.63s has certainly released it", core->table->nodes[v->prev].name);
+        return VIP_MOVING;
+    }
+    if (!core_has_quorum(core, now)) {
+        snprintf(ret_why, 192, "no quorum: no majority of the voters is heard");
+        return VIP_UNHELD;
+    }
+    snprintf(ret_why, 192, "%.63s is taking it", owner->name);
+    return VIP_MOVING;
+}
+
+static bool node_owns(const struct core *core, int node)
+{
+    for (int i = 0; i < core->table->vips_end; i++) {
+        const struct vip *v = &core->table->vips[i];
+        if (v->used && (v->owner == node || (v->prev == node && core->hearing[node].released < v->moved &&
+                                             core->table->nodes[node].status != NODE_CLEARED))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum node_state core_node_state(const struct core *core, int node, time_ns now)
+{
+    const struct node *n = &core->table->nodes[node];
+    if (n->status == NODE_FENCED) {
+        return NODE_STATE_FENCED;
+    }
+    if (n->status == NODE_CLEARED || (core_silent(core, node, now) && node != core->slot)) {
+        return NODE_STATE_DOWN;
+    }
+    if (n->draining || n->leaving) {
+        return node_owns(core, node) ? NODE_STATE_DRAINING : NODE_STATE_DRAINED;
+    }
+    return NODE_STATE_UP;
+}
+
+uint32_t core_node_lease_ms(const struct core *core, int node, time_ns now)
+{
+    if (node == core->slot) {
+        return now < core->agent.gate ? (uint32_t)((core->agent.gate - now) / MS) : 0;
+    }
+    const struct hearing *h = &core->hearing[node];
+    if (!h->heard || h->last.gen != core->table->nodes[node].gen) {
+        return 0;
+    }
+    time_ns age = (now - h->heard) / MS;
+    return h->last.lease_ms > age ? (uint32_t)(h->last.lease_ms - age) : 0;
+}
+
+bool core_settled(const struct core *core, int vip, int node, time_ns now)
+{
+    char why[192];
+    if (node != SLOT_NONE) {
+        return !node_owns(core, node) && !(core->table->nodes[node].draining && core->slot == node && core_is_leader(core));
+    }
+    for (int i = 0; i < core->table->vips_end; i++) {
+        const struct vip *v = &core->table->vips[i];
+        if (!v->used || (vip != SLOT_NONE && i != vip)) {
+            continue;
+        }
+        if (v->deleted) {
+            return false;
+        }
+        enum vip_state state = core_vip_state(core, i, now, why);
+        if (state == VIP_MOVING || (state == VIP_UNHELD && v->enabled)) {
+            return false;
+        }
+        if (state == VIP_DISABLED && !core_settled_move(core, i, now)) {
+            return false;
+        }
+        if (v->pinned != SLOT_NONE && v->pinned != v->owner && v->enabled &&
+            table_may_own(core->table, v->pinned, v)) {
+            return false;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,20 @@
+#ifndef VIPD_WIRE_REPORT_H
+#define VIPD_WIRE_REPORT_H
+
+/* A node's report of itself to the leader, as bytes (msgpack). */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "core/core.h"
+
+#define REPORT_BYTES_MAX 8192
+
+/* Encodes into buf; 0 and *ret_len, or -ENOBUFS. */
+NODISCARD int report_encode(const struct report *report, uint8_t *buf, size_t size, size_t *ret_len);
+
+/* Decodes all of buf; 0, or -EBADMSG with *ret untouched. Every count, length and flag is checked. */
+NODISCARD int report_decode(const uint8_t *buf, size_t len, struct report *ret);
+
+#endif
