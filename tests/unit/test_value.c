@@ -319,7 +319,7 @@ static void test_reply_round_trip(void **state)
     free(bytes);
     assert_int_equal(control_reply_decode(&arena, "\x82\xa1v\x01\xa4"
                                                   "code\x63",
-                                          9, &back),
+                                          10, &back),
                      0);
     assert_int_equal(back.code, CONTROL_FAILED); /* a code of a newer daemon */
     assert_int_equal(control_reply_decode(&arena, "\x81\xa1v\x01", 4, &back), -EBADMSG);
