@@ -257,13 +257,16 @@ static void a_storm_is_cut_and_others_pass(void **state)
 static void the_end_of_a_storm_is_reported_by_whatever_comes_next(void **state)
 {
     log_init("a", LOG_NOTE);
+    ahead_s += 11; /* storms of other tests are over */
+    log_write(LOG_FOUNDING, "peers=3");
+    int before = count_lines(captured());
     for (int i = 0; i < LINES_MAX + 7; i++) {
         log_write(LOG_READD, "i=%d", i);
     }
-    assert_int_equal(count_lines(captured()), LINES_MAX);
+    assert_int_equal(count_lines(captured()), before + LINES_MAX);
     ahead_s += 11;
     log_write(LOG_FOUNDED, "nodes=3");
-    assert_int_equal(count_lines(captured()), LINES_MAX + 2);
+    assert_int_equal(count_lines(captured()), before + LINES_MAX + 2);
     assert_matches(captured(), "warn readd: [^\n]*\\(suppressed=7 window_ms=10000\\)\n[^\n]*note founded: ");
     log_write(LOG_READD, "i=again");
     assert_non_null(strstr(captured(), "(i=again)"));
