@@ -1,0 +1,545 @@
+/* The happy path: on_connection takes a connection; its bytes are read straight into the frame's length and then into
+ * a buffer of that length; a whole frame stops the reading, becomes a call and goes to ops->request. control_reply()
+ * writes the answer, on_written starts reading the next frame. So one client has one request at a time, and whatever
+ * else it sends waits in the kernel.
+ *
+ * Failure modes. Too many clients, too long a frame: a reply that says so, then the connection is closed. A client that
+ * stops in the middle (of its request, or of taking a reply), or idles: the sweep closes it. A client that goes away
+ * while its call is with the daemon: the call loses its client and the reply is thrown away. Replies that nobody takes:
+ * over CONTROL_QUEUED_MAX the next one closes its connection instead. */
+
+#include "io/control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "wire/control.h"
+
+#define SWEEP_MS 1000
+#define BACKLOG 128
+
+struct client
+{
+    uv_pipe_t pipe;
+    uv_write_t write;
+    struct control *control;
+    struct client *next;
+    struct control_call *call; /* with the daemon, or NULL */
+    unsigned char length[CONTROL_FRAME_SIZE];
+    size_t have; /* bytes of the length and the body together */
+    unsigned char *body;
+    uint32_t body_len;
+    unsigned char *reply; /* being written, or NULL */
+    size_t reply_len;
+    uint64_t deadline_ms; /* loop time when it is closed; 0 = never, the daemon has the turn */
+    uid_t uid;
+    pid_t pid;
+    bool last;    /* close after this reply */
+    bool closing;
+};
+
+struct control_call
+{
+    struct client *client; /* NULL once gone */
+    unsigned char *body;
+};
+
+struct control
+{
+    uv_loop_t *loop;
+    uv_pipe_t listener;
+    uv_timer_t sweep;
+    const struct control_ops *ops;
+    void *ud;
+    struct client *clients; /* closing ones included */
+    unsigned n_handles;     /* that libuv still knows */
+    size_t queued;
+    struct control_stats stats;
+    struct sockaddr_un at;
+    dev_t dev;
+    ino_t ino;
+    uint64_t idle_ms, stall_ms;
+    bool waiting; /* a connection could not be accepted for want of memory; libuv tells of it only once */
+    void (*closed)(void *ud);
+    void *closed_ud;
+};
+
+/* --------------------------------------------------------------------------------------------------- the socket file */
+
+static int make_directory(const char *path)
+{
+    char dir[sizeof((struct sockaddr_un *)0)->sun_path];
+
+    for (const char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        memcpy(dir, path, (size_t)(slash - path));
+        dir[slash - path] = '\0';
+        if (mkdir(dir, 0755) < 0 && errno != EEXIST) {
+            return -errno;
+        }
+    }
+    return 0;
+}
+
+/* Whether a live process listens there: -EADDRINUSE; 0: nobody does. */
+static int probe(const struct sockaddr_un *at)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0) {
+        return -errno;
+    }
+    int r = connect(fd, (const struct sockaddr *)at, sizeof *at) < 0 ? errno : 0;
+    close(fd);
+    return r == ECONNREFUSED || r == ENOENT ? 0 : -EADDRINUSE;
+}
+
+static int remove_stale(const struct sockaddr_un *at)
+{
+    struct stat st;
+
+    if (lstat(at->sun_path, &st) < 0) {
+        return errno == ENOENT ? 0 : -errno;
+    }
+    if (!S_ISSOCK(st.st_mode)) {
+        return -ENOTSOCK;
+    }
+    int r = probe(at);
+    if (r < 0) {
+        return r;
+    }
+    return unlink(at->sun_path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+/* The mode is set before the name exists, so that the socket is never open to more than 0660. */
+static int bind_at(const struct sockaddr_un *at, int *ret_fd)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0) {
+        return -errno;
+    }
+    if (fchmod(fd, 0660) < 0 || bind(fd, (const struct sockaddr *)at, sizeof *at) < 0 ||
+        chmod(at->sun_path, 0660) < 0) {
+        int r = -errno;
+        close(fd);
+        return r;
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+static int socket_at(const char *path, struct sockaddr_un *ret_at, int *ret_fd)
+{
+    struct sockaddr_un at = { .sun_family = AF_UNIX };
+
+    if (path[0] == '\0') {
+        return -EINVAL;
+    }
+    if (strlen(path) >= sizeof at.sun_path) {
+        return -ENAMETOOLONG;
+    }
+    strcpy(at.sun_path, path);
+    int r = make_directory(path);
+    r = r < 0 ? r : remove_stale(&at);
+    r = r < 0 ? r : bind_at(&at, ret_fd);
+    if (r == 0) {
+        *ret_at = at;
+    }
+    return r;
+}
+
+/* --------------------------------------------------------------------------------------------------------- a client */
+
+static void read_on(struct client *client);
+
+static void handle_gone(struct control *control)
+{
+    if (--control->n_handles > 0) {
+        return;
+    }
+    if (control->closed != NULL) {
+        control->closed(control->closed_ud);
+    }
+    free(control);
+}
+
+static void on_client_closed(uv_handle_t *handle)
+{
+    struct client *client = handle->data;
+    struct control *control = client->control;
+
+    for (struct client **at = &control->clients; *at != NULL; at = &(*at)->next) {
+        if (*at == client) {
+            *at = client->next;
+            break;
+        }
+    }
+    if (client->reply != NULL) {
+        control->queued -= client->reply_len;
+    }
+    free(client->reply);
+    free(client->body);
+    free(client);
+    control->stats.clients--;
+    handle_gone(control);
+}
+
+static void client_close(struct client *client)
+{
+    if (client->closing) {
+        return;
+    }
+    client->closing = true;
+    if (client->call != NULL) {
+        client->call->client = NULL;
+        client->call = NULL;
+    }
+    uv_close((uv_handle_t *)&client->pipe, on_client_closed);
+}
+
+static void set_deadline(struct client *client, uint64_t in_ms)
+{
+    client->deadline_ms = uv_now(client->control->loop) + in_ms;
+}
+
+static void on_written(uv_write_t *write, int status)
+{
+    struct client *client = write->data;
+
+    if (client->closing) {
+        return; /* on_client_closed frees the reply */
+    }
+    client->control->queued -= client->reply_len;
+    free(client->reply);
+    client->reply = NULL;
+    if (status < 0 || client->last) {
+        client_close(client);
+        return;
+    }
+    read_on(client);
+}
+
+/* Takes ownership of frame, on failure too. */
+static void client_write(struct client *client, void *frame, size_t len)
+{
+    struct control *control = client->control;
+
+    if (len > CONTROL_QUEUED_MAX - control->queued) {
+        free(frame);
+        client_close(client);
+        return;
+    }
+    client->reply = frame;
+    client->reply_len = len;
+    control->queued += len;
+    set_deadline(client, client->control->stall_ms);
+    client->write.data = client;
+    uv_buf_t buf = uv_buf_init(frame, (unsigned)len);
+    if (uv_write(&client->write, (uv_stream_t *)&client->pipe, &buf, 1, on_written) < 0) {
+        client_close(client);
+    }
+}
+
+/* A reply that the server itself gives before it closes the connection. */
+static void client_refuse(struct client *client, enum control_code code, const char *error, const char *hint)
+{
+    struct control_reply reply = { .code = code, .error = error, .hint = hint };
+    void *frame;
+    size_t len;
+
+    client->last = true;
+    if (control_reply_encode(&reply, &frame, &len) < 0) {
+        client_close(client);
+        return;
+    }
+    client_write(client, frame, len);
+}
+
+/* ----------------------------------------------------------------------------------------------------- its requests */
+
+static void deliver(struct client *client)
+{
+    struct control *control = client->control;
+    struct control_call *call = malloc(sizeof *call);
+
+    uv_read_stop((uv_stream_t *)&client->pipe);
+    if (call == NULL) {
+        client_close(client);
+        return;
+    }
+    call->client = client;
+    call->body = client->body;
+    client->call = call;
+    client->body = NULL;
+    client->deadline_ms = 0;
+    control->stats.requests++;
+    control->ops->request(control->ud, call, call->body, client->body_len, client->uid, client->pid);
+}
+
+/* The frame's length is there. */
+static void on_length(struct client *client)
+{
+    client->body_len = control_frame_len(client->length);
+    if (client->body_len == 0 || client->body_len > CONTROL_REQUEST_MAX) {
+        uv_read_stop((uv_stream_t *)&client->pipe);
+        client->control->stats.bad++;
+        client_refuse(client, CONTROL_USAGE, "the request is empty or longer than 1 MiB",
+                      "split it: vip add and vip del take up to 1024 VIPs at once");
+        return;
+    }
+    client->body = malloc(client->body_len);
+    if (client->body == NULL) {
+        client_close(client);
+    }
+}
+
+static void on_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    struct client *client = handle->data;
+
+    if (client->have < CONTROL_FRAME_SIZE) {
+        *buf = uv_buf_init((char *)client->length + client->have, (unsigned)(CONTROL_FRAME_SIZE - client->have));
+        return;
+    }
+    size_t have = client->have - CONTROL_FRAME_SIZE;
+    *buf = uv_buf_init((char *)client->body + have, (unsigned)(client->body_len - have));
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct client *client = stream->data;
+
+    if (n < 0) {
+        client_close(client);
+        return;
+    }
+    if (n == 0) {
+        return;
+    }
+    if (client->have == 0) {
+        set_deadline(client, client->control->stall_ms); /* the whole request within this, not each byte */
+    }
+    client->have += (size_t)n;
+    if (client->have == CONTROL_FRAME_SIZE) {
+        on_length(client);
+    } else if (client->have == CONTROL_FRAME_SIZE + (size_t)client->body_len) {
+        deliver(client);
+    }
+}
+
+static void read_on(struct client *client)
+{
+    client->have = 0;
+    client->body_len = 0;
+    set_deadline(client, client->control->idle_ms);
+    if (uv_read_start((uv_stream_t *)&client->pipe, on_buffer, on_read) < 0) {
+        client_close(client);
+    }
+}
+
+/* -------------------------------------------------------------------------------------------------------- the server */
+
+static int peer_of(struct client *client)
+{
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+    uv_os_fd_t fd;
+    int r = uv_fileno((uv_handle_t *)&client->pipe, &fd);
+
+    if (r < 0) {
+        return r;
+    }
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0) {
+        return -errno;
+    }
+    client->uid = peer.uid;
+    client->pid = peer.pid;
+    return 0;
+}
+
+static void on_connection(uv_stream_t *listener, int status)
+{
+    struct control *control = listener->data;
+    struct client *client = status < 0 ? NULL : calloc(1, sizeof *client);
+
+    control->waiting = status == 0 && client == NULL;
+    if (client == NULL) {
+        return;
+    }
+    client->control = control;
+    client->pipe.data = client;
+    (void)uv_pipe_init(control->loop, &client->pipe, 0); /* cannot fail */
+    control->n_handles++;
+    control->stats.clients++;
+    client->next = control->clients;
+    control->clients = client;
+    if (uv_accept(listener, (uv_stream_t *)&client->pipe) < 0 || peer_of(client) < 0) {
+        client_close(client);
+        return;
+    }
+    if (control->stats.clients > CONTROL_CLIENTS_MAX) {
+        control->stats.refused++;
+        client_refuse(client, CONTROL_FAILED, "the daemon serves 64 control connections already", "try again");
+        return;
+    }
+    control->stats.accepted++;
+    read_on(client);
+}
+
+static void on_sweep(uv_timer_t *timer)
+{
+    struct control *control = timer->data;
+    uint64_t now_ms = uv_now(control->loop);
+
+    for (struct client *client = control->clients; client != NULL; client = client->next) {
+        if (!client->closing && client->deadline_ms != 0 && now_ms >= client->deadline_ms) {
+            control->stats.stalled += client->have > 0;
+            client_close(client);
+        }
+    }
+    if (control->waiting) {
+        on_connection((uv_stream_t *)&control->listener, 0);
+    }
+}
+
+static void on_own_closed(uv_handle_t *handle)
+{
+    handle_gone(handle->data);
+}
+
+/* From here on control_close() cleans up. */
+static int start(struct control *control, int fd)
+{
+    int r = uv_pipe_open(&control->listener, fd);
+    struct stat st;
+
+    if (r < 0) {
+        close(fd);
+        return r;
+    }
+    if (stat(control->at.sun_path, &st) < 0) {
+        return -errno;
+    }
+    control->dev = st.st_dev;
+    control->ino = st.st_ino;
+    r = uv_listen((uv_stream_t *)&control->listener, BACKLOG, on_connection);
+    return r < 0 ? r : uv_timer_start(&control->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
+}
+
+void control_patience(struct control *control, uint64_t idle_ms, uint64_t stall_ms)
+{
+    control->idle_ms = idle_ms;
+    control->stall_ms = stall_ms;
+}
+
+int control_open(struct control **ret, uv_loop_t *loop, const char *path, const struct control_ops *ops, void *ud)
+{
+    struct control *control = calloc(1, sizeof *control);
+    int fd = -1;
+
+    if (control == NULL) {
+        return -ENOMEM;
+    }
+    control->loop = loop;
+    control->ops = ops;
+    control->ud = ud;
+    control_patience(control, CONTROL_IDLE_MS, CONTROL_STALL_MS);
+    int r = socket_at(path, &control->at, &fd);
+    r = r < 0 ? r : uv_pipe_init(loop, &control->listener, 0);
+    if (r < 0) {
+        if (fd >= 0) {
+            close(fd);
+        }
+        free(control);
+        return r;
+    }
+    (void)uv_timer_init(loop, &control->sweep); /* cannot fail */
+    uv_unref((uv_handle_t *)&control->sweep);
+    control->listener.data = control;
+    control->sweep.data = control;
+    control->n_handles = 2;
+    r = start(control, fd);
+    if (r < 0) {
+        control_close(control, NULL, NULL);
+        return r;
+    }
+    *ret = control;
+    return 0;
+}
+
+/* Only our own: a later daemon may have put its socket there. */
+static void remove_own(const struct control *control)
+{
+    struct stat st;
+
+    if (lstat(control->at.sun_path, &st) == 0 && st.st_dev == control->dev && st.st_ino == control->ino) {
+        (void)unlink(control->at.sun_path);
+    }
+}
+
+void control_close(struct control *control, void (*closed)(void *ud), void *ud)
+{
+    if (control == NULL) {
+        if (closed != NULL) {
+            closed(ud);
+        }
+        return;
+    }
+    control->closed = closed;
+    control->closed_ud = ud;
+    remove_own(control);
+    for (struct client *client = control->clients; client != NULL; client = client->next) {
+        client_close(client);
+    }
+    uv_close((uv_handle_t *)&control->listener, on_own_closed);
+    uv_close((uv_handle_t *)&control->sweep, on_own_closed);
+}
+
+/* Ends the call; the client that waits for it, or NULL. */
+static struct client *call_end(struct control_call *call)
+{
+    struct client *client = call->client;
+
+    if (client != NULL) {
+        client->call = NULL;
+    }
+    free(call->body);
+    free(call);
+    return client;
+}
+
+void control_reply(struct control_call *call, const void *frame, size_t len)
+{
+    struct client *client = call_end(call);
+    void *copy = client == NULL ? NULL : malloc(len);
+
+    if (client == NULL) {
+        return;
+    }
+    if (copy == NULL) {
+        client_close(client);
+        return;
+    }
+    memcpy(copy, frame, len);
+    client_write(client, copy, len);
+}
+
+void control_drop(struct control_call *call)
+{
+    struct client *client = call_end(call);
+
+    if (client != NULL) {
+        client_close(client);
+    }
+}
+
+struct control_stats control_stats(const struct control *control)
+{
+    return control->stats;
+}
