@@ -1,0 +1,33 @@
+"""Fixtures of the end-to-end tests, and what is printed of a cluster when a test fails."""
+
+import os
+
+import pytest
+
+import cluster as clusters
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: takes more than a few seconds; left out by tests/run --quick")
+    if os.getuid() != 0:
+        raise pytest.UsageError("the end-to-end tests make network namespaces: run them as root")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for cluster in clusters.Cluster.live:
+            report.sections.append((f"cluster {cluster.prefix}", cluster.tails()))
+
+
+@pytest.fixture
+def say(request, capsys):
+    """Prints a line of figures past pytest's capture."""
+
+    def line(text):
+        with capsys.disabled():
+            print(f"\n    {request.node.name}: {text}", end="", flush=True)
+
+    return line
