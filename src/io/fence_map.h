@@ -1,0 +1,31 @@
+#ifndef VIPD_IO_FENCE_MAP_H
+#define VIPD_IO_FENCE_MAP_H
+
+/* What the kernel's half of the fence (fence.bpf.c) and the daemon's half (fence.c) share: the shapes in the maps. */
+
+#include <linux/types.h>
+
+#define FENCE_VIPS_MAX 16384 /* fence.c checks that it equals VIPS_MAX */
+
+/* Key of the set of VIPs. As in struct addr: family 4 or 6, an IPv4 address fills bytes[0..3], the rest is zero. */
+struct fence_key
+{
+    __u8 family;
+    __u8 zero[3]; /* explicit: the kernel hashes these bytes too */
+    __u8 bytes[16];
+};
+
+/* Why a frame was dropped; index into the map of counters. */
+enum fence_drop
+{
+    FENCE_DROP_ARP_IN = 0,
+    FENCE_DROP_ND_IN,
+    FENCE_DROP_IP_IN,
+    FENCE_DROP_ARP_OUT,
+    FENCE_DROP_ND_OUT,
+    FENCE_DROP_IP_OUT,
+    FENCE_DROP_UNREADABLE,
+    FENCE_DROPS_N
+};
+
+#endif
