@@ -1,0 +1,402 @@
+#include "wire/command.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "wire/pack.h"
+#include "wire/pack_table.h"
+
+#define HEAD_VALUES 6
+#define MOVE_FIELDS 4
+#define FOUND_FIELDS 5
+#define SPEC_VALUES 10 /* the prefix is two */
+
+/* How many fields the body of a type has; 0 for what is not a type. */
+static uint32_t body_values(uint64_t type)
+{
+    static const uint8_t VALUES[] = {
+        [COMMAND_FOUND] = 5,      [COMMAND_FENCE] = 3,      [COMMAND_CLEAR] = 3,       [COMMAND_ADMIT] = 3,
+        [COMMAND_MOVE] = 1,       [COMMAND_VIP_ADD] = 1,    [COMMAND_VIP_SET] = 4,     [COMMAND_VIP_DELETE] = 1,
+        [COMMAND_VIP_PURGE] = 1,  [COMMAND_NODE_REPORT] = 7, [COMMAND_DRAIN] = 3,      [COMMAND_LEAVE] = 3,
+        [COMMAND_SETTINGS] = 1,   [COMMAND_GROUP_SET] = 2,
+    };
+
+    return type < sizeof VALUES ? VALUES[type] : 0;
+}
+
+/* ------------------------------------------------------------------ encoding */
+
+/* Four numbers a move, without a header of its own: there may be one for each VIP. */
+static void pack_moves(struct packer *packer, const struct move *moves, uint32_t n)
+{
+    pack_array(packer, (size_t)n * MOVE_FIELDS);
+    for (uint32_t i = 0; i < n; i++) {
+        pack_uint(packer, moves[i].vip);
+        pack_int(packer, moves[i].to);
+        pack_uint(packer, moves[i].reason);
+        pack_uint(packer, moves[i].moved);
+    }
+}
+
+static void pack_spec(struct packer *packer, const struct vip_spec *spec)
+{
+    pack_array(packer, SPEC_VALUES);
+    pack_text(packer, spec->name);
+    pack_prefix(packer, &spec->address);
+    pack_text(packer, spec->dev);
+    pack_uint(packer, spec->nodes);
+    pack_text(packer, spec->group);
+    pack_bool(packer, spec->enabled);
+    pack_int(packer, spec->pinned);
+    pack_prefers(packer, spec->prefers, spec->n_prefers);
+    pack_apart(packer, spec->apart, spec->n_apart);
+}
+
+static void pack_found(struct packer *packer, const struct command *command)
+{
+    pack_text(packer, command->found.cluster);
+    pack_uint(packer, command->found.cluster_id);
+    pack_timing(packer, &command->found.timing);
+    pack_settings(packer, &command->found.settings);
+    pack_array(packer, (size_t)command->found.n_nodes * FOUND_FIELDS);
+    for (int i = 0; i < command->found.n_nodes; i++) {
+        const struct found_node *node = &command->found.nodes[i];
+
+        pack_uint(packer, node->id);
+        pack_text(packer, node->name);
+        pack_endpoint(packer, &node->at);
+        pack_uint(packer, node->role);
+    }
+}
+
+static void pack_report(struct packer *packer, const struct command *command)
+{
+    pack_int(packer, command->report.node);
+    pack_uint(packer, command->report.id);
+    pack_uint(packer, command->report.identity);
+    pack_uint(packer, command->report.run);
+    pack_bool(packer, command->report.witness);
+    pack_links(packer, command->report.links, command->report.n_links);
+    pack_text(packer, command->report.version);
+}
+
+static void pack_body(struct packer *packer, const struct command *command)
+{
+    switch (command->type) {
+    case COMMAND_FOUND:
+        pack_found(packer, command);
+        break;
+    case COMMAND_FENCE:
+        pack_int(packer, command->fence.node);
+        pack_uint(packer, command->fence.gen);
+        pack_moves(packer, command->fence.moves, command->fence.n_moves);
+        break;
+    case COMMAND_CLEAR:
+    case COMMAND_ADMIT:
+        pack_int(packer, command->node.node);
+        pack_uint(packer, command->node.fence);
+        pack_uint(packer, command->node.since);
+        break;
+    case COMMAND_MOVE:
+        pack_moves(packer, command->move.moves, command->move.n_moves);
+        break;
+    case COMMAND_VIP_ADD:
+        pack_array(packer, command->vip_add.n_vips);
+        for (uint32_t i = 0; i < command->vip_add.n_vips; i++) {
+            pack_spec(packer, &command->vip_add.vips[i]);
+        }
+        break;
+    case COMMAND_VIP_SET:
+        pack_uint(packer, command->vip_set.vip);
+        pack_text(packer, command->vip_set.name);
+        pack_uint(packer, command->vip_set.set);
+        pack_spec(packer, &command->vip_set.spec);
+        break;
+    case COMMAND_VIP_DELETE:
+    case COMMAND_VIP_PURGE:
+        pack_moves(packer, command->vip_del.vips, command->vip_del.n_vips);
+        break;
+    case COMMAND_NODE_REPORT:
+        pack_report(packer, command);
+        break;
+    case COMMAND_DRAIN:
+        pack_int(packer, command->drain.node);
+        pack_uint(packer, command->drain.id);
+        pack_bool(packer, command->drain.on);
+        break;
+    case COMMAND_LEAVE:
+        pack_int(packer, command->leave.node);
+        pack_uint(packer, command->leave.id);
+        pack_uint(packer, command->leave.run);
+        break;
+    case COMMAND_SETTINGS:
+        pack_settings(packer, &command->settings);
+        break;
+    case COMMAND_GROUP_SET:
+        pack_text(packer, command->group.name);
+        pack_prefers(packer, command->group.prefers, command->group.n_prefers);
+        break;
+    }
+}
+
+static bool spec_fits(const struct vip_spec *spec)
+{
+    return spec->n_prefers <= PREFERS_MAX && spec->n_apart <= APART_MAX;
+}
+
+/* Whether every count is within its array. */
+static bool fits(const struct command *command)
+{
+    if (command->type == COMMAND_FOUND) {
+        return command->found.n_nodes <= NODES_MAX;
+    }
+    if (command->type == COMMAND_FENCE) {
+        return command->fence.n_moves <= VIPS_MAX;
+    }
+    if (command->type == COMMAND_MOVE) {
+        return command->move.n_moves <= VIPS_MAX;
+    }
+    if (command->type == COMMAND_VIP_DELETE || command->type == COMMAND_VIP_PURGE) {
+        return command->vip_del.n_vips <= VIPS_MAX;
+    }
+    if (command->type == COMMAND_VIP_SET) {
+        return spec_fits(&command->vip_set.spec);
+    }
+    if (command->type == COMMAND_VIP_ADD) {
+        for (uint32_t i = 0; i < command->vip_add.n_vips && i < VIPS_MAX; i++) {
+            if (!spec_fits(&command->vip_add.vips[i])) {
+                return false;
+            }
+        }
+        return command->vip_add.n_vips <= VIPS_MAX;
+    }
+    if (command->type == COMMAND_NODE_REPORT) {
+        for (int i = 0; i < command->report.n_links && i < LINKS_MAX; i++) {
+            if (command->report.links[i].n_prefixes > LINK_PREFIXES_MAX) {
+                return false;
+            }
+        }
+        return command->report.n_links <= LINKS_MAX;
+    }
+    return command->type != COMMAND_GROUP_SET || command->group.n_prefers <= PREFERS_MAX;
+}
+
+int command_encode(const struct command *command, void *buf, size_t size, size_t *ret_len)
+{
+    struct packer packer;
+
+    if (body_values(command->type) == 0 || !fits(command)) {
+        return -EINVAL;
+    }
+    packer_init(&packer, buf, size);
+    pack_array(&packer, HEAD_VALUES);
+    pack_uint(&packer, COMMAND_VERSION);
+    pack_uint(&packer, command->type);
+    pack_int(&packer, command->at_ms);
+    pack_uint(&packer, command->request);
+    pack_text(&packer, command->who);
+    pack_array(&packer, body_values(command->type));
+    pack_body(&packer, command);
+    return packer.used > COMMAND_BYTES_MAX ? -EMSGSIZE : packer_done(&packer, ret_len);
+}
+
+/* ------------------------------------------------------------------ decoding */
+
+/* The bytes on their way into a command, and the memory for its arrays. */
+struct decoding
+{
+    struct unpacker unpacker;
+    void *scratch;
+    size_t scratch_size;
+    bool full;
+};
+
+/* A command has one array at most, so it begins where the scratch memory does. */
+static void *array_of(struct decoding *decoding, size_t n, size_t size)
+{
+    if (n * size > decoding->scratch_size) {
+        decoding->full = true;
+        return NULL;
+    }
+    if (n > 0) {
+        memset(decoding->scratch, 0, n * size);
+    }
+    return decoding->scratch;
+}
+
+static const struct move *unpack_moves(struct decoding *decoding, uint32_t *ret_n)
+{
+    struct unpacker *unpacker = &decoding->unpacker;
+    uint32_t values = unpack_array(unpacker, 0, VIPS_MAX * MOVE_FIELDS);
+    struct move *moves = array_of(decoding, values / MOVE_FIELDS, sizeof *moves);
+
+    if (values % MOVE_FIELDS != 0) {
+        unpacker->failed = true;
+    }
+    *ret_n = values / MOVE_FIELDS;
+    for (uint32_t i = 0; moves != NULL && i < *ret_n; i++) {
+        moves[i].vip = unpack_vip(unpacker);
+        moves[i].to = unpack_node_or_none(unpacker);
+        moves[i].reason = (enum reason)unpack_uint(unpacker, REASONS_N - 1);
+        moves[i].moved = unpack_uint(unpacker, UINT64_MAX);
+    }
+    return moves;
+}
+
+static void unpack_spec(struct unpacker *unpacker, struct vip_spec *ret)
+{
+    (void)unpack_array(unpacker, SPEC_VALUES, SPEC_VALUES);
+    unpack_text(unpacker, ret->name, sizeof ret->name);
+    ret->address = unpack_prefix(unpacker);
+    unpack_text(unpacker, ret->dev, sizeof ret->dev);
+    ret->nodes = unpack_uint(unpacker, UINT64_MAX);
+    unpack_text(unpacker, ret->group, sizeof ret->group);
+    ret->enabled = unpack_bool(unpacker);
+    ret->pinned = unpack_node_or_none(unpacker);
+    ret->n_prefers = unpack_prefers(unpacker, ret->prefers);
+    ret->n_apart = unpack_apart(unpacker, ret->apart);
+}
+
+static const struct vip_spec *unpack_specs(struct decoding *decoding, uint32_t *ret_n)
+{
+    uint32_t n = unpack_array(&decoding->unpacker, 0, VIPS_MAX);
+    struct vip_spec *specs = array_of(decoding, n, sizeof *specs);
+
+    *ret_n = n;
+    for (uint32_t i = 0; specs != NULL && i < n && !decoding->unpacker.failed; i++) {
+        unpack_spec(&decoding->unpacker, &specs[i]);
+    }
+    return specs;
+}
+
+static void unpack_found(struct decoding *decoding, struct command *ret)
+{
+    struct unpacker *unpacker = &decoding->unpacker;
+    struct found_node *nodes;
+    uint32_t values;
+
+    unpack_text(unpacker, ret->found.cluster, sizeof ret->found.cluster);
+    ret->found.cluster_id = unpack_uint(unpacker, UINT64_MAX);
+    unpack_timing(unpacker, &ret->found.timing);
+    unpack_settings(unpacker, &ret->found.settings);
+    values = unpack_array(unpacker, 0, NODES_MAX * FOUND_FIELDS);
+    if (values % FOUND_FIELDS != 0) {
+        unpacker->failed = true;
+    }
+    ret->found.n_nodes = (uint8_t)(values / FOUND_FIELDS);
+    nodes = array_of(decoding, ret->found.n_nodes, sizeof *nodes);
+    ret->found.nodes = nodes;
+    for (int i = 0; nodes != NULL && i < ret->found.n_nodes; i++) {
+        nodes[i].id = unpack_uint(unpacker, UINT64_MAX);
+        unpack_text(unpacker, nodes[i].name, sizeof nodes[i].name);
+        nodes[i].at = unpack_endpoint(unpacker);
+        nodes[i].role = (enum node_role)unpack_uint(unpacker, ROLE_SPARE);
+    }
+}
+
+static void unpack_report(struct unpacker *unpacker, struct command *ret)
+{
+    ret->report.node = unpack_node(unpacker);
+    ret->report.id = unpack_uint(unpacker, UINT64_MAX);
+    ret->report.identity = unpack_uint(unpacker, UINT64_MAX);
+    ret->report.run = unpack_uint(unpacker, UINT64_MAX);
+    ret->report.witness = unpack_bool(unpacker);
+    ret->report.n_links = unpack_links(unpacker, ret->report.links);
+    unpack_text(unpacker, ret->report.version, sizeof ret->report.version);
+}
+
+static void unpack_vip_set(struct unpacker *unpacker, struct command *ret)
+{
+    ret->vip_set.vip = unpack_vip(unpacker);
+    unpack_text(unpacker, ret->vip_set.name, sizeof ret->vip_set.name);
+    ret->vip_set.set = (uint32_t)unpack_uint(unpacker, VIP_SET_NAME * 2 - 1);
+    unpack_spec(unpacker, &ret->vip_set.spec);
+}
+
+static void unpack_body(struct decoding *decoding, struct command *ret)
+{
+    struct unpacker *unpacker = &decoding->unpacker;
+
+    switch (ret->type) {
+    case COMMAND_FOUND:
+        unpack_found(decoding, ret);
+        break;
+    case COMMAND_FENCE:
+        ret->fence.node = unpack_node(unpacker);
+        ret->fence.gen = unpack_uint(unpacker, UINT64_MAX);
+        ret->fence.moves = unpack_moves(decoding, &ret->fence.n_moves);
+        break;
+    case COMMAND_CLEAR:
+    case COMMAND_ADMIT:
+        ret->node.node = unpack_node(unpacker);
+        ret->node.fence = unpack_uint(unpacker, UINT64_MAX);
+        ret->node.since = unpack_uint(unpacker, UINT64_MAX);
+        break;
+    case COMMAND_MOVE:
+        ret->move.moves = unpack_moves(decoding, &ret->move.n_moves);
+        break;
+    case COMMAND_VIP_ADD:
+        ret->vip_add.vips = unpack_specs(decoding, &ret->vip_add.n_vips);
+        break;
+    case COMMAND_VIP_SET:
+        unpack_vip_set(unpacker, ret);
+        break;
+    case COMMAND_VIP_DELETE:
+    case COMMAND_VIP_PURGE:
+        ret->vip_del.vips = unpack_moves(decoding, &ret->vip_del.n_vips);
+        break;
+    case COMMAND_NODE_REPORT:
+        unpack_report(unpacker, ret);
+        break;
+    case COMMAND_DRAIN:
+        ret->drain.node = unpack_node(unpacker);
+        ret->drain.id = unpack_uint(unpacker, UINT64_MAX);
+        ret->drain.on = unpack_bool(unpacker);
+        break;
+    case COMMAND_LEAVE:
+        ret->leave.node = unpack_node(unpacker);
+        ret->leave.id = unpack_uint(unpacker, UINT64_MAX);
+        ret->leave.run = unpack_uint(unpacker, UINT64_MAX);
+        break;
+    case COMMAND_SETTINGS:
+        unpack_settings(unpacker, &ret->settings);
+        break;
+    case COMMAND_GROUP_SET:
+        unpack_text(unpacker, ret->group.name, sizeof ret->group.name);
+        ret->group.n_prefers = unpack_prefers(unpacker, ret->group.prefers);
+        break;
+    }
+}
+
+int command_decode(const void *bytes, size_t len, void *scratch, size_t scratch_size, struct command *ret)
+{
+    struct decoding decoding = {.scratch = scratch, .scratch_size = scratch_size};
+    struct unpacker *unpacker = &decoding.unpacker;
+    struct command command;
+    uint64_t type;
+
+    memset(&command, 0, sizeof command);
+    unpacker_init(unpacker, bytes, len);
+    (void)unpack_array(unpacker, HEAD_VALUES, HEAD_VALUES);
+    if (len > COMMAND_BYTES_MAX || unpack_uint(unpacker, UINT64_MAX) != COMMAND_VERSION) {
+        return -EBADMSG;
+    }
+    type = unpack_uint(unpacker, UINT64_MAX);
+    command.at_ms = unpack_int(unpacker, INT64_MIN, INT64_MAX);
+    command.request = unpack_uint(unpacker, UINT64_MAX);
+    unpack_text(unpacker, command.who, sizeof command.who);
+    if (unpacker->failed || body_values(type) == 0) {
+        return -EBADMSG;
+    }
+    (void)unpack_array(unpacker, body_values(type), body_values(type));
+    command.type = (enum command_type)type;
+    unpack_body(&decoding, &command);
+    if (decoding.full) {
+        return -ENOBUFS;
+    }
+    if (unpacker_done(unpacker) != 0) {
+        return -EBADMSG;
+    }
+    *ret = command;
+    return 0;
+}

@@ -1,0 +1,140 @@
+#include "wire/pack_table.h"
+
+#define TIMING_VALUES 5
+#define SETTINGS_VALUES 3
+#define PREFER_VALUES 2
+#define LINK_VALUES 3
+#define PREFIX_VALUES 2
+
+void pack_timing(struct packer *packer, const struct timing *timing)
+{
+    pack_array(packer, TIMING_VALUES);
+    pack_uint(packer, timing->interval_ms);
+    pack_uint(packer, timing->suspect_ms);
+    pack_uint(packer, timing->promise_ms);
+    pack_uint(packer, timing->margin_ms);
+    pack_uint(packer, timing->election_ms);
+}
+
+void unpack_timing(struct unpacker *unpacker, struct timing *ret)
+{
+    (void)unpack_array(unpacker, TIMING_VALUES, TIMING_VALUES);
+    ret->interval_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+    ret->suspect_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+    ret->promise_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+    ret->margin_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+    ret->election_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+}
+
+void pack_settings(struct packer *packer, const struct settings *settings)
+{
+    pack_array(packer, SETTINGS_VALUES);
+    pack_uint(packer, settings->announce_count);
+    pack_uint(packer, settings->announce_interval_ms);
+    pack_uint(packer, settings->announce_refresh_ms);
+}
+
+void unpack_settings(struct unpacker *unpacker, struct settings *ret)
+{
+    (void)unpack_array(unpacker, SETTINGS_VALUES, SETTINGS_VALUES);
+    ret->announce_count = (uint16_t)unpack_uint(unpacker, UINT16_MAX);
+    ret->announce_interval_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+    ret->announce_refresh_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+}
+
+void pack_prefers(struct packer *packer, const struct prefer *prefers, unsigned n)
+{
+    pack_array(packer, (size_t)n * PREFER_VALUES);
+    for (unsigned i = 0; i < n; i++) {
+        pack_int(packer, prefers[i].node);
+        pack_uint(packer, prefers[i].weight);
+    }
+}
+
+uint8_t unpack_prefers(struct unpacker *unpacker, struct prefer ret[PREFERS_MAX])
+{
+    uint32_t values = unpack_array(unpacker, 0, PREFERS_MAX * PREFER_VALUES);
+
+    if (values % PREFER_VALUES != 0) {
+        unpacker->failed = true;
+    }
+    for (uint32_t i = 0; i < values / PREFER_VALUES; i++) {
+        ret[i].node = unpack_node(unpacker);
+        ret[i].weight = (uint16_t)unpack_uint(unpacker, UINT16_MAX);
+    }
+    return (uint8_t)(values / PREFER_VALUES);
+}
+
+void pack_apart(struct packer *packer, const uint16_t *apart, unsigned n)
+{
+    pack_array(packer, n);
+    for (unsigned i = 0; i < n; i++) {
+        pack_uint(packer, apart[i]);
+    }
+}
+
+uint8_t unpack_apart(struct unpacker *unpacker, uint16_t ret[APART_MAX])
+{
+    uint32_t n = unpack_array(unpacker, 0, APART_MAX);
+
+    for (uint32_t i = 0; i < n; i++) {
+        ret[i] = unpack_vip(unpacker);
+    }
+    return (uint8_t)n;
+}
+
+void pack_links(struct packer *packer, const struct link *links, unsigned n)
+{
+    pack_array(packer, n);
+    for (unsigned i = 0; i < n; i++) {
+        pack_array(packer, LINK_VALUES);
+        pack_text(packer, links[i].name);
+        pack_bool(packer, links[i].up);
+        pack_array(packer, (size_t)links[i].n_prefixes * PREFIX_VALUES);
+        for (int k = 0; k < links[i].n_prefixes; k++) {
+            pack_prefix(packer, &links[i].prefixes[k]);
+        }
+    }
+}
+
+static void unpack_link(struct unpacker *unpacker, struct link *ret)
+{
+    uint32_t values;
+
+    (void)unpack_array(unpacker, LINK_VALUES, LINK_VALUES);
+    unpack_text(unpacker, ret->name, sizeof ret->name);
+    ret->up = unpack_bool(unpacker);
+    values = unpack_array(unpacker, 0, LINK_PREFIXES_MAX * PREFIX_VALUES);
+    if (values % PREFIX_VALUES != 0) {
+        unpacker->failed = true;
+    }
+    ret->n_prefixes = (uint8_t)(values / PREFIX_VALUES);
+    for (int i = 0; i < ret->n_prefixes; i++) {
+        ret->prefixes[i] = unpack_prefix(unpacker);
+    }
+}
+
+uint8_t unpack_links(struct unpacker *unpacker, struct link ret[LINKS_MAX])
+{
+    uint32_t n = unpack_array(unpacker, 0, LINKS_MAX);
+
+    for (uint32_t i = 0; i < n; i++) {
+        unpack_link(unpacker, &ret[i]);
+    }
+    return (uint8_t)n;
+}
+
+int8_t unpack_node_or_none(struct unpacker *unpacker)
+{
+    return (int8_t)unpack_int(unpacker, SLOT_NONE, NODES_MAX - 1);
+}
+
+int8_t unpack_node(struct unpacker *unpacker)
+{
+    return (int8_t)unpack_int(unpacker, 0, NODES_MAX - 1);
+}
+
+uint16_t unpack_vip(struct unpacker *unpacker)
+{
+    return (uint16_t)unpack_uint(unpacker, VIPS_MAX - 1);
+}

@@ -1,0 +1,28 @@
+#ifndef VIPD_WIRE_PACK_TABLE_H
+#define VIPD_WIRE_PACK_TABLE_H
+
+/* The pieces of the table that both commands and snapshots carry. Each is one MessagePack array. The readers check
+ * numbers against the limits of core/limits.h and fail the unpacker beyond them. */
+
+#include "core/table.h"
+#include "wire/pack.h"
+
+void pack_timing(struct packer *packer, const struct timing *timing);
+void pack_settings(struct packer *packer, const struct settings *settings);
+void pack_prefers(struct packer *packer, const struct prefer *prefers, unsigned n);
+void pack_apart(struct packer *packer, const uint16_t *apart, unsigned n);
+void pack_links(struct packer *packer, const struct link *links, unsigned n);
+
+void unpack_timing(struct unpacker *unpacker, struct timing *ret);
+void unpack_settings(struct unpacker *unpacker, struct settings *ret);
+/* Each of these returns how many there are. */
+uint8_t unpack_prefers(struct unpacker *unpacker, struct prefer ret[PREFERS_MAX]);
+uint8_t unpack_apart(struct unpacker *unpacker, uint16_t ret[APART_MAX]);
+uint8_t unpack_links(struct unpacker *unpacker, struct link ret[LINKS_MAX]);
+
+/* SLOT_NONE or a slot of a node; a slot of a node. */
+int8_t unpack_node_or_none(struct unpacker *unpacker);
+int8_t unpack_node(struct unpacker *unpacker);
+uint16_t unpack_vip(struct unpacker *unpacker);
+
+#endif

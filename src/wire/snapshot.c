@@ -1,0 +1,403 @@
+#include "wire/snapshot.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "wire/pack.h"
+#include "wire/pack_table.h"
+
+#define SNAPSHOT_VALUES 7
+#define HEAD_VALUES 8
+#define NODE_VALUES 18
+#define GROUP_VALUES 3
+#define VIP_VALUES 17
+#define HISTORY_VALUES 8
+#define DEDUP_VALUES 3
+
+/* ------------------------------------------------------------------ encoding */
+
+static void pack_head(struct packer *packer, const struct table *table)
+{
+    pack_array(packer, HEAD_VALUES);
+    pack_text(packer, table->cluster);
+    pack_uint(packer, table->cluster_id);
+    pack_uint(packer, table->applied);
+    pack_timing(packer, &table->timing);
+    pack_settings(packer, &table->settings);
+    pack_uint(packer, table->voters);
+    pack_uint(packer, table->voters_index);
+    pack_uint(packer, table->changed);
+}
+
+static void pack_node(struct packer *packer, int slot, const struct node *node)
+{
+    pack_array(packer, NODE_VALUES);
+    pack_int(packer, slot);
+    pack_uint(packer, node->id);
+    pack_text(packer, node->name);
+    pack_endpoint(packer, &node->at);
+    pack_uint(packer, node->role);
+    pack_bool(packer, node->witness);
+    pack_bool(packer, node->draining);
+    pack_bool(packer, node->leaving);
+    pack_uint(packer, node->leaving_run);
+    pack_uint(packer, node->status);
+    pack_uint(packer, node->gen);
+    pack_uint(packer, node->fence);
+    pack_uint(packer, node->since);
+    pack_int(packer, node->since_ms);
+    pack_uint(packer, node->identity);
+    pack_links(packer, node->links, node->n_links);
+    pack_text(packer, node->version);
+}
+
+static void pack_nodes(struct packer *packer, const struct table *table)
+{
+    size_t n = 0;
+
+    for (int slot = 0; slot < NODES_MAX; slot++) {
+        n += table->nodes[slot].used;
+    }
+    pack_array(packer, n);
+    for (int slot = 0; slot < NODES_MAX; slot++) {
+        if (table->nodes[slot].used) {
+            pack_node(packer, slot, &table->nodes[slot]);
+        }
+    }
+}
+
+static void pack_groups(struct packer *packer, const struct table *table)
+{
+    size_t n = 0;
+
+    for (int group = 0; group < GROUPS_MAX; group++) {
+        n += table->groups[group].name[0] != '\0';
+    }
+    pack_array(packer, n);
+    for (int group = 0; group < GROUPS_MAX; group++) {
+        if (table->groups[group].name[0] != '\0') {
+            pack_array(packer, GROUP_VALUES);
+            pack_uint(packer, (uint64_t)group);
+            pack_text(packer, table->groups[group].name);
+            pack_prefers(packer, table->groups[group].prefers, table->groups[group].n_prefers);
+        }
+    }
+}
+
+static void pack_vip(struct packer *packer, int slot, const struct vip *vip)
+{
+    pack_array(packer, VIP_VALUES);
+    pack_uint(packer, (uint64_t)slot);
+    pack_bool(packer, vip->deleted);
+    pack_bool(packer, vip->enabled);
+    pack_text(packer, vip->name);
+    pack_prefix(packer, &vip->address);
+    pack_text(packer, vip->dev);
+    pack_uint(packer, vip->nodes);
+    pack_int(packer, vip->group);
+    pack_prefers(packer, vip->prefers, vip->n_prefers);
+    pack_apart(packer, vip->apart, vip->n_apart);
+    pack_int(packer, vip->pinned);
+    pack_int(packer, vip->owner);
+    pack_int(packer, vip->prev);
+    pack_uint(packer, vip->moved);
+    pack_int(packer, vip->moved_ms);
+    pack_uint(packer, vip->reason);
+}
+
+static void pack_vips(struct packer *packer, const struct table *table)
+{
+    pack_array(packer, (size_t)table->n_vips);
+    for (int slot = 0; slot < table->vips_end; slot++) {
+        if (table->vips[slot].used) {
+            pack_vip(packer, slot, &table->vips[slot]);
+        }
+    }
+}
+
+/* How many entries a ring of `size` has kept of the `n` that were ever written. */
+static size_t kept(uint64_t n, size_t size)
+{
+    return n < size ? (size_t)n : size;
+}
+
+static void pack_history(struct packer *packer, const struct table *table)
+{
+    size_t n = kept(table->n_history, HISTORY_MAX);
+
+    pack_array(packer, 1 + n);
+    pack_uint(packer, table->n_history);
+    for (size_t i = 0; i < n; i++) {
+        const struct history *entry = &table->history[i];
+
+        pack_array(packer, HISTORY_VALUES);
+        pack_uint(packer, entry->index);
+        pack_int(packer, entry->at_ms);
+        pack_uint(packer, entry->kind);
+        pack_uint(packer, entry->reason);
+        pack_int(packer, entry->from);
+        pack_int(packer, entry->to);
+        pack_text(packer, entry->subject);
+        pack_text(packer, entry->who);
+    }
+}
+
+static void pack_dedup(struct packer *packer, const struct table *table)
+{
+    size_t n = kept(table->n_dedup, DEDUP_MAX);
+
+    pack_array(packer, 1 + n);
+    pack_uint(packer, table->n_dedup);
+    for (size_t i = 0; i < n; i++) {
+        pack_array(packer, DEDUP_VALUES);
+        pack_uint(packer, table->dedup[i].request);
+        pack_uint(packer, table->dedup[i].code);
+        pack_uint(packer, table->dedup[i].index);
+    }
+}
+
+int snapshot_encode(const struct table *table, void *buf, size_t size, size_t *ret_len)
+{
+    struct packer packer;
+
+    packer_init(&packer, buf, size);
+    pack_array(&packer, SNAPSHOT_VALUES);
+    pack_uint(&packer, SNAPSHOT_VERSION);
+    pack_head(&packer, table);
+    pack_nodes(&packer, table);
+    pack_groups(&packer, table);
+    pack_vips(&packer, table);
+    pack_history(&packer, table);
+    pack_dedup(&packer, table);
+    return packer_done(&packer, ret_len);
+}
+
+/* ------------------------------------------------------------------ decoding */
+
+static void unpack_head(struct unpacker *unpacker, struct table *ret)
+{
+    (void)unpack_array(unpacker, HEAD_VALUES, HEAD_VALUES);
+    unpack_text(unpacker, ret->cluster, sizeof ret->cluster);
+    ret->cluster_id = unpack_uint(unpacker, UINT64_MAX);
+    ret->applied = unpack_uint(unpacker, UINT64_MAX);
+    unpack_timing(unpacker, &ret->timing);
+    unpack_settings(unpacker, &ret->settings);
+    ret->voters = unpack_uint(unpacker, UINT64_MAX);
+    ret->voters_index = unpack_uint(unpacker, UINT64_MAX);
+    ret->changed = unpack_uint(unpacker, UINT64_MAX);
+}
+
+static void unpack_one_node(struct unpacker *unpacker, struct table *table)
+{
+    struct node *node;
+
+    (void)unpack_array(unpacker, NODE_VALUES, NODE_VALUES);
+    node = &table->nodes[unpack_node(unpacker)];
+    unpacker->failed = unpacker->failed || node->used;
+    node->used = true;
+    node->id = unpack_uint(unpacker, UINT64_MAX);
+    unpack_text(unpacker, node->name, sizeof node->name);
+    node->at = unpack_endpoint(unpacker);
+    node->role = (enum node_role)unpack_uint(unpacker, ROLE_SPARE);
+    node->witness = unpack_bool(unpacker);
+    node->draining = unpack_bool(unpacker);
+    node->leaving = unpack_bool(unpacker);
+    node->leaving_run = unpack_uint(unpacker, UINT64_MAX);
+    node->status = (enum node_status)unpack_uint(unpacker, NODE_FENCED);
+    node->gen = unpack_uint(unpacker, UINT64_MAX);
+    node->fence = unpack_uint(unpacker, UINT64_MAX);
+    node->since = unpack_uint(unpacker, UINT64_MAX);
+    node->since_ms = unpack_int(unpacker, INT64_MIN, INT64_MAX);
+    node->identity = unpack_uint(unpacker, UINT64_MAX);
+    node->n_links = unpack_links(unpacker, node->links);
+    unpack_text(unpacker, node->version, sizeof node->version);
+    unpacker->failed = unpacker->failed || node->id == 0 || node->name[0] == '\0';
+}
+
+static void unpack_groups(struct unpacker *unpacker, struct table *table)
+{
+    uint32_t n = unpack_array(unpacker, 0, GROUPS_MAX);
+
+    for (uint32_t i = 0; i < n && !unpacker->failed; i++) {
+        struct group *group;
+
+        (void)unpack_array(unpacker, GROUP_VALUES, GROUP_VALUES);
+        group = &table->groups[unpack_uint(unpacker, GROUPS_MAX - 1)];
+        unpacker->failed = unpacker->failed || group->name[0] != '\0';
+        unpack_text(unpacker, group->name, sizeof group->name);
+        group->n_prefers = unpack_prefers(unpacker, group->prefers);
+        unpacker->failed = unpacker->failed || group->name[0] == '\0';
+    }
+}
+
+static void unpack_one_vip(struct unpacker *unpacker, struct table *table)
+{
+    struct vip *vip;
+
+    (void)unpack_array(unpacker, VIP_VALUES, VIP_VALUES);
+    vip = &table->vips[unpack_vip(unpacker)];
+    unpacker->failed = unpacker->failed || vip->used;
+    vip->deleted = unpack_bool(unpacker);
+    vip->enabled = unpack_bool(unpacker);
+    unpack_text(unpacker, vip->name, sizeof vip->name);
+    vip->address = unpack_prefix(unpacker);
+    unpack_text(unpacker, vip->dev, sizeof vip->dev);
+    vip->nodes = unpack_uint(unpacker, UINT64_MAX);
+    vip->group = (int16_t)unpack_int(unpacker, SLOT_NONE, GROUPS_MAX - 1);
+    vip->n_prefers = unpack_prefers(unpacker, vip->prefers);
+    vip->n_apart = unpack_apart(unpacker, vip->apart);
+    vip->pinned = unpack_node_or_none(unpacker);
+    vip->owner = unpack_node_or_none(unpacker);
+    vip->prev = unpack_node_or_none(unpacker);
+    vip->moved = unpack_uint(unpacker, UINT64_MAX);
+    vip->moved_ms = unpack_int(unpacker, INT64_MIN, INT64_MAX);
+    vip->reason = (enum reason)unpack_uint(unpacker, REASONS_N - 1);
+    vip->used = true;
+}
+
+static void unpack_history(struct unpacker *unpacker, struct table *table)
+{
+    uint32_t n = unpack_array(unpacker, 1, 1 + HISTORY_MAX);
+
+    table->n_history = unpack_uint(unpacker, UINT64_MAX);
+    if (unpacker->failed || kept(table->n_history, HISTORY_MAX) != n - 1) {
+        unpacker->failed = true;
+        return;
+    }
+    for (uint32_t i = 0; i < n - 1 && !unpacker->failed; i++) {
+        struct history *entry = &table->history[i];
+
+        (void)unpack_array(unpacker, HISTORY_VALUES, HISTORY_VALUES);
+        entry->index = unpack_uint(unpacker, UINT64_MAX);
+        entry->at_ms = unpack_int(unpacker, INT64_MIN, INT64_MAX);
+        entry->kind = (enum history_kind)unpack_uint(unpacker, HISTORY_KINDS_N - 1);
+        entry->reason = (enum reason)unpack_uint(unpacker, REASONS_N - 1);
+        entry->from = unpack_node_or_none(unpacker);
+        entry->to = unpack_node_or_none(unpacker);
+        unpack_text(unpacker, entry->subject, sizeof entry->subject);
+        unpack_text(unpacker, entry->who, sizeof entry->who);
+    }
+}
+
+static void unpack_dedup(struct unpacker *unpacker, struct table *table)
+{
+    uint32_t n = unpack_array(unpacker, 1, 1 + DEDUP_MAX);
+
+    table->n_dedup = unpack_uint(unpacker, UINT64_MAX);
+    if (unpacker->failed || kept(table->n_dedup, DEDUP_MAX) != n - 1) {
+        unpacker->failed = true;
+        return;
+    }
+    for (uint32_t i = 0; i < n - 1; i++) {
+        (void)unpack_array(unpacker, DEDUP_VALUES, DEDUP_VALUES);
+        table->dedup[i].request = unpack_uint(unpacker, UINT64_MAX);
+        table->dedup[i].code = (enum outcome_code)unpack_uint(unpacker, OUTCOME_FAILED);
+        table->dedup[i].index = unpack_uint(unpacker, UINT64_MAX);
+    }
+}
+
+static void unpack_table(struct unpacker *unpacker, struct table *table)
+{
+    uint32_t n;
+
+    (void)unpack_array(unpacker, SNAPSHOT_VALUES, SNAPSHOT_VALUES);
+    if (unpack_uint(unpacker, UINT64_MAX) != SNAPSHOT_VERSION) {
+        unpacker->failed = true;
+        return;
+    }
+    unpack_head(unpacker, table);
+    n = unpack_array(unpacker, 0, NODES_MAX);
+    for (uint32_t i = 0; i < n && !unpacker->failed; i++) {
+        unpack_one_node(unpacker, table);
+    }
+    unpack_groups(unpacker, table);
+    n = unpack_array(unpacker, 0, VIPS_MAX);
+    for (uint32_t i = 0; i < n && !unpacker->failed; i++) {
+        unpack_one_vip(unpacker, table);
+    }
+    unpack_history(unpacker, table);
+    unpack_dedup(unpacker, table);
+}
+
+/* ------------------------------------------------------------------ does it hang together */
+
+static bool in_set(uint64_t set, int slot)
+{
+    return slot == SLOT_NONE || (set >> slot & 1) != 0;
+}
+
+static bool prefers_known(uint64_t nodes, const struct prefer *prefers, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        if (!in_set(nodes, prefers[i].node)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A VIP that refers to what is not there, or that is not found under its own name and address: these are taken twice. */
+static bool vip_sound(const struct table *table, uint64_t nodes, int slot)
+{
+    const struct vip *vip = &table->vips[slot];
+
+    if (!in_set(nodes, vip->owner) || !in_set(nodes, vip->prev) || !in_set(nodes, vip->pinned) ||
+        (vip->nodes & ~nodes) != 0 || !prefers_known(nodes, vip->prefers, vip->n_prefers) ||
+        (vip->group != SLOT_NONE && table->groups[vip->group].name[0] == '\0')) {
+        return false;
+    }
+    for (int i = 0; i < vip->n_apart; i++) {
+        if (!table->vips[vip->apart[i]].used) {
+            return false;
+        }
+    }
+    return vip->name[0] != '\0' && vip->address.addr.family != 0 && vip->moved <= table->applied &&
+           table_vip_by_addr(table, &vip->address.addr) == slot &&
+           (vip->deleted || table_vip_by_name(table, vip->name) == slot);
+}
+
+static bool sound(const struct table *table)
+{
+    uint64_t nodes = 0;
+
+    for (int slot = 0; slot < NODES_MAX; slot++) {
+        if (table->nodes[slot].used) {
+            nodes |= 1ull << slot;
+            if (table_node_by_id(table, table->nodes[slot].id) != slot ||
+                table_node_by_name(table, table->nodes[slot].name) != slot) {
+                return false;
+            }
+        }
+    }
+    for (int group = 0; group < GROUPS_MAX; group++) {
+        if (!prefers_known(nodes, table->groups[group].prefers, table->groups[group].n_prefers)) {
+            return false;
+        }
+    }
+    for (int slot = 0; slot < table->vips_end; slot++) {
+        if (table->vips[slot].used && !vip_sound(table, nodes, slot)) {
+            return false;
+        }
+    }
+    return (table->voters & ~nodes) == 0;
+}
+
+int snapshot_decode(const void *bytes, size_t len, struct table *ret)
+{
+    struct unpacker unpacker;
+    bool ok;
+
+    table_init(ret);
+    unpacker_init(&unpacker, bytes, len);
+    unpack_table(&unpacker, ret);
+    ok = unpacker_done(&unpacker) == 0;
+    if (ok) {
+        table_index(ret);
+        ok = sound(ret);
+    }
+    if (!ok) {
+        table_init(ret);
+        return -EBADMSG;
+    }
+    return 0;
+}

@@ -1,0 +1,25 @@
+#ifndef VIPD_WIRE_SNAPSHOT_H
+#define VIPD_WIRE_SNAPSHOT_H
+
+/* The whole table (core/table.h) as bytes, for Raft's snapshots: MessagePack, an array of version, head, nodes, groups,
+ * VIPs, history and remembered requests; only slots in use are written. The lookup indexes are derived anew. */
+
+#include <stddef.h>
+
+#include "base/err.h"
+#include "core/table.h"
+
+#define SNAPSHOT_VERSION 1
+
+/* No snapshot is larger: a full table, with every name and list at its longest, is below this. */
+#define SNAPSHOT_BYTES_MAX ((size_t)8 << 20)
+
+/* Encodes into buf. -ENOBUFS: more than size. With buf NULL only *ret_len is found: ask first, then allocate. */
+NODISCARD int snapshot_encode(const struct table *table, void *buf, size_t size, size_t *ret_len);
+
+/* Decodes exactly len bytes into *ret, indexes included; equal in table_digest() to what was encoded. -EBADMSG:
+ * malformed, another version, a slot, count, text or reference out of its range, a name or address used twice; *ret is
+ * then an empty table. So a running table is not decoded over, but replaced by a decoded one. */
+NODISCARD int snapshot_decode(const void *bytes, size_t len, struct table *ret);
+
+#endif
