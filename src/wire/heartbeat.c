@@ -216,11 +216,11 @@ static void unpack_answer(struct unpacker *unpacker, struct answer *ret)
 
 /* ------------------------------------------------------------------ both */
 
-int heartbeat_decode(const void *bytes, size_t len, uint64_t cluster, struct datagram *ret)
+int heartbeat_decode(const void *bytes, size_t len, uint64_t cluster, struct datagram_message *ret)
 {
     const uint8_t *head = bytes;
     struct unpacker unpacker;
-    struct datagram datagram;
+    struct datagram_message datagram;
 
     if (len < HEAD || len > DATAGRAM_MAX || memcmp(head, MAGIC, sizeof MAGIC) != 0) {
         return -EBADMSG;

@@ -21,7 +21,7 @@ enum datagram_type
     DATAGRAM_ANSWER = 2,
 };
 
-struct datagram
+struct datagram_message
 {
     enum datagram_type type;
     union {
@@ -45,6 +45,6 @@ size_t answer_encode(const struct answer *answer, uint64_t cluster, uint8_t ret[
 
 /* 0; a heartbeat_outcome; or -EBADMSG: not one of ours, cut short, bytes behind its end, zero ids. *ret is untouched
  * unless 0 is returned. */
-NODISCARD int heartbeat_decode(const void *bytes, size_t len, uint64_t cluster, struct datagram *ret);
+NODISCARD int heartbeat_decode(const void *bytes, size_t len, uint64_t cluster, struct datagram_message *ret);
 
 #endif

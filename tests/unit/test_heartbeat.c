@@ -52,7 +52,7 @@ static void full_answer(struct answer *answer, uint64_t seq)
 static void heartbeat_round_trip(void **state)
 {
     uint8_t bytes[DATAGRAM_MAX];
-    struct datagram got;
+    struct datagram_message got;
     size_t len = heartbeat_encode(&BEAT, CLUSTER, bytes);
 
     assert_in_range(len, 16 + 14, 200);
@@ -65,7 +65,7 @@ static void answer_round_trip(void **state)
 {
     struct answer answer;
     uint8_t bytes[DATAGRAM_MAX];
-    struct datagram got;
+    struct datagram_message got;
     size_t len;
 
     full_answer(&answer, 12);
@@ -97,7 +97,7 @@ static void answer_too_large_is_cut_in_turns(void **state)
 {
     struct answer answer;
     uint8_t bytes[DATAGRAM_MAX];
-    struct datagram got;
+    struct datagram_message got;
     uint64_t promises = 0, released = 0;
 
     for (uint64_t seq = 1; seq <= 50; seq++) {
@@ -128,7 +128,7 @@ static void answer_too_large_is_cut_in_turns(void **state)
 static void strangers_are_told_apart(void **state)
 {
     uint8_t bytes[DATAGRAM_MAX + 1];
-    struct datagram got = {.type = 77};
+    struct datagram_message got = {.type = 77};
     size_t len = heartbeat_encode(&BEAT, CLUSTER, bytes);
 
     assert_int_equal(heartbeat_decode(bytes, len, CLUSTER + 1, &got), HEARTBEAT_OTHER_CLUSTER);
@@ -157,7 +157,7 @@ static void strangers_are_told_apart(void **state)
 static void zero_ids_are_refused(void **state)
 {
     uint8_t bytes[DATAGRAM_MAX];
-    struct datagram got;
+    struct datagram_message got;
     struct heartbeat beat = BEAT;
     struct answer answer;
 
@@ -176,7 +176,7 @@ static void truncated(void **state)
 {
     struct answer answer;
     uint8_t bytes[2][DATAGRAM_MAX];
-    struct datagram got;
+    struct datagram_message got;
     size_t len[2];
 
     full_answer(&answer, 1);
@@ -198,7 +198,7 @@ static void damaged(void **state)
 {
     struct answer answer;
     uint8_t bytes[DATAGRAM_MAX];
-    struct datagram got;
+    struct datagram_message got;
     size_t len;
 
     full_answer(&answer, 1);
