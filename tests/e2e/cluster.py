@@ -220,7 +220,10 @@ class Node:
         return address.split("/")[0] in self.addresses()
 
     def link(self, state, dev="eth0"):
+        """Sets a link up or down. Up gives the node its own IPv6 address back, which the kernel drops with the link."""
         ip("-n", self.netns, "link", "set", dev, state)
+        if state == "up" and dev == "eth0":
+            ip("-n", self.netns, "addr", "replace", f"{self.ip6}/64", "dev", "eth0", "nodad")
 
     def exec(self, *command, **kwargs):
         return run("ip", "netns", "exec", self.netns, *command, **kwargs)
@@ -259,6 +262,7 @@ class Cluster:
         self.cluster_port_only = True
         self.witnesses = []
         self.netns = []
+        self.mounts = []
         Cluster.live.append(self)
         try:
             self._build()
@@ -316,9 +320,8 @@ class Cluster:
         )
 
     def _make_key(self):
-        if VIPCTL.exists():
-            run(VIPCTL, "keygen", self.key)
-        os.chmod(self.key, 0o600) if self.key.exists() else None
+        self.key.touch(mode=0o600)
+        self.key.write_text(secrets.token_hex(32) + "\n")
 
     def close(self):
         for watching in self.witnesses:
@@ -331,6 +334,9 @@ class Cluster:
         for netns in self.netns:
             ip("netns", "del", netns, check=False)
         self.netns = []
+        for mounted in self.mounts:
+            run("umount", "-l", mounted, check=False)
+        self.mounts = []
         shutil.rmtree(self.folder, ignore_errors=True)
         if self in Cluster.live:
             Cluster.live.remove(self)
@@ -404,6 +410,12 @@ class Cluster:
         """Adds a VIP at any node and waits until its owner's kernel has it; the owner."""
         self.any().vipctl("vip", "add", address, *args, "--wait")
         return self.wait_held(address)[0]
+
+    def small_disk(self, node, size_kib):
+        """Gives a node that has not started yet a data directory on a file system of that size."""
+        node.data.mkdir(parents=True)
+        run("mount", "-t", "tmpfs", "-o", f"size={size_kib}k,mode=0700", "vipd-e2e", node.data)
+        self.mounts.append(node.data)
 
     # -- the network --
 
