@@ -84,6 +84,9 @@ int control_reply_encode(const struct control_reply *reply, void **ret, size_t *
         value_put_string(&arena, envelope, "hint", reply->hint);
     }
     value_put_uint(&arena, envelope, "index", reply->index);
+    if (reply->retry) {
+        value_put_bool(&arena, envelope, "retry", true);
+    }
     if (reply->local) {
         value_put_bool(&arena, envelope, "local", true);
     }
@@ -160,6 +163,7 @@ int control_reply_decode(struct value_arena *arena, const void *bytes, size_t le
         .error = value_as_string(value_get(envelope, "error"), NULL),
         .hint = value_as_string(value_get(envelope, "hint"), NULL),
         .index = value_as_uint(value_get(envelope, "index"), 0),
+        .retry = value_as_bool(value_get(envelope, "retry"), false),
         .local = value_as_bool(value_get(envelope, "local"), false),
         .result = value_get(envelope, "result"),
     };

@@ -5,7 +5,7 @@
  * many bytes of one MessagePack map (docs/decisions/0007-control-protocol.md).
  *
  *     request {v: 1, id, op, args: {...}, force, dry_run, timeout_ms}
- *     reply   {v: 1, code, error, hint, index, local, result}
+ *     reply   {v: 1, code, error, hint, index, retry, local, result}
  *
  * Unknown keys are ignored, so that either side may be the newer one; an unknown v is refused. */
 
@@ -54,6 +54,7 @@ struct control_reply
     const char *error; /* one sentence; NULL when code is CONTROL_DONE */
     const char *hint;  /* what to do, the flag that overrides; or NULL */
     uint64_t index;    /* Raft index of the change, or that the answer was read at; 0 = none */
+    bool retry;        /* nothing was done now, and the same request may soon be: send it again, with the same id */
     bool local;        /* read from the answering node's own view: there was no leader to ask */
     const struct value *result; /* or NULL */
 };

@@ -309,13 +309,14 @@ static void test_reply_round_trip(void **state)
 
     value_arena_init(&arena, ARENA);
     struct control_reply reply = { .code = CONTROL_CONFLICT, .error = "taken", .hint = "use another", .index = 77,
-                                   .local = true, .result = sample(&arena) };
+                                   
+                                   .retry = true, .local = true, .result = sample(&arena) };
     assert_int_equal(control_reply_encode(&reply, (void **)&bytes, &len), 0);
     assert_int_equal(control_reply_decode(&arena, bytes + 4, len - 4, &back), 0);
     assert_int_equal(back.code, CONTROL_CONFLICT);
     assert_string_equal(back.error, "taken");
     assert_string_equal(back.hint, "use another");
-    assert_true(back.index == 77 && back.local && value_equal(back.result, reply.result));
+    assert_true(back.index == 77 && back.retry && back.local && value_equal(back.result, reply.result));
     free(bytes);
     assert_int_equal(control_reply_decode(&arena, "\x82\xa1v\x01\xa4"
                                                   "code\x63",

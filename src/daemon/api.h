@@ -1,0 +1,109 @@
+#ifndef VIPD_DAEMON_API_H
+#define VIPD_DAEMON_API_H
+
+/* Control requests, translated: reading ones into answers out of the table and the core, changing ones into commands of
+ * the log, outcomes into replies. Nothing here waits, sends or keeps anything between two calls.
+ *
+ *     api_kind(op)
+ *       API_READ    ask the leader when there is one, else answer here with view.local set: api_read()
+ *       API_OWN     of this node alone, never passed on: api_read()
+ *       API_WAIT    as API_READ; the answerer calls api_settled() again and again, and api_read() once it is true or
+ *                   API_WAIT_MS have passed
+ *       API_CHANGE  on the leader: api_command(), then EV_REQUEST with the command, then api_outcome()
+ *       API_DAEMON  the daemon's own business ("leader.transfer"); it makes the reply with api_refuse() or by hand
+ *
+ * Files: api.c kinds, outcomes; api_read.c status, lists; api_explain.c explain, plan; api_doctor.c; api_wait.c;
+ * api_command.c. The operations with their arguments and results: docs/decisions/0007-control-protocol.md. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/command.h"
+#include "core/core.h"
+#include "core/plan.h"
+#include "core/table.h"
+#include "wire/control.h"
+#include "wire/value.h"
+
+#define API_VIPS_MAX 1024u /* VIPs that one request adds or deletes */
+#define API_ROWS_MAX 1000u /* rows of one reply; the client asks for the next ones */
+#define API_WAIT_MS 1000u
+
+enum api_kind
+{
+    API_UNKNOWN = 0,
+    API_READ,
+    API_OWN,
+    API_WAIT,
+    API_CHANGE,
+    API_DAEMON,
+};
+
+struct api_counter
+{
+    const char *name;
+    uint64_t value;
+};
+
+/* What the daemon says of itself. */
+struct api_daemon
+{
+    const char *node;      /* this node's name */
+    uint64_t id;
+    int64_t started_ms;    /* Unix */
+    const char *fence;     /* "kernel" or "addresses" */
+    const char *fence_why; /* why it is not "kernel", or NULL */
+    unsigned n_counters;
+    const struct api_counter *counters;
+};
+
+/* Working memory; a few hundred KiB, allocated once. */
+struct api_scratch
+{
+    struct plan_scratch plan;
+    struct move moves[VIPS_MAX];
+    struct vip_spec specs[API_VIPS_MAX];
+    uint64_t taken[VIPS_MAX / 64];
+};
+
+struct api_view
+{
+    const struct core *core;
+    const struct table *table;
+    const struct api_daemon *daemon;
+    struct api_scratch *scratch;
+    time_ns now;
+    int64_t wall_ms; /* Unix */
+    bool local;      /* there is no leader to ask: marked in the reply */
+};
+
+enum api_kind api_kind(const char *op);
+
+/* Answer a request of kind READ, OWN or WAIT; also any other kind, with a refusal. The reply's strings and values are
+ * the arena's; should it be too small, the reply is a refusal that needs none. */
+void api_read(const struct api_view *view, const struct control_request *request, struct value_arena *arena,
+              struct control_reply *ret);
+
+/* Whether a "wait" is over; false also for arguments that make no sense (api_read() says so at once: see ret_bad). */
+bool api_settled(const struct api_view *view, const struct control_request *request, bool *ret_bad);
+
+#define API_ANSWERED 1
+
+/* Turn a change into a command: 0; its arrays are the scratch's, until the next call. `who` goes into the history,
+ * e.g. "uid 0 on a"; it is cut at WHO_SIZE. API_ANSWERED: *ret_reply is the answer, and there is nothing to propose:
+ * a refusal, or what is so already, or what this very request (by its id) did before. */
+NODISCARD int api_command(const struct api_view *view, const struct control_request *request, const char *who,
+                          struct value_arena *arena, struct command *ret, struct control_reply *ret_reply);
+
+/* The reply to a change, from what became of it (ACT_REPLY or EV_OUTCOME); `view` is taken after it was applied. */
+void api_outcome(const struct api_view *view, const struct control_request *request, const struct outcome *outcome,
+                 struct value_arena *arena, struct control_reply *ret);
+
+/* A reply that says no. `hint` may be NULL and is static; the sentence is the arena's. */
+void api_refuse(struct value_arena *arena, struct control_reply *ret, enum control_code code, const char *hint,
+                const char *format, ...) PRINTF(5, 6);
+
+/* No leader now: exit code 4, to be tried again by the client's library. */
+void api_no_quorum(struct control_reply *ret);
+
+#endif

@@ -1,0 +1,149 @@
+/* What is not as it should be, and what to do about it, as far as the table and this node tell. */
+
+#include <string.h>
+
+#include "daemon/api_private.h"
+
+/* Adds one finding; `ok` ones are told, too, so that a person sees what was looked at. */
+static void find(const struct api_call *call, struct value *rows, const char *check, bool ok, struct value *text,
+                 const char *advice)
+{
+    struct value *row = value_map(call->arena);
+
+    value_put_string(call->arena, row, "check", check);
+    value_put_bool(call->arena, row, "ok", ok);
+    value_put(call->arena, row, "text", text);
+    if (!ok && advice != NULL) {
+        value_put_string(call->arena, row, "advice", advice);
+    }
+    value_push(call->arena, rows, row);
+}
+
+static void check_quorum(const struct api_call *call, struct value *rows)
+{
+    const struct api_view *view = call->view;
+    struct value_arena *arena = call->arena;
+    bool quorum = core_has_quorum(view->core, view->now);
+    uint64_t leader = core_leader(view->core);
+    const char *name = leader == 0 ? NULL : api_node_name(view->table, table_node_by_id(view->table, leader));
+
+    find(call, rows, "quorum", quorum,
+         value_string(arena, quorum ? "a majority of the voters supports this node"
+                                    : "no quorum: this node holds nothing"),
+         "start the missing voters, or check the network (TCP and UDP) between them and this node");
+    find(call, rows, "leader", name != NULL,
+         name != NULL ? value_format(arena, "%s leads", name) : value_string(arena, "there is no leader"),
+         "a majority of the voters must reach each other");
+    find(call, rows, "up-to-date", core_caught_up(view->core),
+         value_string(arena, core_caught_up(view->core) ? "this node's table is up to date"
+                                                        : "this node still catches up with the log"),
+         "wait; when it lasts, check the network between this node and the leader");
+}
+
+static void check_fence(const struct api_call *call, struct value *rows)
+{
+    const struct api_daemon *daemon = call->view->daemon;
+    bool kernel = strcmp(daemon->fence, "kernel") == 0;
+
+    find(call, rows, "fence", kernel,
+         kernel ? value_string(call->arena, "the kernel enforces the end of the lease")
+                : value_format(call->arena, "the kernel does not enforce the end of the lease%s%s",
+                               daemon->fence_why != NULL ? ": " : "",
+                               daemon->fence_why != NULL ? daemon->fence_why : ""),
+         "a stopped daemon can hold a VIP until valid_lft ends; remove `fence: addresses` where the kernel allows");
+}
+
+static void check_nodes(const struct api_call *call, struct value *rows)
+{
+    const struct api_view *view = call->view;
+    struct value_arena *arena = call->arena;
+    int missing = 0;
+
+    for (int slot = 0; slot < NODES_MAX; slot++) {
+        const struct node *node = &view->table->nodes[slot];
+        enum node_state state = node->used ? core_node_state(view->core, slot, view->now) : NODE_STATE_UP;
+        if (state == NODE_STATE_FENCED || state == NODE_STATE_DOWN) {
+            missing++;
+            find(call, rows, "node", false,
+                 value_format(arena, "node %s is %s", node->name, state == NODE_STATE_DOWN ? "not heard" : "fenced"),
+                 "look at its log; start its daemon, or check its network");
+        } else if (state == NODE_STATE_DRAINED || state == NODE_STATE_DRAINING) {
+            find(call, rows, "node", false, value_format(arena, "node %s is drained", node->name),
+                 "vipctl undrain NODE when its maintenance is over");
+        }
+    }
+    int alive = __builtin_popcountll(view->table->voters) - missing;
+    int spare = alive - majority_of(view->table->voters);
+    find(call, rows, "redundancy", spare > 0,
+         spare > 0 ? value_format(arena, "%d more of the voters may fail", spare)
+                   : value_string(arena, "not one more of the voters may fail"),
+         "bring the missing voters back");
+}
+
+static void check_versions(const struct api_call *call, struct value *rows)
+{
+    const struct table *table = call->view->table;
+    const char *first = NULL, *other = NULL;
+
+    for (int slot = 0; slot < NODES_MAX; slot++) {
+        const char *version = table->nodes[slot].used ? table->nodes[slot].version : "";
+        if (version[0] != '\0' && first == NULL) {
+            first = version;
+        } else if (version[0] != '\0' && strcmp(version, first) != 0) {
+            other = version;
+        }
+    }
+    find(call, rows, "versions", other == NULL,
+         other == NULL ? value_string(call->arena, "all nodes run the same version")
+                       : value_format(call->arena, "nodes run different versions, such as %s and %s", first, other),
+         "finish the upgrade");
+}
+
+/* VIPs that are not held, and how many have but one node that could hold them. */
+static void check_vips(const struct api_call *call, struct value *rows)
+{
+    const struct api_view *view = call->view;
+    const struct table *table = view->table;
+    uint32_t unheld = 0, single = 0;
+    char why[192];
+
+    for (int slot = 0; slot < table->vips_end; slot++) {
+        const struct vip *vip = &table->vips[slot];
+        int places = 0;
+        if (!vip->used || vip->deleted || !vip->enabled) {
+            continue;
+        }
+        unheld += core_vip_state(view->core, slot, view->now, why) == VIP_UNHELD;
+        for (int node = 0; node < NODES_MAX && places < 2; node++) {
+            places += table_may_own(table, node, vip);
+        }
+        single += places < 2;
+    }
+    find(call, rows, "held", unheld == 0,
+         unheld == 0 ? value_string(call->arena, "no VIP is unheld")
+                     : value_format(call->arena, "%u VIPs are held by nobody", unheld),
+         "vipctl status names them; vipctl explain vip NAME tells why");
+    find(call, rows, "places", single == 0,
+         single == 0 ? value_string(call->arena, "every VIP has at least two nodes that can hold it")
+                     : value_format(call->arena, "%u VIPs have at most one node that can hold them now", single),
+         "check --nodes, the interfaces (vipctl node show NODE) and drained nodes");
+}
+
+void api_doctor(const struct api_call *call)
+{
+    struct value *result = value_map(call->arena), *rows = value_array(call->arena);
+
+    check_quorum(call, rows);
+    check_fence(call, rows);
+    check_nodes(call, rows);
+    check_versions(call, rows);
+    check_vips(call, rows);
+    bool healthy = true;
+    for (const struct value *row = value_first(rows); row != NULL; row = row->next) {
+        healthy &= value_as_bool(value_get(row, "ok"), false);
+    }
+    value_put_bool(call->arena, result, "healthy", healthy);
+    value_put_string(call->arena, result, "node", call->view->daemon->node);
+    value_put(call->arena, result, "rows", rows);
+    call->reply->result = result;
+}

@@ -1,0 +1,52 @@
+#ifndef VIPD_DAEMON_API_PRIVATE_H
+#define VIPD_DAEMON_API_PRIVATE_H
+
+/* Within daemon/api*.c. */
+
+#include "daemon/api.h"
+
+/* A request being answered. */
+struct api_call
+{
+    const struct api_view *view;
+    const struct control_request *request;
+    struct value_arena *arena;
+    struct control_reply *reply;
+};
+
+/* An argument, or NULL. */
+const struct value *api_arg(const struct api_call *call, const char *key);
+/* A text argument, or NULL when missing or of another type. */
+const char *api_arg_text(const struct api_call *call, const char *key);
+
+/* Slot of what an argument names, or SLOT_NONE after the call was refused with a near name. A VIP may be given by its
+ * name, its address, or its address with a prefix length. */
+int api_find_vip(const struct api_call *call, const char *name);
+int api_find_node(const struct api_call *call, const char *name);
+/* The same without a refusal. */
+int api_vip_slot(const struct table *table, const char *name);
+
+/* How an item of a change's `vips` is found once the change is applied: its name, its new name, or its address. */
+const char *api_named(const struct control_request *request, const struct value *item);
+
+/* Rows. */
+struct value *api_vip_row(const struct api_call *call, int vip);
+struct value *api_node_row(const struct api_call *call, int node);
+const char *api_node_name(const struct table *table, int node); /* NULL for SLOT_NONE */
+
+/* How many VIPs each node owns. */
+void api_loads(const struct table *table, uint32_t ret[NODES_MAX]);
+
+/* Each answers one operation. */
+void api_explain(const struct api_call *call);
+void api_plan(const struct api_call *call);
+void api_doctor(const struct api_call *call);
+void api_wait(const struct api_call *call);
+
+/* What a client is to wait for after a change ({vips, to, node, until}), or NULL. */
+struct value *api_wait_for(struct value_arena *arena, const struct control_request *request);
+
+/* Refuse within a call; returns SLOT_NONE, which is also false for who asks "is it fine". */
+#define api_no(call, code, hint, ...) (api_refuse((call)->arena, (call)->reply, code, hint, __VA_ARGS__), SLOT_NONE)
+
+#endif

@@ -1,0 +1,543 @@
+/* What is: status, the lists of VIPs and nodes, history. */
+
+#include <string.h>
+
+#include "daemon/api_private.h"
+
+#define UNHELD_MAX 100 /* VIPs that `status` names; its counters have all */
+
+static const char *vip_state_text(enum vip_state state)
+{
+    switch (state) {
+    case VIP_HELD:
+        return "held";
+    case VIP_MOVING:
+        return "moving";
+    case VIP_UNHELD:
+        return "unheld";
+    case VIP_DISABLED:
+        return "disabled";
+    }
+    return "unknown";
+}
+
+static const char *node_state_text(enum node_state state)
+{
+    switch (state) {
+    case NODE_STATE_UP:
+        return "up";
+    case NODE_STATE_DRAINING:
+        return "draining";
+    case NODE_STATE_DRAINED:
+        return "drained";
+    case NODE_STATE_FENCED:
+        return "fenced";
+    case NODE_STATE_DOWN:
+        return "down";
+    }
+    return "unknown";
+}
+
+/* ------------------------------------------------------------------------------------------------------------- rows */
+
+static struct value *names_of(const struct api_call *call, uint64_t nodes)
+{
+    struct value *names = value_array(call->arena);
+
+    for (int node = 0; node < NODES_MAX; node++) {
+        const char *name = nodes >> node & 1 ? api_node_name(call->view->table, node) : NULL;
+        if (name != NULL) {
+            value_push(call->arena, names, value_string(call->arena, name));
+        }
+    }
+    return names;
+}
+
+static struct value *prefers_of(const struct api_call *call, const struct vip *vip)
+{
+    struct value *prefers = value_map(call->arena);
+
+    for (unsigned i = 0; i < vip->n_prefers; i++) {
+        const char *name = api_node_name(call->view->table, vip->prefers[i].node);
+        if (name != NULL) {
+            value_put_uint(call->arena, prefers, name, vip->prefers[i].weight);
+        }
+    }
+    return prefers;
+}
+
+static struct value *apart_of(const struct api_call *call, const struct vip *vip)
+{
+    struct value *apart = value_array(call->arena);
+
+    for (unsigned i = 0; i < vip->n_apart; i++) {
+        const struct vip *other = &call->view->table->vips[vip->apart[i]];
+        if (other->used && !other->deleted) {
+            value_push(call->arena, apart, value_string(call->arena, other->name));
+        }
+    }
+    return apart;
+}
+
+/* The attributes that a user gave and that differ from the defaults. */
+static void put_attributes(const struct api_call *call, struct value *row, const struct vip *vip)
+{
+    struct value_arena *arena = call->arena;
+
+    if (vip->nodes != 0) {
+        value_put(arena, row, "nodes", names_of(call, vip->nodes));
+    }
+    if (vip->group != SLOT_NONE) {
+        value_put_string(arena, row, "group", call->view->table->groups[vip->group].name);
+    }
+    if (vip->n_prefers > 0) {
+        value_put(arena, row, "prefer", prefers_of(call, vip));
+    }
+    if (vip->n_apart > 0) {
+        value_put(arena, row, "apart_from", apart_of(call, vip));
+    }
+    if (vip->pinned != SLOT_NONE) {
+        value_put_string(arena, row, "pinned", api_node_name(call->view->table, vip->pinned));
+    }
+}
+
+struct value *api_vip_row(const struct api_call *call, int slot)
+{
+    const struct table *table = call->view->table;
+    const struct vip *vip = &table->vips[slot];
+    const struct link *link = vip->owner >= 0 ? table_link_for(table, vip->owner, vip) : NULL;
+    struct value_arena *arena = call->arena;
+    struct value *row = value_map(arena);
+    char address[PREFIX_TEXT_MAX], why[192] = "";
+    enum vip_state state = core_vip_state(call->view->core, slot, call->view->now, why);
+
+    value_put_string(arena, row, "name", vip->name);
+    value_put_string(arena, row, "address", prefix_format(&vip->address, address));
+    value_put_string(arena, row, "dev", link != NULL ? link->name : vip->dev);
+    value_put_string(arena, row, "owner", api_node_name(table, vip->owner));
+    value_put_string(arena, row, "state", vip_state_text(state));
+    value_put_int(arena, row, "since_ms", vip->moved_ms);
+    value_put_string(arena, row, "reason", reason_text(vip->reason));
+    if (state != VIP_HELD && state != VIP_DISABLED && why[0] != '\0') {
+        value_put_string(arena, row, "why", why);
+    }
+    value_put_uint(arena, row, "moved", vip->moved);
+    value_put_bool(arena, row, "enabled", vip->enabled);
+    if (vip->prev != SLOT_NONE && vip->prev != vip->owner && state == VIP_MOVING) {
+        value_put_string(arena, row, "from", api_node_name(table, vip->prev));
+    }
+    put_attributes(call, row, vip);
+    return row;
+}
+
+static struct value *node_row(const struct api_call *call, int slot, uint32_t n_vips)
+{
+    const struct api_view *view = call->view;
+    const struct node *node = &view->table->nodes[slot];
+    struct value_arena *arena = call->arena;
+    struct value *row = value_map(arena);
+    char address[ENDPOINT_TEXT_MAX];
+
+    value_put_uint(arena, row, "id", node->id);
+    value_put_string(arena, row, "name", node->name);
+    value_put_string(arena, row, "address", endpoint_format(&node->at, address));
+    value_put_string(arena, row, "role", node_role_text(node->role));
+    value_put_string(arena, row, "status", node_state_text(core_node_state(view->core, slot, view->now)));
+    value_put_bool(arena, row, "leader", node->id != 0 && core_leader(view->core) == node->id);
+    value_put_uint(arena, row, "lease_ms", core_node_lease_ms(view->core, slot, view->now));
+    value_put_uint(arena, row, "vips", n_vips);
+    value_put_bool(arena, row, "witness", node->witness);
+    value_put_int(arena, row, "since_ms", node->since_ms);
+    value_put_string(arena, row, "version", node->version);
+    return row;
+}
+
+struct value *api_node_row(const struct api_call *call, int slot)
+{
+    uint32_t loads[NODES_MAX];
+
+    api_loads(call->view->table, loads);
+    return node_row(call, slot, loads[slot]);
+}
+
+static struct value *node_rows(const struct api_call *call)
+{
+    struct value *rows = value_array(call->arena);
+    uint32_t loads[NODES_MAX];
+
+    api_loads(call->view->table, loads);
+    for (int slot = 0; slot < NODES_MAX; slot++) {
+        if (call->view->table->nodes[slot].used) {
+            value_push(call->arena, rows, node_row(call, slot, loads[slot]));
+        }
+    }
+    return rows;
+}
+
+/* ------------------------------------------------------------------------------------------------------------ lists */
+
+static uint32_t rows_max(const struct api_call *call)
+{
+    uint64_t max = value_as_uint(api_arg(call, "max"), API_ROWS_MAX);
+
+    return (uint32_t)(max < 1 ? 1 : max > API_ROWS_MAX ? API_ROWS_MAX : max);
+}
+
+/* {rows, next?}: `next` is the argument `after` of the request for the rows that follow. */
+static void vip_list(const struct api_call *call)
+{
+    const struct table *table = call->view->table;
+    struct value *result = value_map(call->arena), *rows = value_array(call->arena);
+    int64_t after = value_as_int(api_arg(call, "after"), SLOT_NONE);
+    uint32_t n = 0, max = rows_max(call);
+    int slot = after >= 0 && after < VIPS_MAX ? (int)after + 1 : 0;
+
+    for (; slot < table->vips_end && n < max; slot++) {
+        if (table->vips[slot].used && !table->vips[slot].deleted) {
+            value_push(call->arena, rows, api_vip_row(call, slot));
+            n++;
+        }
+    }
+    value_put(call->arena, result, "rows", rows);
+    if (slot < table->vips_end) {
+        value_put_int(call->arena, result, "next", slot - 1);
+    }
+    call->reply->result = result;
+}
+
+static struct value *history_row(const struct api_call *call, uint64_t number)
+{
+    const struct table *table = call->view->table;
+    const struct history *entry = &table->history[number % HISTORY_MAX];
+    struct value_arena *arena = call->arena;
+    struct value *row = value_map(arena);
+
+    value_put_uint(arena, row, "number", number);
+    value_put_uint(arena, row, "index", entry->index);
+    value_put_int(arena, row, "at_ms", entry->at_ms);
+    value_put_string(arena, row, "kind", history_kind_text(entry->kind));
+    value_put_string(arena, row, "subject", entry->subject);
+    if (entry->kind == HISTORY_MOVE || entry->kind == HISTORY_VIP_DELETE) {
+        value_put_string(arena, row, "from", api_node_name(table, entry->from));
+        value_put_string(arena, row, "to", api_node_name(table, entry->to));
+        value_put_string(arena, row, "reason", reason_text(entry->reason));
+    }
+    if (entry->who[0] != '\0') {
+        value_put_string(arena, row, "who", entry->who);
+    }
+    return row;
+}
+
+/* What a history request asks for. */
+struct filter
+{
+    const char *subject; /* or NULL */
+    const char *other_name;
+    int64_t since_ms;
+};
+
+static bool history_matches(const struct history *entry, const struct filter *filter)
+{
+    if (entry->at_ms < filter->since_ms) {
+        return false;
+    }
+    return filter->subject == NULL || strcmp(entry->subject, filter->subject) == 0 ||
+           (filter->other_name != NULL && strcmp(entry->subject, filter->other_name) == 0);
+}
+
+/* {rows, next?}: the newest rows, oldest first; `next` is the argument `before` of the request for older ones. */
+static void history(const struct api_call *call)
+{
+    const struct table *table = call->view->table;
+    uint64_t oldest = table->n_history > HISTORY_MAX ? table->n_history - HISTORY_MAX : 0;
+    uint64_t before = value_as_uint(api_arg(call, "before"), table->n_history);
+    uint64_t numbers[API_ROWS_MAX];
+    uint32_t n = 0, max = rows_max(call);
+    struct filter filter = { .subject = api_arg_text(call, "vip"),
+                             .since_ms = value_as_int(api_arg(call, "since_ms"), INT64_MIN) };
+    int slot = filter.subject != NULL ? api_vip_slot(table, filter.subject) : SLOT_NONE;
+
+    if (filter.subject == NULL) {
+        filter.subject = api_arg_text(call, "node");
+    } else if (slot != SLOT_NONE) {
+        filter.other_name = table->vips[slot].name; /* it was given by its address */
+    }
+    uint64_t number = before < table->n_history ? before : table->n_history;
+    while (number > oldest && n < max) {
+        number--;
+        if (history_matches(&table->history[number % HISTORY_MAX], &filter)) {
+            numbers[n++] = number;
+        }
+    }
+    struct value *result = value_map(call->arena), *rows = value_array(call->arena);
+    for (uint32_t i = n; i > 0; i--) {
+        value_push(call->arena, rows, history_row(call, numbers[i - 1]));
+    }
+    value_put(call->arena, result, "rows", rows);
+    if (number > oldest) {
+        value_put_uint(call->arena, result, "next", number);
+    }
+    call->reply->result = result;
+}
+
+/* ----------------------------------------------------------------------------------------------------- single things */
+
+static const char *name_argument(const struct api_call *call, const char *what)
+{
+    const char *name = api_arg_text(call, "name");
+
+    if (name == NULL) {
+        (void)api_no(call, CONTROL_USAGE, NULL, "the request names no %s", what);
+    }
+    return name;
+}
+
+static void vip_show(const struct api_call *call)
+{
+    const char *name = name_argument(call, "VIP");
+    int slot = name == NULL ? SLOT_NONE : api_find_vip(call, name);
+
+    if (slot != SLOT_NONE) {
+        call->reply->result = api_vip_row(call, slot);
+    }
+}
+
+static struct value *links_of(const struct api_call *call, const struct node *node)
+{
+    struct value *links = value_array(call->arena);
+    char text[PREFIX_TEXT_MAX];
+
+    for (unsigned i = 0; i < node->n_links; i++) {
+        struct value *link = value_map(call->arena), *prefixes = value_array(call->arena);
+        for (unsigned k = 0; k < node->links[i].n_prefixes; k++) {
+            value_push(call->arena, prefixes,
+                       value_string(call->arena, prefix_format(&node->links[i].prefixes[k], text)));
+        }
+        value_put_string(call->arena, link, "name", node->links[i].name);
+        value_put_bool(call->arena, link, "up", node->links[i].up);
+        value_put(call->arena, link, "addresses", prefixes);
+        value_push(call->arena, links, link);
+    }
+    return links;
+}
+
+static void node_show(const struct api_call *call)
+{
+    const char *name = name_argument(call, "node");
+    int slot = name == NULL ? SLOT_NONE : api_find_node(call, name);
+
+    if (slot == SLOT_NONE) {
+        return;
+    }
+    const struct node *node = &call->view->table->nodes[slot];
+    struct value *row = api_node_row(call, slot);
+    value_put_string(call->arena, row, "membership", node_status_text(node->status));
+    value_put_uint(call->arena, row, "gen", node->gen);
+    value_put_bool(call->arena, row, "draining", node->draining);
+    value_put_bool(call->arena, row, "leaving", node->leaving);
+    value_put(call->arena, row, "links", links_of(call, node));
+    call->reply->result = row;
+}
+
+static const char *leader_name(const struct api_view *view)
+{
+    uint64_t id = core_leader(view->core);
+
+    return id == 0 ? NULL : api_node_name(view->table, table_node_by_id(view->table, id));
+}
+
+static void leader(const struct api_call *call)
+{
+    struct value *result = value_map(call->arena);
+
+    value_put_string(call->arena, result, "leader", leader_name(call->view));
+    value_put_uint(call->arena, result, "id", core_leader(call->view->core));
+    value_put_bool(call->arena, result, "quorum", core_has_quorum(call->view->core, call->view->now));
+    call->reply->result = result;
+}
+
+static void settings(const struct api_call *call)
+{
+    const struct table *table = call->view->table;
+    struct value_arena *arena = call->arena;
+    struct value *result = value_map(arena), *announce = value_map(arena), *timing = value_map(arena);
+
+    value_put_uint(arena, announce, "count", table->settings.announce_count);
+    value_put_uint(arena, announce, "interval_ms", table->settings.announce_interval_ms);
+    value_put_uint(arena, announce, "refresh_ms", table->settings.announce_refresh_ms);
+    value_put_uint(arena, timing, "interval_ms", table->timing.interval_ms);
+    value_put_uint(arena, timing, "suspect_ms", table->timing.suspect_ms);
+    value_put_uint(arena, timing, "promise_ms", table->timing.promise_ms);
+    value_put_uint(arena, timing, "margin_ms", table->timing.margin_ms);
+    value_put_uint(arena, timing, "election_ms", table->timing.election_ms);
+    value_put(arena, result, "announce", announce);
+    value_put(arena, result, "timing", timing);
+    call->reply->result = result;
+}
+
+/* ------------------------------------------------------------------------------------------------- this node, status */
+
+static void put_own(const struct api_call *call, struct value *result)
+{
+    const struct api_view *view = call->view;
+    const struct api_daemon *daemon = view->daemon;
+    struct value_arena *arena = call->arena;
+
+    value_put_string(arena, result, "node", daemon->node);
+    value_put_string(arena, result, "version", VIPD_VERSION);
+    value_put_int(arena, result, "started_ms", daemon->started_ms);
+    value_put_string(arena, result, "fence", daemon->fence);
+    if (daemon->fence_why != NULL) {
+        value_put_string(arena, result, "fence_why", daemon->fence_why);
+    }
+}
+
+static void own(const struct api_call *call)
+{
+    const struct api_view *view = call->view;
+    struct value_arena *arena = call->arena;
+    struct value *result = value_map(arena), *counters = value_map(arena);
+
+    put_own(call, result);
+    value_put_string(arena, result, "cluster", view->table->cluster);
+    value_put_bool(arena, result, "quorum", core_has_quorum(view->core, view->now));
+    value_put_bool(arena, result, "caught_up", core_caught_up(view->core));
+    value_put_string(arena, result, "leader", leader_name(view));
+    value_put_uint(arena, result, "index", view->table->applied);
+    for (unsigned i = 0; i < view->daemon->n_counters; i++) {
+        value_put_uint(arena, counters, view->daemon->counters[i].name, view->daemon->counters[i].value);
+    }
+    value_put(arena, result, "counters", counters);
+    call->reply->result = result;
+}
+
+static void version(const struct api_call *call)
+{
+    struct value *result = value_map(call->arena);
+
+    value_put_string(call->arena, result, "version", VIPD_VERSION);
+    value_put_uint(call->arena, result, "protocol", CONTROL_VERSION);
+    value_put_string(call->arena, result, "node", call->view->daemon->node);
+    call->reply->result = result;
+}
+
+static void put_vips(const struct api_call *call, struct value *result)
+{
+    static const char *const keys[] = { "held", "moving", "unheld", "disabled" };
+    const struct table *table = call->view->table;
+    struct value_arena *arena = call->arena;
+    struct value *vips = value_map(arena), *unheld = value_array(arena);
+    uint64_t counts[4] = { 0 }, total = 0;
+    char why[192];
+
+    for (int slot = 0; slot < table->vips_end; slot++) {
+        const struct vip *vip = &table->vips[slot];
+        if (!vip->used || vip->deleted) {
+            continue;
+        }
+        enum vip_state state = core_vip_state(call->view->core, slot, call->view->now, why);
+        total++;
+        counts[state]++;
+        if (state == VIP_UNHELD && unheld != NULL && unheld->n < UNHELD_MAX) {
+            struct value *row = value_map(arena);
+            value_put_string(arena, row, "name", vip->name);
+            value_put_string(arena, row, "why", why);
+            value_push(arena, unheld, row);
+        }
+    }
+    value_put_uint(arena, vips, "total", total);
+    for (int i = 0; i < 4; i++) {
+        value_put_uint(arena, vips, keys[i], counts[i]);
+    }
+    value_put(arena, result, "vips", vips);
+    value_put(arena, result, "unheld", unheld);
+}
+
+static void put_warnings(const struct api_call *call, struct value *result)
+{
+    const struct api_view *view = call->view;
+    struct value_arena *arena = call->arena;
+    struct value *warnings = value_array(arena);
+
+    if (view->table->cluster_id == 0) {
+        value_push(arena, warnings, value_string(arena, "the cluster is not founded yet: it waits for its voters"));
+    } else if (!core_has_quorum(view->core, view->now)) {
+        value_push(arena, warnings, value_string(arena, "no quorum: this node holds nothing"));
+    } else if (core_leader(view->core) == 0) {
+        value_push(arena, warnings, value_string(arena, "there is no leader: nothing can be changed or moved now"));
+    }
+    if (strcmp(view->daemon->fence, "kernel") != 0) {
+        value_push(arena, warnings,
+                   value_format(arena, "node %s: the kernel does not enforce the lease (fence: %s)",
+                                view->daemon->node, view->daemon->fence));
+    }
+    for (int slot = 0; slot < NODES_MAX; slot++) {
+        const struct node *node = &view->table->nodes[slot];
+        enum node_state state = node->used ? core_node_state(view->core, slot, view->now) : NODE_STATE_UP;
+        if (state == NODE_STATE_FENCED || state == NODE_STATE_DOWN) {
+            value_push(arena, warnings, value_format(arena, "node %s is %s", node->name, node_state_text(state)));
+        }
+    }
+    value_put(arena, result, "warnings", warnings);
+}
+
+static void status(const struct api_call *call)
+{
+    const struct api_view *view = call->view;
+    struct value_arena *arena = call->arena;
+    struct value *result = value_map(arena);
+
+    value_put_string(arena, result, "cluster", view->table->cluster);
+    value_put_bool(arena, result, "quorum", core_has_quorum(view->core, view->now));
+    value_put_string(arena, result, "leader", leader_name(view));
+    value_put_uint(arena, result, "index", view->table->applied);
+    put_own(call, result);
+    value_put(arena, result, "nodes", node_rows(call));
+    put_vips(call, result);
+    put_warnings(call, result);
+    call->reply->result = result;
+}
+
+static void node_list(const struct api_call *call)
+{
+    struct value *result = value_map(call->arena);
+
+    value_put(call->arena, result, "rows", node_rows(call));
+    call->reply->result = result;
+}
+
+/* --------------------------------------------------------------------------------------------------------- dispatch */
+
+static const struct
+{
+    const char *op;
+    void (*answer)(const struct api_call *call);
+} readers[] = {
+    { "status", status },     { "vip.list", vip_list },   { "vip.show", vip_show }, { "node.list", node_list },
+    { "node.show", node_show }, { "history", history },   { "leader", leader },     { "settings", settings },
+    { "daemon", own },        { "version", version },     { "explain", api_explain }, { "plan", api_plan },
+    { "doctor", api_doctor }, { "wait", api_wait },
+};
+
+void api_read(const struct api_view *view, const struct control_request *request, struct value_arena *arena,
+              struct control_reply *ret)
+{
+    struct control_reply reply = { .code = CONTROL_DONE, .index = view->table->applied, .local = view->local };
+    const struct api_call call = { view, request, arena, &reply };
+    size_t i = 0;
+
+    while (i < sizeof readers / sizeof readers[0] && strcmp(readers[i].op, request->op) != 0) {
+        i++;
+    }
+    if (i == sizeof readers / sizeof readers[0]) {
+        (void)api_no(&call, CONTROL_USAGE, "the daemon and vipctl may be of different versions: vipctl version",
+                     "this daemon (%s) does not know the operation \"%s\"", VIPD_VERSION, request->op);
+    } else {
+        readers[i].answer(&call);
+    }
+    if (value_failed(arena) && reply.code == CONTROL_DONE) {
+        reply = (struct control_reply){ .code = CONTROL_FAILED, .error = "the answer is beyond the limit of a reply" };
+    }
+    reply.local = view->local;
+    *ret = reply;
+}
