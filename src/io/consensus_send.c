@@ -1,0 +1,188 @@
+#include "io/consensus_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Messages on their way out. They are encoded at once, because the log may change before they may be sent: those that
+ * rest on a term or a vote wait until it is on disk, and all behind them, so that their order stays. */
+
+static void post_frame(struct consensus *c, const struct raft_message *message, const struct raft_buffer *configuration)
+{
+    size_t len = raft_message_size(message, configuration);
+    uint64_t after = c->vote_job > c->job_done ? c->vote_job : 0;
+
+    if (len == 0) {
+        abort(); /* all that can be long is bounded before it gets into the log */
+    }
+    if (after != 0 && c->letters_bytes + len > c->options.held_bytes) {
+        c->stats.held_back++;
+        return;
+    }
+    struct consensus_letter *letter = malloc(sizeof *letter + len);
+    if (letter == NULL) {
+        return; /* as good as lost on the way */
+    }
+    raft_message_encode(message, configuration, letter->frame);
+    letter->next = NULL;
+    letter->to = message->server_id;
+    letter->after = after;
+    letter->len = len;
+    if (c->letters == NULL) {
+        c->letters = letter;
+    } else {
+        c->letters_last->next = letter;
+    }
+    c->letters_last = letter;
+    c->letters_bytes += len;
+}
+
+bool consensus_deliver(struct consensus *c)
+{
+    struct consensus_letter *letter = c->letters;
+
+    if (letter == NULL || letter->after > c->job_done) {
+        return false;
+    }
+    c->letters = letter->next;
+    c->letters_bytes -= letter->len;
+    c->stats.sent++;
+    c->ops->send(c->ud, letter->to, letter->frame, letter->len);
+    free(letter);
+    return true;
+}
+
+void consensus_letters_free(struct consensus *c)
+{
+    while (c->letters != NULL) {
+        struct consensus_letter *letter = c->letters;
+        c->letters = letter->next;
+        free(letter);
+    }
+}
+
+/* As many of the n entries as fit into one frame, at least one; a configuration begins a frame of its own (wire/
+ * raft_message.c says why). Fills c->scratch. */
+static unsigned fill_frame(struct consensus *c, uint64_t first, unsigned n)
+{
+    size_t size = RAFT_MESSAGE_APPEND_FIXED;
+    unsigned i;
+
+    for (i = 0; i < n && i < RAFT_MESSAGE_ENTRIES_MAX; i++) {
+        const struct consensus_slot *slot = consensus_log_get(&c->log, first + i);
+        if (slot == NULL) {
+            abort(); /* the library asks for what its own log has, and ours has the same */
+        }
+        size += RAFT_MESSAGE_ENTRY_FIXED + raft_message_pad(slot->blob->len);
+        if (i > 0 && (size > RAFT_MESSAGE_APPEND_MAX || slot->type == CONSENSUS_CHANGE)) {
+            break;
+        }
+        c->scratch[i] = (struct raft_entry){.term = slot->term,
+                                            .type = (enum raft_entry_type)slot->type,
+                                            .buf = {.base = slot->blob->data, .len = slot->blob->len}};
+    }
+    return i;
+}
+
+static void post_append(struct consensus *c, const struct raft_message *message)
+{
+    struct raft_message part = *message;
+    struct raft_append_entries *append = &part.append_entries;
+    unsigned left = append->n_entries;
+
+    do {
+        append->entries = c->scratch;
+        append->n_entries = left > 0 ? fill_frame(c, append->prev_log_index + 1, left) : 0;
+        post_frame(c, &part, NULL);
+        left -= append->n_entries;
+        if (append->n_entries > 0) {
+            append->prev_log_index += append->n_entries;
+            append->prev_log_term = c->scratch[append->n_entries - 1].term;
+        }
+    } while (left > 0);
+}
+
+/* The library takes a snapshot for lost when it hears nothing for a heartbeat, which a long one may well cause, and sends
+ * it again and again: once in install_ms is enough, or when the connection was lost. */
+static bool install_is_under_way(struct consensus *c, uint64_t id)
+{
+    size_t free_slot = CONSENSUS_SERVERS_MAX;
+
+    for (size_t i = 0; i < CONSENSUS_SERVERS_MAX; i++) {
+        if (c->installs[i].id == id) {
+            if (c->now_ms - c->installs[i].at_ms < c->options.install_ms) {
+                return true;
+            }
+            free_slot = i;
+            break;
+        }
+        if (c->installs[i].id == 0 && free_slot == CONSENSUS_SERVERS_MAX) {
+            free_slot = i;
+        }
+    }
+    if (free_slot < CONSENSUS_SERVERS_MAX) {
+        c->installs[free_slot].id = id;
+        c->installs[free_slot].at_ms = c->now_ms;
+    }
+    return false;
+}
+
+static void post_install(struct consensus *c, const struct raft_message *message)
+{
+    struct raft_message full = *message;
+
+    if (c->snapshot == NULL || c->snapshot->snapshot.index != full.install_snapshot.last_index) {
+        abort(); /* the library knows of one snapshot, and it is this one */
+    }
+    if (install_is_under_way(c, message->server_id)) {
+        return;
+    }
+    const struct consensus_snapshot *snapshot = &c->snapshot->snapshot;
+    struct raft_buffer configuration = {.base = c->snapshot->configuration, .len = snapshot->configuration_len};
+    full.install_snapshot.conf_index = snapshot->configuration_index;
+    full.install_snapshot.data = (struct raft_buffer){.base = c->snapshot->data, .len = snapshot->len};
+    c->stats.snapshots_sent++;
+    post_frame(c, &full, &configuration);
+}
+
+void consensus_post(struct consensus *c, const struct raft_message *message)
+{
+    switch (message->type) {
+    case RAFT_APPEND_ENTRIES:
+        post_append(c, message);
+        return;
+    case RAFT_INSTALL_SNAPSHOT:
+        post_install(c, message);
+        return;
+    case RAFT_APPEND_ENTRIES_RESULT:
+    case RAFT_REQUEST_VOTE:
+    case RAFT_REQUEST_VOTE_RESULT:
+    case RAFT_TIMEOUT_NOW:
+    default:
+        post_frame(c, message, NULL);
+    }
+}
+
+/* Tells the followers of a new commit index at once: the library does so with the next entries or heartbeat. It is what a
+ * heartbeat would say to a follower of whom no more is known than what it has acknowledged. */
+void consensus_post_commit(struct consensus *c)
+{
+    for (unsigned i = 0; i < c->raft.configuration.n; i++) {
+        const struct raft_server *server = &c->raft.configuration.servers[i];
+        raft_index match = 0;
+
+        if (server->id == c->raft.id || server->role == RAFT_SPARE ||
+            raft_match_index(&c->raft, server->id, &match) != 0 || match == 0) {
+            continue;
+        }
+        struct raft_message message = {.type = RAFT_APPEND_ENTRIES, .server_id = server->id};
+        message.append_entries = (struct raft_append_entries){
+            .term = raft_current_term(&c->raft),
+            .prev_log_index = match,
+            .prev_log_term = consensus_term_of(c, match),
+            .leader_commit = raft_commit_index(&c->raft),
+        };
+        if (message.append_entries.prev_log_term != 0) {
+            post_frame(c, &message, NULL);
+        }
+    }
+}
