@@ -51,9 +51,9 @@ int fence_close(struct fence *fence, bool remove);
 
 /* Puts the programs on both sides of dev. Cheap when they are there already: call it on every link event. Takes the
  * place of an earlier run's programs without a gap; filters of others stay as they are. Makes a clsact qdisc where
- * there is none. The VIPs must have been set once before (-EINVAL). 0, FENCE_BEHIND; -ENODEV, -EBUSY (an `ingress` qdisc of
- * another is in the way), -EOPNOTSUPP (a link type that is neither Ethernet nor plain IP, loopback, a shared tc block), -ENOSPC (no
- * priority left), -errno. */
+ * there is none. The VIPs must have been set once before (-EINVAL). 0, FENCE_BEHIND; -ENODEV, -EBUSY (an `ingress`
+ * qdisc of another is in the way), -EOPNOTSUPP (a link type that is neither Ethernet nor plain IP, loopback, a shared
+ * tc block), -ENOSPC (no priority left), -errno. */
 NODISCARD int fence_attach(struct fence *fence, const char *dev);
 
 /* Takes ours off dev, whichever run put them there, and the qdisc if we made it and nobody else uses it. 0 also when
@@ -67,8 +67,9 @@ NODISCARD int fence_check(const struct fence *fence, const char *dev);
 NODISCARD int fence_remove_all(void);
 
 /* The set of all VIPs of the table, not only this node's: at most VIPS_MAX, in any order, repetitions are harmless;
- * family 4 or 6. Replacing writes the difference only. Adding what is there and deleting what is not is fine. -EINVAL (not
- * an address), -ENOSPC (full), -ENOMEM, -errno; after a failed replacement the set is in between: replace again. */
+ * family 4 or 6. Replacing writes the difference only. Adding what is there and deleting what is not is fine. -EINVAL
+ * (not an address), -ENOSPC (full), -ENOMEM, -errno; after a failed replacement the set is in between: replace it
+ * again. */
 NODISCARD int fence_vips_replace(struct fence *fence, const struct addr *vips, size_t n);
 NODISCARD int fence_vip_add(struct fence *fence, const struct addr *vip);
 NODISCARD int fence_vip_del(struct fence *fence, const struct addr *vip);
