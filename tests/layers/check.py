@@ -59,9 +59,9 @@ LIBC_PURE = {
     "inet_pton", "inet_ntop", "htonl", "htons", "ntohl", "ntohs", "__assert_fail",
 }  # fmt: skip
 LIBC_MEMORY = {"malloc", "calloc", "realloc", "free", "reallocarray"}
-# What the compiler adds: fortified variants of the above, the stack protector, sanitizers, position independence.
+# What the compiler adds: fortified variants of the above, the stack protector, sanitizers, arithmetic (libgcc).
 COMPILER = re.compile(
-    r"^(__(asan|ubsan|tsan|msan|lsan|sanitizer|sancov|gcov)_\w+|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_|__isoc\d+_\w+|"
+    r"^(__[a-z]+[sdt]i[0-9]|__(asan|ubsan|tsan|msan|lsan|sanitizer|sancov|gcov)_\w+|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_|__isoc\d+_\w+|"
     r"__(memcpy|memset|memmove|strcpy|stpcpy|strncpy|snprintf|vsnprintf)_chk)$"
 )
 SYMBOLS = {
