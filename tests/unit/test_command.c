@@ -1,0 +1,410 @@
+/* The log's commands as bytes: what is encoded is what is decoded; what is damaged is refused. */
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "wire/command.h"
+
+static struct
+{
+    uint8_t bytes[COMMAND_BYTES_MAX];
+    uint8_t again[COMMAND_BYTES_MAX];
+    _Alignas(max_align_t) uint8_t scratch[COMMAND_SCRATCH_BYTES];
+    struct move moves[VIPS_MAX];
+    struct vip_spec specs[VIPS_MAX];
+} mem;
+
+static struct found_node founders[NODES_MAX];
+
+static void fill(char *text, size_t size, char with)
+{
+    memset(text, with, size - 1);
+    text[size - 1] = '\0';
+}
+
+static struct prefix prefix_of(const char *text)
+{
+    struct prefix prefix;
+
+    assert_int_equal(prefix_parse(text, &prefix, NULL), 0);
+    return prefix;
+}
+
+static void longest_spec(struct vip_spec *spec, uint32_t i)
+{
+    memset(spec, 0, sizeof *spec);
+    fill(spec->name, sizeof spec->name, 'n');
+    fill(spec->dev, sizeof spec->dev, 'd');
+    fill(spec->group, sizeof spec->group, 'g');
+    spec->address = prefix_of("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff/128");
+    spec->nodes = UINT64_MAX - i;
+    spec->pinned = SLOT_NONE;
+    spec->n_prefers = PREFERS_MAX;
+    spec->n_apart = APART_MAX;
+    for (int k = 0; k < PREFERS_MAX; k++) {
+        spec->prefers[k] = (struct prefer){.node = (int8_t)(63 - k), .weight = UINT16_MAX};
+    }
+    for (int k = 0; k < APART_MAX; k++) {
+        spec->apart[k] = (uint16_t)(VIPS_MAX - 1 - k);
+    }
+}
+
+static struct command command_of(enum command_type type)
+{
+    struct command command;
+
+    memset(&command, 0, sizeof command);
+    command.type = type;
+    command.at_ms = -5;
+    command.request = UINT64_MAX;
+    strcpy(command.who, "uid 0 on a");
+    return command;
+}
+
+/* One of each type, with every field set to something of its own. */
+static struct command sample(enum command_type type)
+{
+    struct command command = command_of(type);
+
+    for (int i = 0; i < 3; i++) {
+        mem.moves[i] = (struct move){
+            .vip = (uint16_t)(VIPS_MAX - 1 - i),
+            .to = (int8_t)(i - 1),
+            .reason = (enum reason)(REASONS_N - 1 - i),
+            .moved = UINT64_MAX - (uint64_t)i,
+        };
+        longest_spec(&mem.specs[i], (uint32_t)i);
+    }
+    switch (type) {
+    case COMMAND_FOUND:
+        strcpy(command.found.cluster, "prod");
+        command.found.cluster_id = 7;
+        command.found.timing = (struct timing){100, 300, 500, 20, 1000};
+        command.found.settings = (struct settings){5, 200, 60000};
+        command.found.n_nodes = 2;
+        command.found.nodes = founders;
+        founders[0] = (struct found_node){.id = 1, .name = "a", .role = ROLE_VOTER};
+        founders[1] = (struct found_node){.id = UINT64_MAX, .name = "b", .role = ROLE_SPARE};
+        assert_int_equal(endpoint_parse("10.0.0.1:7400", &founders[0].at), 0);
+        assert_int_equal(endpoint_parse("[2001:db8::1]:65535", &founders[1].at), 0);
+        break;
+    case COMMAND_FENCE:
+        command.fence.node = 63;
+        command.fence.gen = 99;
+        command.fence.n_moves = 3;
+        command.fence.moves = mem.moves;
+        break;
+    case COMMAND_CLEAR:
+    case COMMAND_ADMIT:
+        command.node.node = 5;
+        command.node.fence = 6;
+        command.node.since = 7;
+        break;
+    case COMMAND_MOVE:
+        command.move.n_moves = 3;
+        command.move.moves = mem.moves;
+        break;
+    case COMMAND_VIP_ADD:
+        command.vip_add.n_vips = 3;
+        command.vip_add.vips = mem.specs;
+        break;
+    case COMMAND_VIP_SET:
+        command.vip_set.vip = 16383;
+        strcpy(command.vip_set.name, "web");
+        command.vip_set.set = VIP_SET_NAME | VIP_SET_ENABLED;
+        command.vip_set.spec = mem.specs[0];
+        command.vip_set.spec.enabled = true;
+        break;
+    case COMMAND_VIP_DELETE:
+    case COMMAND_VIP_PURGE:
+        command.vip_del.n_vips = 3;
+        command.vip_del.vips = mem.moves;
+        break;
+    case COMMAND_NODE_REPORT:
+        command.report.node = 1;
+        command.report.id = 2;
+        command.report.identity = 3;
+        command.report.run = 4;
+        command.report.witness = true;
+        command.report.n_links = 2;
+        strcpy(command.report.links[0].name, "eth0");
+        command.report.links[0].up = true;
+        command.report.links[0].n_prefixes = 2;
+        command.report.links[0].prefixes[0] = prefix_of("10.0.0.1/24");
+        command.report.links[0].prefixes[1] = prefix_of("2001:db8::1/64");
+        strcpy(command.report.links[1].name, "eth1");
+        strcpy(command.report.version, "0.1.0");
+        break;
+    case COMMAND_DRAIN:
+        command.drain.node = 8;
+        command.drain.id = 9;
+        command.drain.on = true;
+        break;
+    case COMMAND_LEAVE:
+        command.leave.node = 10;
+        command.leave.id = 11;
+        command.leave.run = 12;
+        break;
+    case COMMAND_SETTINGS:
+        command.settings = (struct settings){100, 60000, UINT32_MAX};
+        break;
+    case COMMAND_GROUP_SET:
+        strcpy(command.group.name, "web");
+        command.group.n_prefers = 1;
+        command.group.prefers[0] = (struct prefer){.node = 3, .weight = 100};
+        break;
+    }
+    return command;
+}
+
+static size_t encode(const struct command *command)
+{
+    size_t len = 0, counted = 1;
+
+    assert_int_equal(command_encode(command, mem.bytes, sizeof mem.bytes, &len), 0);
+    assert_int_equal(command_encode(command, NULL, 0, &counted), 0);
+    assert_int_equal(len, counted);
+    return len;
+}
+
+static int decode(const void *bytes, size_t len, struct command *ret)
+{
+    return command_decode(bytes, len, mem.scratch, sizeof mem.scratch, ret);
+}
+
+static void assert_same_arrays(const struct command *a, const struct command *b)
+{
+    if (a->type == COMMAND_FENCE || a->type == COMMAND_MOVE) {
+        uint32_t n = a->type == COMMAND_FENCE ? a->fence.n_moves : a->move.n_moves;
+        const struct move *x = a->type == COMMAND_FENCE ? a->fence.moves : a->move.moves;
+        const struct move *y = a->type == COMMAND_FENCE ? b->fence.moves : b->move.moves;
+
+        for (uint32_t i = 0; i < n; i++) {
+            assert_int_equal(x[i].vip, y[i].vip);
+            assert_int_equal(x[i].to, y[i].to);
+            assert_int_equal(x[i].reason, y[i].reason);
+            assert_true(x[i].moved == y[i].moved);
+        }
+    }
+    for (uint32_t i = 0; a->type == COMMAND_VIP_ADD && i < a->vip_add.n_vips; i++) {
+        assert_string_equal(a->vip_add.vips[i].name, b->vip_add.vips[i].name);
+        assert_true(a->vip_add.vips[i].nodes == b->vip_add.vips[i].nodes);
+        assert_true(addr_equal(&a->vip_add.vips[i].address.addr, &b->vip_add.vips[i].address.addr));
+        assert_memory_equal(a->vip_add.vips[i].apart, b->vip_add.vips[i].apart, sizeof a->vip_add.vips[i].apart);
+    }
+    for (uint32_t i = 0; a->type == COMMAND_FOUND && i < a->found.n_nodes; i++) {
+        assert_string_equal(a->found.nodes[i].name, b->found.nodes[i].name);
+        assert_true(a->found.nodes[i].id == b->found.nodes[i].id);
+        assert_int_equal(a->found.nodes[i].at.port, b->found.nodes[i].at.port);
+        assert_true(addr_equal(&a->found.nodes[i].at.addr, &b->found.nodes[i].at.addr));
+        assert_int_equal(a->found.nodes[i].role, b->found.nodes[i].role);
+    }
+}
+
+/* Decoded and encoded again, each gives the same bytes; and the fields are where they were. */
+static void round_trip(void **state)
+{
+    for (int type = COMMAND_FOUND; type <= COMMAND_GROUP_SET; type++) {
+        struct command command = sample((enum command_type)type);
+        struct command got;
+        size_t len = encode(&command), len_again;
+
+        assert_int_equal(decode(mem.bytes, len, &got), 0);
+        assert_int_equal(got.type, command.type);
+        assert_true(got.at_ms == -5 && got.request == UINT64_MAX);
+        assert_string_equal(got.who, command.who);
+        assert_same_arrays(&command, &got);
+        assert_int_equal(command_encode(&got, mem.again, sizeof mem.again, &len_again), 0);
+        assert_int_equal(len, len_again);
+        assert_memory_equal(mem.bytes, mem.again, len);
+    }
+}
+
+static void fields_of_plain_types(void **state)
+{
+    struct command got, command = sample(COMMAND_CLEAR);
+
+    assert_int_equal(decode(mem.bytes, encode(&command), &got), 0);
+    assert_true(got.node.node == 5 && got.node.fence == 6 && got.node.since == 7);
+    command = sample(COMMAND_LEAVE);
+    assert_int_equal(decode(mem.bytes, encode(&command), &got), 0);
+    assert_true(got.leave.node == 10 && got.leave.id == 11 && got.leave.run == 12);
+    command = sample(COMMAND_DRAIN);
+    assert_int_equal(decode(mem.bytes, encode(&command), &got), 0);
+    assert_true(got.drain.node == 8 && got.drain.id == 9 && got.drain.on);
+    command = sample(COMMAND_NODE_REPORT);
+    assert_int_equal(decode(mem.bytes, encode(&command), &got), 0);
+    assert_memory_equal(&got.report, &command.report, sizeof got.report);
+    command = sample(COMMAND_GROUP_SET);
+    assert_int_equal(decode(mem.bytes, encode(&command), &got), 0);
+    assert_string_equal(got.group.name, "web");
+    assert_true(got.group.n_prefers == 1 && got.group.prefers[0].node == 3 && got.group.prefers[0].weight == 100);
+    command = sample(COMMAND_VIP_SET);
+    assert_int_equal(decode(mem.bytes, encode(&command), &got), 0);
+    assert_true(got.vip_set.vip == 16383 && got.vip_set.set == command.vip_set.set && got.vip_set.spec.enabled);
+}
+
+static void truncated_or_longer(void **state)
+{
+    for (int type = COMMAND_FOUND; type <= COMMAND_GROUP_SET; type++) {
+        struct command command = sample((enum command_type)type);
+        struct command got = {.type = (enum command_type)77};
+        size_t len = encode(&command);
+
+        for (size_t i = 0; i < len; i++) {
+            uint8_t *piece = test_malloc(i + 1); /* so that ASan sees a read behind its end */
+
+            memcpy(piece + 1, mem.bytes, i);
+            assert_int_equal(decode(piece + 1, i, &got), -EBADMSG);
+            test_free(piece);
+        }
+        mem.bytes[len] = 0;
+        assert_int_equal(decode(mem.bytes, len + 1, &got), -EBADMSG);
+        assert_int_equal(got.type, 77);
+    }
+}
+
+/* Any damaged byte is refused or gives a command that can be encoded again: all of its numbers are within limits. */
+static void damaged(void **state)
+{
+    for (int type = COMMAND_FOUND; type <= COMMAND_GROUP_SET; type++) {
+        struct command command = sample((enum command_type)type);
+        size_t len = encode(&command);
+
+        for (size_t at = 0; at < len; at++) {
+            uint8_t was = mem.bytes[at];
+
+            for (unsigned value = 0; value < 256; value += len > 400 ? 7 : 1) {
+                struct command got;
+                size_t len_again;
+
+                mem.bytes[at] = (uint8_t)value;
+                int r = decode(mem.bytes, len, &got);
+
+                assert_true(r == 0 || r == -EBADMSG);
+                if (r == 0) {
+                    assert_int_equal(command_encode(&got, mem.again, sizeof mem.again, &len_again), 0);
+                }
+            }
+            mem.bytes[at] = was;
+        }
+    }
+}
+
+static void out_of_range(void **state)
+{
+    struct command got, command = sample(COMMAND_FENCE);
+
+    command.fence.node = SLOT_NONE;
+    assert_int_equal(decode(mem.bytes, encode(&command), &got), -EBADMSG);
+    command.fence.node = NODES_MAX;
+    assert_int_equal(decode(mem.bytes, encode(&command), &got), -EBADMSG);
+    command = sample(COMMAND_MOVE);
+    mem.moves[1].to = NODES_MAX;
+    assert_int_equal(decode(mem.bytes, encode(&command), &got), -EBADMSG);
+    mem.moves[1].to = -2;
+    assert_int_equal(decode(mem.bytes, encode(&command), &got), -EBADMSG);
+    command = sample(COMMAND_MOVE);
+    mem.moves[1].vip = VIPS_MAX;
+    assert_int_equal(decode(mem.bytes, encode(&command), &got), -EBADMSG);
+    command = sample(COMMAND_MOVE);
+    mem.moves[1].reason = REASONS_N;
+    assert_int_equal(decode(mem.bytes, encode(&command), &got), -EBADMSG);
+    command = sample(COMMAND_VIP_SET);
+    command.vip_set.set = VIP_SET_NAME * 2;
+    assert_int_equal(decode(mem.bytes, encode(&command), &got), -EBADMSG);
+    command = sample(COMMAND_VIP_ADD);
+    mem.specs[2].address.len = 129;
+    assert_int_equal(decode(mem.bytes, encode(&command), &got), -EBADMSG);
+}
+
+static void counts_beyond_their_limit_are_not_encoded(void **state)
+{
+    struct command command = sample(COMMAND_NODE_REPORT);
+    size_t len = 77;
+
+    command.report.n_links = LINKS_MAX + 1;
+    assert_int_equal(command_encode(&command, mem.bytes, sizeof mem.bytes, &len), -EINVAL);
+    command = sample(COMMAND_VIP_ADD);
+    mem.specs[1].n_prefers = PREFERS_MAX + 1;
+    assert_int_equal(command_encode(&command, mem.bytes, sizeof mem.bytes, &len), -EINVAL);
+    command = sample(COMMAND_MOVE);
+    command.move.n_moves = VIPS_MAX + 1;
+    assert_int_equal(command_encode(&command, mem.bytes, sizeof mem.bytes, &len), -EINVAL);
+    command = sample(COMMAND_GROUP_SET);
+    command.group.n_prefers = PREFERS_MAX + 1;
+    assert_int_equal(command_encode(&command, mem.bytes, sizeof mem.bytes, &len), -EINVAL);
+    command = sample(COMMAND_DRAIN);
+    command.type = (enum command_type)(COMMAND_GROUP_SET + 1);
+    assert_int_equal(command_encode(&command, mem.bytes, sizeof mem.bytes, &len), -EINVAL);
+    assert_int_equal(len, 77);
+}
+
+static void a_move_of_every_vip_is_small(void **state)
+{
+    struct command got, command = sample(COMMAND_FENCE);
+    size_t len;
+
+    for (uint32_t i = 0; i < VIPS_MAX; i++) {
+        mem.moves[i] = (struct move){.vip = (uint16_t)i, .to = 63, .reason = REASON_CRASH, .moved = UINT64_MAX};
+    }
+    command.fence.n_moves = VIPS_MAX;
+    len = encode(&command);
+    assert_in_range(len, VIPS_MAX * 12, VIPS_MAX * 14 + 100);
+    assert_int_equal(decode(mem.bytes, len, &got), 0);
+    assert_int_equal(got.fence.n_moves, VIPS_MAX);
+    assert_same_arrays(&command, &got);
+    assert_int_equal(command_decode(mem.bytes, len, mem.scratch, 1000, &got), -ENOBUFS);
+    assert_int_equal(command_encode(&command, mem.again, len - 1, &len), -ENOBUFS);
+}
+
+static void a_command_has_a_limit(void **state)
+{
+    struct command command = sample(COMMAND_VIP_ADD);
+    uint32_t n = 0;
+    size_t len;
+
+    for (uint32_t i = 0; i < VIPS_MAX; i++) {
+        longest_spec(&mem.specs[i], i);
+    }
+    command.vip_add.n_vips = VIPS_MAX;
+    assert_int_equal(command_encode(&command, mem.bytes, sizeof mem.bytes, &len), -EMSGSIZE);
+    for (n = 3500; n < VIPS_MAX; n++) {
+        command.vip_add.n_vips = n;
+        if (command_encode(&command, NULL, 0, &len) != 0) {
+            break;
+        }
+    }
+    assert_in_range(n, 3501, 6000); /* as wire/command.h says */
+    for (uint32_t i = 0; i < VIPS_MAX; i++) {
+        memset(&mem.specs[i], 0, sizeof mem.specs[i]);
+        mem.specs[i].address = prefix_of("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff/128");
+        mem.specs[i].pinned = SLOT_NONE;
+    }
+    command.vip_add.n_vips = VIPS_MAX;
+    (void)encode(&command);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(round_trip),
+        cmocka_unit_test(fields_of_plain_types),
+        cmocka_unit_test(truncated_or_longer),
+        cmocka_unit_test(damaged),
+        cmocka_unit_test(out_of_range),
+        cmocka_unit_test(counts_beyond_their_limit_are_not_encoded),
+        cmocka_unit_test(a_move_of_every_vip_is_small),
+        cmocka_unit_test(a_command_has_a_limit),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
