@@ -1,0 +1,586 @@
+/* Happy path: peers_set() plans an attempt, the timer starts it (dial), peers_conn.c takes it through the handshake into
+ * use; what others dial comes through connection_waits() and accept_one() into the same handshake. peers_send() queues on
+ * the connection in use; message() brings what comes.
+ *
+ * Failures: an attempt fails: the next one starts retry_ms after its start, doubled each time up to a limit, with
+ * jitter, so that two nodes do not keep meeting half way. A connection in use ends: the next attempt is planned at once.
+ * A peer heard by datagram (peers_hint) has its waiting cut short, and an attempt that began into silence is begun
+ * anew once: its first packet is lost, and the kernel would repeat it a second later only. Strangers: accepted connections
+ * that are not in use yet are bounded in number (the oldest goes, those from addresses of no peer first), time (the
+ * handshake's deadline) and memory (one hello); accepting is bounded per turn of the loop. */
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "io/peers_private.h"
+#include "io/sockaddr.h"
+
+#define BACKLOG 128
+#define ACCEPTS_MAX 32  /* in a millisecond: then the loop's other work comes first */
+#define SILENCE_MS 300  /* without a hint for so long, an attempt is made blindly */
+#define NEVER UINT64_MAX
+
+/* ------------------------------------------------------------------------------------------------------------- time */
+
+static uint64_t now_ms(const struct peers *peers)
+{
+    return uv_now(peers->loop);
+}
+
+/* xorshift64: for jitter only. */
+static uint32_t random_below(struct peers *peers, uint32_t bound)
+{
+    peers->random ^= peers->random << 13;
+    peers->random ^= peers->random >> 7;
+    peers->random ^= peers->random << 17;
+    return bound == 0 ? 0 : (uint32_t)(peers->random >> 32) % bound;
+}
+
+static void dial(struct peers *peers, struct peer *peer);
+static void accept_waiting(struct peers *peers);
+
+static uint64_t next_due(const struct peers *peers)
+{
+    uint64_t due = NEVER;
+
+    for (const struct conn *conn = peers->conns; conn != NULL; conn = conn->next) {
+        if (conn->state != CONN_CLOSED && conn->due_ms < due) {
+            due = conn->due_ms;
+        }
+    }
+    for (unsigned i = 0; i < NODES_MAX; i++) {
+        if (peers->peers[i].id != 0 && peers->peers[i].due_ms < due) {
+            due = peers->peers[i].due_ms;
+        }
+    }
+    return due;
+}
+
+static void timer_due(uv_timer_t *timer)
+{
+    struct peers *peers = timer->data;
+    uint64_t now = now_ms(peers);
+
+    peers->timer_ms = NEVER;
+    if (peers->accept_waits) {
+        accept_waiting(peers);
+    }
+    for (struct conn *conn = peers->conns; conn != NULL && !peers->closing; conn = conn->next) {
+        if (conn->due_ms <= now) {
+            conn_due(conn);
+        }
+    }
+    for (unsigned i = 0; i < NODES_MAX && !peers->closing; i++) {
+        if (peers->peers[i].id != 0 && peers->peers[i].due_ms <= now) {
+            dial(peers, &peers->peers[i]);
+        }
+    }
+    peers_wake(peers, next_due(peers));
+}
+
+void peers_wake(struct peers *peers, uint64_t due_ms)
+{
+    uint64_t now = now_ms(peers);
+
+    if (peers->closing || due_ms >= peers->timer_ms) {
+        return;
+    }
+    peers->timer_ms = due_ms;
+    if (uv_timer_start(&peers->timer, timer_due, due_ms > now ? due_ms - now : 0, 0) < 0) {
+        abort(); /* only a closed timer or no callback: a bug */
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------------------ peers */
+
+struct peer *peers_find(const struct peers *peers, uint64_t id)
+{
+    for (unsigned i = 0; i < NODES_MAX && id != 0; i++) {
+        if (peers->peers[i].id == id) {
+            return (struct peer *)&peers->peers[i];
+        }
+    }
+    return NULL;
+}
+
+void peers_plan(struct peers *peers, struct peer *peer)
+{
+    uint64_t now = now_ms(peers);
+    uint32_t min_ms = peers->config.retry_min_ms; /* also when each attempt succeeds and ends at once */
+    uint32_t wait_ms = peer->retry_ms < min_ms ? min_ms : peer->retry_ms;
+
+    if (peers->closing || peer->active != NULL || peer->dial != NULL) {
+        return;
+    }
+    wait_ms -= random_below(peers, wait_ms / 4 + 1);
+    peer->due_ms = peer->dial_ms == 0 || peer->dial_ms + wait_ms < now ? now : peer->dial_ms + wait_ms;
+    peers_wake(peers, peer->due_ms);
+}
+
+void peers_dial_failed(struct peers *peers, struct peer *peer, bool refused)
+{
+    const struct peers_config *config = &peers->config;
+    uint32_t max = refused ? config->refused_max_ms : config->retry_max_ms;
+
+    peers->counters.dials_failed++;
+    peer->refused = refused;
+    peer->retry_ms = peer->retry_ms == 0 ? config->retry_min_ms : peer->retry_ms * 2;
+    if (refused && peer->retry_ms < config->retry_max_ms) {
+        peer->retry_ms = config->retry_max_ms; /* a person has to do something first */
+    }
+    if (peer->retry_ms > max) {
+        peer->retry_ms = max;
+    }
+}
+
+static void dial(struct peers *peers, struct peer *peer)
+{
+    uint64_t now = now_ms(peers);
+
+    peer->due_ms = NEVER;
+    if (peer->active != NULL || peer->dial != NULL) {
+        return;
+    }
+    peers->counters.dialled++;
+    peer->dial_ms = now;
+    peer->blind = peer->heard_ms == 0 || now - peer->heard_ms > SILENCE_MS;
+    struct conn *conn = conn_new(peers, true, peer->id);
+    int r = conn == NULL ? -ENOMEM : conn_dial(conn, &peer->at);
+    if (r < 0) {
+        peers_dial_failed(peers, peer, false);
+        peers_plan(peers, peer);
+        if (conn != NULL) {
+            conn_close(conn, "it cannot be dialled");
+        }
+        return;
+    }
+    peer->dial = conn;
+}
+
+static void drop_dial(struct peer *peer)
+{
+    if (peer->dial != NULL) {
+        conn_close(peer->dial, "begun anew");
+    }
+}
+
+int peers_set(struct peers *peers, uint64_t id, const struct endpoint *at)
+{
+    struct peer *peer = peers_find(peers, id);
+
+    if (id == 0 || id == peers->config.self || at->port == 0 || at->addr.family == 0) {
+        return -EINVAL;
+    }
+    if (at->addr.family != peers->listening.addr.family) {
+        return -EAFNOSUPPORT;
+    }
+    for (unsigned i = 0; i < NODES_MAX && peer == NULL; i++) {
+        if (peers->peers[i].id == 0) {
+            peer = &peers->peers[i];
+            *peer = (struct peer){.id = id, .due_ms = NEVER};
+        }
+    }
+    if (peer == NULL) {
+        return -ENOSPC;
+    }
+    if (addr_equal(&peer->at.addr, &at->addr) && peer->at.port == at->port) {
+        return 0;
+    }
+    peer->at = *at;
+    peer->retry_ms = 0;
+    peer->refused = false;
+    drop_dial(peer);
+    peers_plan(peers, peer);
+    return 0;
+}
+
+void peers_unset(struct peers *peers, uint64_t id)
+{
+    struct peer *peer = peers_find(peers, id);
+    struct conn *active = peer == NULL ? NULL : peer->active;
+
+    if (peer == NULL) {
+        return;
+    }
+    for (struct conn *conn = peers->conns; conn != NULL; conn = conn->next) {
+        if (conn->id == id && conn != active && conn->state != CONN_REFUSING) {
+            conn_close(conn, "no longer a member");
+        }
+    }
+    peer->active = NULL;
+    peer->id = 0;
+    if (active != NULL) {
+        conn_close(active, "no longer a member");
+        peers->counters.lost++;
+        if (!peers->closing) {
+            peers->ops.disconnected(peers->ud, id, "no longer a member");
+        }
+    }
+}
+
+void peers_hint(struct peers *peers, uint64_t id)
+{
+    struct peer *peer = peers_find(peers, id);
+
+    if (peer == NULL || peers->closing) {
+        return;
+    }
+    peer->heard_ms = now_ms(peers);
+    if (peer->active != NULL || peer->refused) {
+        return;
+    }
+    if (peer->dial != NULL && peer->dial->state == CONN_DIALLING && peer->blind &&
+        peer->heard_ms > peer->dial_ms) {
+        peer->retry_ms = 0;
+        drop_dial(peer); /* plans the next */
+    } else if (peer->dial == NULL && peer->retry_ms > peers->config.retry_min_ms) {
+        peer->retry_ms = peers->config.retry_min_ms;
+        peers_plan(peers, peer);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------------- listening */
+
+static bool is_stranger(const struct conn *conn)
+{
+    return !conn->dialled && conn->state != CONN_ACTIVE && conn->state != CONN_CLOSED;
+}
+
+static bool is_at_peer(const struct peers *peers, const struct conn *conn)
+{
+    for (unsigned i = 0; i < NODES_MAX; i++) {
+        if (peers->peers[i].id != 0 && addr_equal(&peers->peers[i].at.addr, &conn->remote.addr)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Over the bound: the oldest from an address of no peer, else the oldest of all (the list begins with the newest). */
+static void evict_stranger(struct peers *peers)
+{
+    struct conn *oldest = NULL, *oldest_foreign = NULL;
+    unsigned n = 0;
+
+    for (struct conn *conn = peers->conns; conn != NULL; conn = conn->next) {
+        if (is_stranger(conn)) {
+            n++;
+            oldest = conn;
+            oldest_foreign = is_at_peer(peers, conn) ? oldest_foreign : conn;
+        }
+    }
+    if (n > peers->config.strangers_max) {
+        peers->counters.evicted++;
+        conn_close(oldest_foreign != NULL ? oldest_foreign : oldest, "too many strangers");
+    }
+}
+
+static void accept_one(struct peers *peers)
+{
+    struct conn *conn = conn_new(peers, false, 0);
+
+    peers->accepted_n++;
+    if (conn == NULL) {
+        peers->accept_waits = true; /* tried again when there may be memory */
+        peers_wake(peers, now_ms(peers) + peers->config.retry_max_ms);
+        return;
+    }
+    if (conn_accept(conn) < 0) {
+        conn_close(conn, "it was gone before it was accepted");
+        return;
+    }
+    peers->counters.accepted++;
+    evict_stranger(peers);
+}
+
+static void connection_waits(uv_stream_t *listener, int status)
+{
+    struct peers *peers = listener->data;
+    uint64_t now = now_ms(peers);
+
+    if (status < 0 || peers->closing) {
+        return;
+    }
+    if (peers->accept_ms != now) {
+        peers->accept_ms = now;
+        peers->accepted_n = 0;
+    }
+    if (peers->accepted_n >= ACCEPTS_MAX) {
+        peers->accept_waits = true; /* libuv listens again once it is accepted */
+        peers_wake(peers, now + 1);
+        return;
+    }
+    accept_one(peers);
+}
+
+static void accept_waiting(struct peers *peers)
+{
+    peers->accept_waits = false;
+    peers->accept_ms = now_ms(peers);
+    peers->accepted_n = 0;
+    accept_one(peers);
+}
+
+/* The socket listens before libuv has a part in it, so that a failure leaves nothing to be closed by the loop. */
+static int listen_at(const struct endpoint *at, struct endpoint *ret_listening)
+{
+    struct sockaddr_storage address;
+    socklen_t len = sizeof address;
+    int fd = sockaddr_bound(at, SOCK_STREAM);
+
+    if (fd < 0) {
+        return fd;
+    }
+    if (listen(fd, BACKLOG) < 0 || getsockname(fd, (struct sockaddr *)&address, &len) < 0) {
+        int r = -errno;
+        close(fd);
+        return r;
+    }
+    if (!sockaddr_to(&address, ret_listening)) {
+        abort(); /* of the family that it was made of */
+    }
+    return fd;
+}
+
+/* ---------------------------------------------------------------------------------------------------------- messages */
+
+int peers_send(struct peers *peers, uint64_t id, enum channel channel, const void *data, size_t len)
+{
+    const struct peer *peer = peers_find(peers, id);
+    size_t max = peers->config.queue_max + (channel == CHANNEL_RAFT ? 0 : PEERS_QUEUE_SLACK);
+
+    if (channel_max(channel) == 0 || channel == CHANNEL_HELLO || channel == CHANNEL_PING) {
+        return -EINVAL;
+    }
+    if (len > channel_max(channel)) {
+        return -EMSGSIZE;
+    }
+    if (peer == NULL || peer->active == NULL) {
+        return -ENOTCONN;
+    }
+    if (stream_queued(&peer->active->stream) + FRAME_HEADER + len > max) {
+        peers->counters.raft_dropped += channel == CHANNEL_RAFT;
+        peers->counters.queue_full += channel != CHANNEL_RAFT;
+        return channel == CHANNEL_RAFT ? 0 : -ENOBUFS;
+    }
+    int r = stream_send(&peer->active->stream, channel, data, len);
+    if (r == 0) {
+        peers->counters.messages_out++;
+        peers->counters.bytes_out += len;
+    }
+    return r;
+}
+
+/* What is this file's to say in every hello. */
+static void fill_hello(const struct peers *peers, uint64_t to, struct hello *ret)
+{
+    const struct peer *peer = peers_find(peers, to);
+
+    ret->protocol_min = PROTOCOL_MIN;
+    ret->protocol_max = PROTOCOL_MAX;
+    ret->refused = false;
+    memset(ret->reason, 0, sizeof ret->reason);
+    memcpy(ret->cluster, peers->cluster, sizeof ret->cluster);
+    memcpy(ret->name, peers->name, sizeof ret->name);
+    ret->from = peers->config.self;
+    ret->to = to;
+    ret->link = peer == NULL ? 0 : peer->link;
+}
+
+void peers_greeting(struct peers *peers, uint64_t to, struct hello *ret)
+{
+    *ret = peers->hello;
+    ret->to = to;
+    if (peers->ops.greet != NULL) {
+        peers->ops.greet(peers->ud, to, ret);
+    }
+    fill_hello(peers, to, ret);
+}
+
+/* --------------------------------------------------------------------------------------------------- what there is */
+
+bool peers_is_connected(const struct peers *peers, uint64_t id)
+{
+    const struct peer *peer = peers_find(peers, id);
+
+    return peer != NULL && peer->active != NULL;
+}
+
+int peers_info(const struct peers *peers, uint64_t id, struct peer_info *ret)
+{
+    const struct peer *peer = peers_find(peers, id);
+
+    if (peer == NULL) {
+        return -ENOENT;
+    }
+    *ret = (struct peer_info){.at = peer->at, .connected = peer->active != NULL};
+    if (peer->active != NULL) {
+        ret->dialled = peer->active->dialled;
+        ret->connected_for_ms = now_ms(peers) - peer->active->since_ms;
+        ret->queued = stream_queued(&peer->active->stream);
+        ret->hello = &peer->active->hello;
+    }
+    return 0;
+}
+
+const struct peers_counters *peers_counters(const struct peers *peers)
+{
+    return &peers->counters;
+}
+
+struct endpoint peers_listening(const struct peers *peers)
+{
+    return peers->listening;
+}
+
+/* ------------------------------------------------------------------------------------------------ beginning and end */
+
+static void or_default_ms(uint32_t *value, uint32_t otherwise)
+{
+    *value = *value == 0 ? otherwise : *value;
+}
+
+static int configure(struct peers *peers, const struct peers_config *config)
+{
+    struct peers_config *own = &peers->config;
+
+    if (config->self == 0 || config->cluster == NULL || strlen(config->cluster) >= NAME_SIZE || config->name == NULL ||
+        strlen(config->name) >= NAME_SIZE || config->listen.addr.family == 0) {
+        return -EINVAL;
+    }
+    *own = *config;
+    memcpy(peers->cluster, config->cluster, strlen(config->cluster) + 1);
+    memcpy(peers->name, config->name, strlen(config->name) + 1);
+    own->cluster = peers->cluster;
+    own->name = peers->name;
+    or_default_ms(&own->connect_timeout_ms, 500);
+    or_default_ms(&own->hello_timeout_ms, 1000);
+    or_default_ms(&own->user_timeout_ms, 1000);
+    or_default_ms(&own->ping_ms, 500);
+    or_default_ms(&own->dead_ms, 2000);
+    or_default_ms(&own->retry_min_ms, 50);
+    or_default_ms(&own->retry_max_ms, 500);
+    or_default_ms(&own->refused_max_ms, 5000);
+    or_default_ms(&own->strangers_max, 64);
+    own->queue_max = own->queue_max != 0 ? own->queue_max : channel_max(CHANNEL_RAFT) + ((size_t)1 << 20);
+    return own->retry_min_ms <= own->retry_max_ms && own->ping_ms < own->dead_ms ? 0 : -EINVAL;
+}
+
+int peers_set_hello(struct peers *peers, const struct hello *hello)
+{
+    uint8_t buf[4096];
+    struct hello probe = *hello;
+    size_t len;
+
+    fill_hello(peers, 0, &probe);
+    int r = hello_encode(&probe, buf, sizeof buf, &len);
+    if (r == 0) {
+        peers->hello = *hello;
+    }
+    return r;
+}
+
+static int open_listener(struct peers *peers)
+{
+    int fd = listen_at(&peers->config.listen, &peers->listening);
+
+    if (fd < 0) {
+        return fd;
+    }
+    if (uv_tcp_init(peers->loop, &peers->listener) < 0 || uv_timer_init(peers->loop, &peers->timer) < 0) {
+        abort(); /* neither can fail: no socket is made here */
+    }
+    peers->listener.data = peers;
+    peers->timer.data = peers;
+    peers->handles = 2;
+    int r = uv_tcp_open(&peers->listener, fd);
+    if (r < 0) {
+        close(fd);
+        return r;
+    }
+    return uv_listen((uv_stream_t *)&peers->listener, BACKLOG, connection_waits);
+}
+
+int peers_init(struct peers **ret, uv_loop_t *loop, const struct peers_config *config, const struct hello *hello,
+               const struct peers_ops *ops, void *ud)
+{
+    struct peers *peers = calloc(1, sizeof *peers);
+
+    if (peers == NULL) {
+        return -ENOMEM;
+    }
+    peers->loop = loop;
+    peers->ops = *ops;
+    peers->ud = ud;
+    peers->timer_ms = NEVER;
+    int r = configure(peers, config);
+    if (r == 0) {
+        r = peers_set_hello(peers, hello);
+    }
+    if (r == 0 && getrandom(&peers->random, sizeof peers->random, 0) < 0) {
+        r = -errno;
+    }
+    peers->random |= 1; /* xorshift stays at zero for ever */
+    if (r == 0) {
+        r = open_listener(peers);
+    }
+    if (r < 0) {
+        peers_close(peers, NULL, NULL);
+        return r;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    *ret = peers;
+    return 0;
+}
+
+static void finish(struct peers *peers)
+{
+    void (*closed)(void *ud) = peers->closed;
+    void *ud = peers->closed_ud;
+
+    free(peers);
+    if (closed != NULL) {
+        closed(ud);
+    }
+}
+
+void peers_handle_closed(struct peers *peers)
+{
+    if (--peers->handles == 0) {
+        finish(peers);
+    }
+}
+
+static void own_handle_closed(uv_handle_t *handle)
+{
+    peers_handle_closed(handle->data);
+}
+
+void peers_close(struct peers *peers, void (*closed)(void *ud), void *ud)
+{
+    if (peers == NULL) {
+        if (closed != NULL) {
+            closed(ud);
+        }
+        return;
+    }
+    if (peers->closing) {
+        abort(); /* twice */
+    }
+    peers->closing = true;
+    peers->closed = closed;
+    peers->closed_ud = ud;
+    if (peers->handles == 0) { /* half-built */
+        finish(peers);
+        return;
+    }
+    uv_close((uv_handle_t *)&peers->listener, own_handle_closed);
+    uv_close((uv_handle_t *)&peers->timer, own_handle_closed);
+    for (struct conn *conn = peers->conns; conn != NULL; conn = conn->next) {
+        conn_close(conn, "shutting down");
+    }
+}

@@ -1,0 +1,118 @@
+#ifndef VIPD_IO_PEERS_H
+#define VIPD_IO_PEERS_H
+
+/* The mesh of connections between the nodes: one a pair, shared by all channels, dialled by whoever can, and kept. It
+ * knows who a peer says it is and whether it is alive; whether it may be here the owner decides in admit(). */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/addr.h"
+#include "base/err.h"
+#include "wire/frame.h"
+#include "wire/hello.h"
+
+struct peers;
+
+/* Zero takes the default that is named. */
+struct peers_config
+{
+    const char *cluster; /* copied, as is name */
+    const char *name;
+    uint64_t self; /* this node's id, not 0 */
+    struct endpoint listen; /* also the source address of outgoing connections; port 0: the kernel chooses */
+    uint32_t connect_timeout_ms; /* 500 */
+    uint32_t hello_timeout_ms;   /* 1000: from the connection to its use */
+    uint32_t user_timeout_ms;    /* 1000: TCP_USER_TIMEOUT */
+    uint32_t ping_ms;            /* 500: the longest that a connection is left without a word from here */
+    uint32_t dead_ms;            /* 2000: the longest that one is believed without a word from there */
+    uint32_t retry_min_ms;       /* 50: between the starts of two attempts, doubled by each failure up to ... */
+    uint32_t retry_max_ms;       /* 500 */
+    uint32_t refused_max_ms;     /* 5000: ... and up to this after a refusal */
+    uint32_t strangers_max;      /* 64: accepted connections that are not in use yet */
+    size_t queue_max;            /* bytes for one peer that the kernel has not taken; default: the longest Raft message
+                                  * and 1 MiB; other channels may exceed it by PEERS_QUEUE_SLACK */
+};
+
+#define PEERS_QUEUE_SLACK ((size_t)17 << 20)
+
+/* Called from the loop only, or from peers_unset() (disconnected). Each may call any function below. */
+struct peers_ops
+{
+    /* The connection may be used. The hello (valid during the call, and from peers_info()) is of this run of the peer;
+     * a connection that replaces another is preceded by disconnected(). */
+    void (*connected)(void *ud, uint64_t id, const struct hello *hello);
+    void (*disconnected)(void *ud, uint64_t id, const char *why);
+    /* Any channel but HELLO and PING; data is aligned for any type and valid during the call. */
+    void (*message)(void *ud, uint64_t id, enum channel channel, const void *data, size_t len);
+    /* Whether a hello is acceptable: 0, or nonzero with the reason for the refusal, as a clause of printable ASCII.
+     * Asked for both dialled and accepted connections, after this file's own checks (protocol, cluster, cluster id, the
+     * ids of both ends); an id that is not in peers_set() after it is refused as no member. */
+    int (*admit)(void *ud, const struct hello *hello, char reason[HELLO_REASON_SIZE]);
+    /* A connection was refused, by this side or the other (the reason tells); the same reason of one peer that was
+     * dialled at most once a minute. */
+    void (*refused)(void *ud, const char *who, const char *reason);
+    /* Optional: the last word on a hello to node `to` (0 = unknown), for `pinned` and what changes often. */
+    void (*greet)(void *ud, uint64_t to, struct hello *hello);
+};
+
+struct peers_counters
+{
+    uint64_t dialled, dials_failed;
+    uint64_t accepted;
+    uint64_t connected, lost; /* connections in use: begun, ended */
+    uint64_t refused, refused_by_peer;
+    uint64_t malformed;  /* closed for what is no frame, no hello, or has no place where it came */
+    uint64_t late;       /* closed for not coming to use in time */
+    uint64_t evicted;    /* accepted connections closed for newer ones, over strangers_max */
+    uint64_t duplicate;  /* second connections of a pair, closed */
+    uint64_t silent;     /* connections in use closed by dead_ms */
+    uint64_t messages_in, messages_out, bytes_in, bytes_out; /* payloads of message() and peers_send() */
+    uint64_t raft_dropped, queue_full; /* messages over the bound: Raft's, which are lost, and others, refused */
+};
+
+struct peer_info
+{
+    struct endpoint at;
+    bool connected;
+    bool dialled;              /* by this side */
+    uint64_t connected_for_ms;
+    size_t queued;             /* bytes */
+    const struct hello *hello; /* NULL unless connected; valid until the loop runs */
+};
+
+/* Listens and, from the first run of the loop, accepts. `hello` gives what changes rarely: cluster_id, founded,
+ * identity, run (not 0), founders, version; the rest is filled in here. Sets SIGPIPE to be ignored. -EINVAL: a
+ * configuration or hello that makes no sense; else what the kernel says of the listening socket. */
+NODISCARD int peers_init(struct peers **ret, uv_loop_t *loop, const struct peers_config *config,
+                         const struct hello *hello, const struct peers_ops *ops, void *ud);
+
+/* No callback of ops after this; closed (may be NULL) is the last of all, from the loop. NULL: calls closed at once. */
+void peers_close(struct peers *peers, void (*closed)(void *ud), void *ud);
+
+/* For the connections to come. -EINVAL as in peers_init(). */
+NODISCARD int peers_set_hello(struct peers *peers, const struct hello *hello);
+
+/* Keep a connection to this peer, from now on; or its address has changed (a connection in use stays). -EINVAL: id 0 or
+ * this node's own, no address or port; -EAFNOSUPPORT: not of the listening family; -ENOSPC: NODES_MAX are set. */
+NODISCARD int peers_set(struct peers *peers, uint64_t id, const struct endpoint *at);
+/* Ends it, telling disconnected(). An id that is not set is fine. */
+void peers_unset(struct peers *peers, uint64_t id);
+
+/* The peer was heard by other means: if there is no connection, try now. Cheap; for every datagram. */
+void peers_hint(struct peers *peers, uint64_t id);
+
+/* Queue a message. -ENOTCONN: no connection in use; -EMSGSIZE: longer than the channel may be; -ENOBUFS: the queue is
+ * full; -ENOMEM; -EINVAL: HELLO and PING are not for callers. On CHANNEL_RAFT a full queue drops the message and
+ * returns 0: Raft repeats. 0 does not mean that it arrives: disconnected() tells that some may not have. */
+NODISCARD int peers_send(struct peers *peers, uint64_t id, enum channel channel, const void *data, size_t len);
+
+bool peers_is_connected(const struct peers *peers, uint64_t id);
+NODISCARD int peers_info(const struct peers *peers, uint64_t id, struct peer_info *ret); /* -ENOENT: not set */
+const struct peers_counters *peers_counters(const struct peers *peers);
+/* Where it listens, with the port that the kernel chose. */
+struct endpoint peers_listening(const struct peers *peers);
+
+#endif
