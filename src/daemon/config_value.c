@@ -54,8 +54,9 @@ int config_parse_endpoint(struct config_reader *reader, const struct document_no
 
     if (endpoint_parse(value->text, &endpoint) != 0) {
         if (addr_parse(value->text, &addr) == 0) {
-            return config_refuse(reader, value, "'%.60s' lacks a port: expected %s%s%s:PORT", value->text,
-                addr.family == 6 ? "\"[" : "", value->text, addr.family == 6 ? "]\"" : "");
+            return config_refuse(reader, value, addr.family == 6 ? "'%.60s' lacks a port: expected \"[%.60s]:PORT\""
+                                                               : "'%.60s' lacks a port: expected %.60s:PORT",
+                value->text, value->text);
         }
         return config_refuse(reader, value,
             "'%.60s' is not an endpoint: expected ADDRESS:PORT, like 10.1.0.1:7400 or \"[2001:db8::1]:7400\"",
