@@ -11,8 +11,6 @@ _Static_assert(CONSENSUS_SNAPSHOT_MAX <= RAFT_MESSAGE_SNAPSHOT_MAX, "a snapshot 
 _Static_assert(CONSENSUS_SERVERS_MAX == RAFT_MESSAGE_SERVERS_MAX, "a configuration fits into a message");
 _Static_assert(CONSENSUS_ADDRESS_MAX == RAFT_MESSAGE_ADDRESS_MAX, "an address fits into a message");
 
-#define INFLIGHT_ENTRIES 256 /* sent to a follower and not acknowledged: the bound of a pipeline */
-
 /* ------------------------------------------------------------------ beginning and end */
 
 static void fill_options(struct consensus_options *options)
@@ -290,11 +288,8 @@ static bool is_impossible(const struct consensus *c, uint64_t from, const struct
 
     switch (message->type) {
     case RAFT_APPEND_ENTRIES:
-        /* A second leader of the term; or entries from the very first one on, which are long compacted away here:
-         * the library would append them at the end. */
-        return (leads && message->append_entries.term == raft_current_term(&c->raft)) ||
-               (message->append_entries.prev_log_index == 0 && message->append_entries.n_entries > 0 &&
-                c->log.first > 1);
+        /* A second leader of the term. */
+        return leads && message->append_entries.term == raft_current_term(&c->raft);
     case RAFT_INSTALL_SNAPSHOT:
         /* While one is being installed the library neither takes nor frees a second. */
         return (leads && message->install_snapshot.term == raft_current_term(&c->raft)) ||
@@ -302,6 +297,7 @@ static bool is_impossible(const struct consensus *c, uint64_t from, const struct
     case RAFT_APPEND_ENTRIES_RESULT:
         /* A rejection below what the server has acknowledged is older than the acknowledgement. */
         return message->append_entries_result.rejected > 0 && leads &&
+               message->append_entries_result.term == raft_current_term(&c->raft) &&
                raft_match_index(&c->raft, from, &match) == 0 &&
                (message->append_entries_result.last_log_index < match ||
                 message->append_entries_result.rejected <= match);
@@ -342,6 +338,29 @@ static void refuse(struct consensus *c, uint64_t to)
     message.append_entries_result.rejected = 1;
     message.append_entries_result.capacity = CAPACITY;
     consensus_post(c, &message);
+}
+
+/* Entries that begin before what is left of the log here: up to the snapshot all is committed, so it is the leader's, too,
+ * and the message is taken to begin behind it. The library would refuse for ever when the leader missed the
+ * acknowledgements, and append entries that begin at index 1 at the end of the log. */
+static void skip_compacted(const struct consensus *c, struct raft_append_entries *append)
+{
+    uint64_t first = append->prev_log_index + 1;
+    uint64_t index = consensus_snapshot_index(c);
+
+    if (c->raft.snapshot.installing || first >= c->log.first || append->prev_log_index >= index) {
+        return;
+    }
+    uint64_t skip = index - append->prev_log_index;
+    if (skip >= append->n_entries) {
+        append->n_entries = 0;
+        append->entries = NULL;
+    } else {
+        append->n_entries -= (unsigned)skip;
+        append->entries += skip;
+    }
+    append->prev_log_index = index;
+    append->prev_log_term = c->snapshot->snapshot.term;
 }
 
 /* The library wants the entries of a message in one piece of memory, which it then owns. */
@@ -407,6 +426,25 @@ static int step_message(struct consensus *c, struct raft_message *message, const
     return consensus_step_or_die(c, &event, "a message was received");
 }
 
+/* A server votes when it is asked, whatever it takes itself for: it may lag and not know yet that it is a voter, and its
+ * vote be needed (Raft, dissertation 4.1). The library asks its own configuration, so that has to say "voter" for the
+ * time of the question; whether the vote counts is for the candidate's configuration. */
+static int step_vote(struct consensus *c, struct raft_message *message)
+{
+    struct raft_event event = {.type = RAFT_RECEIVE, .receive.message = message};
+    struct raft_server *self = (struct raft_server *)(uintptr_t)consensus_server(c, c->raft.id);
+    int role = self == NULL ? RAFT_VOTER : self->role;
+
+    if (role != RAFT_VOTER) {
+        self->role = RAFT_VOTER;
+    }
+    int r = consensus_step_or_die(c, &event, "a vote was asked for");
+    if (role != RAFT_VOTER) {
+        self->role = role;
+    }
+    return r;
+}
+
 int consensus_receive(struct consensus *c, uint64_t from, const void *frame, size_t len, uint64_t now_ms)
 {
     struct raft_message message;
@@ -433,6 +471,9 @@ int consensus_receive(struct consensus *c, uint64_t from, const void *frame, siz
         refuse(c, from);
         return consensus_pump(c);
     }
+    if (message.type == RAFT_APPEND_ENTRIES) {
+        skip_compacted(c, &message.append_entries);
+    }
     /* The address is a copy, for the configuration may be replaced while the library still compares it. */
     char address[CONSENSUS_ADDRESS_MAX + 1] = "";
     const struct raft_server *server = consensus_server(c, from);
@@ -441,7 +482,7 @@ int consensus_receive(struct consensus *c, uint64_t from, const void *frame, siz
     }
     message.server_id = from;
     message.server_address = address;
-    r = step_message(c, &message, &configuration);
+    r = message.type == RAFT_REQUEST_VOTE ? step_vote(c, &message) : step_message(c, &message, &configuration);
     return r < 0 ? r : consensus_pump(c);
 }
 

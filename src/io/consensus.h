@@ -27,7 +27,8 @@ enum consensus_outcome
     CONSENSUS_NOT_LEADER = 1, /* only the leader can do it, and one that hands over is none */
     CONSENSUS_BUSY,           /* too much is under way: entries not yet committed, or a change of servers */
     CONSENSUS_NO_LEADER,      /* elect: no leader is known whose place could be taken; the timers do it */
-    CONSENSUS_BEHIND,         /* elect: this node is no voter, no follower, or is still writing */
+    CONSENSUS_BEHIND,         /* elect: this node is no voter, no follower, or is still writing; configure: the voter
+                               * to be has not caught up */
     CONSENSUS_NO_SUCH_SERVER, /* transfer: not another voter; configure: more than one server differs, or none */
 };
 
@@ -199,9 +200,8 @@ NODISCARD int consensus_persisted(struct consensus *c, struct consensus_job *job
  * lost before. CONSENSUS_NOT_LEADER, CONSENSUS_BUSY, -EMSGSIZE, -ENOMEM. */
 NODISCARD int consensus_submit(struct consensus *c, const void *data, size_t len, uint64_t now_ms, uint64_t *ret_index);
 
-/* Change the servers by one: added, removed, or given another role. A new server is a spare or a standby first; it
- * should have caught up (consensus_match()) before it becomes a voter. As consensus_submit(), and
- * CONSENSUS_NO_SUCH_SERVER. */
+/* Change the servers by one: added, removed, or given another role. A new server is a standby first and a voter
+ * once it has caught up. As consensus_submit(), and CONSENSUS_NO_SUCH_SERVER, CONSENSUS_BEHIND. */
 NODISCARD int consensus_configure(struct consensus *c, const struct consensus_server *servers, unsigned n,
                                   uint64_t now_ms, uint64_t *ret_index);
 

@@ -14,6 +14,8 @@
 
 #define CAPACITY 65535 /* of the disk, as the library counts: always enough, a full disk is fatal instead */
 
+#define INFLIGHT_ENTRIES 256 /* sent to a follower and not acknowledged: the bound of a pipeline */
+
 /* A snapshot and the memory that it points to. */
 struct consensus_image
 {

@@ -144,9 +144,25 @@ static void post_install(struct consensus *c, const struct raft_message *message
     post_frame(c, &full, &configuration);
 }
 
+/* A refused pre-vote tells the term of the one who refuses. The library echoes the term that was asked about, and two
+ * voters then refuse each other for ever when one has the longer log and the other the higher term. */
+static void post_vote_result(struct consensus *c, const struct raft_message *message)
+{
+    struct raft_message result = *message;
+
+    if (result.request_vote_result.pre_vote && !result.request_vote_result.vote_granted &&
+        result.request_vote_result.term < raft_current_term(&c->raft)) {
+        result.request_vote_result.term = raft_current_term(&c->raft);
+    }
+    post_frame(c, &result, NULL);
+}
+
 void consensus_post(struct consensus *c, const struct raft_message *message)
 {
     switch (message->type) {
+    case RAFT_REQUEST_VOTE_RESULT:
+        post_vote_result(c, message);
+        return;
     case RAFT_APPEND_ENTRIES:
         post_append(c, message);
         return;
@@ -155,7 +171,6 @@ void consensus_post(struct consensus *c, const struct raft_message *message)
         return;
     case RAFT_APPEND_ENTRIES_RESULT:
     case RAFT_REQUEST_VOTE:
-    case RAFT_REQUEST_VOTE_RESULT:
     case RAFT_TIMEOUT_NOW:
     default:
         post_frame(c, message, NULL);

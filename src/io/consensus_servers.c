@@ -220,6 +220,21 @@ static int next_configuration(const struct consensus *c, const struct consensus_
     return r;
 }
 
+/* A voter without the log would only be missed at the next majority. */
+static bool voters_caught_up(const struct consensus *c, const struct raft_configuration *configuration)
+{
+    for (unsigned i = 0; i < configuration->n; i++) {
+        const struct raft_server *server = &configuration->servers[i];
+        const struct raft_server *old = consensus_server(c, server->id);
+        uint64_t match = consensus_match(c, server->id);
+        if (server->role == RAFT_VOTER && (old == NULL || old->role != RAFT_VOTER) &&
+            (match < c->barrier || consensus_log_last(&c->log) - match > INFLIGHT_ENTRIES)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 int consensus_configure(struct consensus *c, const struct consensus_server *servers, unsigned n, uint64_t now_ms,
                         uint64_t *ret_index)
 {
@@ -242,9 +257,9 @@ int consensus_configure(struct consensus *c, const struct consensus_server *serv
         return CONSENSUS_BUSY; /* a change by a leader that does not know the last one is how Raft loses entries */
     }
     int r = next_configuration(c, servers, n, &configuration, &changes);
-    if (r == 0 && changes != 1) {
+    if (r == 0 && (changes != 1 || !voters_caught_up(c, &configuration))) {
         raft_configuration_close(&configuration);
-        return CONSENSUS_NO_SUCH_SERVER;
+        return changes != 1 ? CONSENSUS_NO_SUCH_SERVER : CONSENSUS_BEHIND;
     }
     r = encode(&configuration, r, &data, &len);
     if (r < 0) {
