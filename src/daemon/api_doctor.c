@@ -63,7 +63,7 @@ static void check_nodes(const struct api_call *call, struct value *rows)
         const struct node *node = &view->table->nodes[slot];
         enum node_state state = node->used ? core_node_state(view->core, slot, view->now) : NODE_STATE_UP;
         if (state == NODE_STATE_FENCED || state == NODE_STATE_DOWN) {
-            missing++;
+            missing += (int)(view->table->voters >> slot & 1);
             find(call, rows, "node", false,
                  value_format(arena, "node %s is %s", node->name, state == NODE_STATE_DOWN ? "not heard" : "fenced"),
                  "look at its log; start its daemon, or check its network");

@@ -158,9 +158,16 @@ static struct value *stranded(const struct api_call *call, uint64_t gone, uint32
 }
 
 /* The majority of the voters must remain, or nothing is held at all. */
-static bool keeps_quorum(const struct table *table, uint64_t failed)
+static bool keeps_quorum(const struct api_view *view, uint64_t failed)
 {
-    return __builtin_popcountll(table->voters & ~failed) >= majority_of(table->voters);
+    uint64_t left = view->table->voters & ~failed;
+
+    for (int node = 0; node < NODES_MAX; node++) {
+        if (left >> node & 1 && core_node_state(view->core, node, view->now) == NODE_STATE_DOWN) {
+            left &= ~(1ull << node);
+        }
+    }
+    return __builtin_popcountll(left) >= majority_of(view->table->voters);
 }
 
 void api_plan(const struct api_call *call)
@@ -176,7 +183,7 @@ void api_plan(const struct api_call *call)
     for (uint32_t i = 0; i < n && i < API_ROWS_MAX; i++) {
         value_push(call->arena, rows, move_row(call, &view->scratch->moves[i]));
     }
-    bool quorum = keeps_quorum(view->table, input.excluded);
+    bool quorum = keeps_quorum(view, input.excluded);
     value_put_uint(call->arena, result, "moves", n);
     value_put_bool(call->arena, result, "quorum", quorum);
     value_put(call->arena, result, "rows", rows);

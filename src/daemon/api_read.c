@@ -183,7 +183,16 @@ static uint32_t rows_max(const struct api_call *call)
     return (uint32_t)(max < 1 ? 1 : max > API_ROWS_MAX ? API_ROWS_MAX : max);
 }
 
-/* {rows, next?}: `next` is the argument `after` of the request for the rows that follow. */
+/* What is to be put into the arguments to get the rows that follow these. */
+static void put_next(const struct api_call *call, struct value *result, const char *key, uint64_t at)
+{
+    struct value *next = value_map(call->arena);
+
+    value_put_uint(call->arena, next, key, at);
+    value_put(call->arena, result, "next", next);
+}
+
+/* {rows, next?: {after}} */
 static void vip_list(const struct api_call *call)
 {
     const struct table *table = call->view->table;
@@ -200,7 +209,7 @@ static void vip_list(const struct api_call *call)
     }
     value_put(call->arena, result, "rows", rows);
     if (slot < table->vips_end) {
-        value_put_int(call->arena, result, "next", slot - 1);
+        put_next(call, result, "after", (uint64_t)slot - 1);
     }
     call->reply->result = result;
 }
@@ -245,7 +254,7 @@ static bool history_matches(const struct history *entry, const struct filter *fi
            (filter->other_name != NULL && strcmp(entry->subject, filter->other_name) == 0);
 }
 
-/* {rows, next?}: the newest rows, oldest first; `next` is the argument `before` of the request for older ones. */
+/* {rows, next?: {before}}: the newest rows, oldest first; the next ones are older. */
 static void history(const struct api_call *call)
 {
     const struct table *table = call->view->table;
@@ -275,7 +284,7 @@ static void history(const struct api_call *call)
     }
     value_put(call->arena, result, "rows", rows);
     if (number > oldest) {
-        value_put_uint(call->arena, result, "next", number);
+        put_next(call, result, "before", number);
     }
     call->reply->result = result;
 }

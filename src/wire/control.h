@@ -20,7 +20,8 @@
 #define CONTROL_FRAME_SIZE 4             /* the length in front of each message */
 #define CONTROL_REQUEST_MAX (1u << 20)   /* bytes of a request, without its length */
 #define CONTROL_REPLY_MAX (16u << 20)    /* the same of a reply */
-#define CONTROL_ARENA_MAX ((size_t)96 << 20) /* for the tree of the greatest request or reply that is served */
+#define CONTROL_REQUEST_ARENA_MAX ((size_t)8 << 20) /* for the tree of a request and of its reply */
+#define CONTROL_LIST_ARENA_MAX ((size_t)96 << 20)   /* at the client, for the rows of many replies */
 #define CONTROL_OP_SIZE 32
 #define CONTROL_TIMEOUT_MAX_MS 3600000u
 
