@@ -389,6 +389,25 @@ void agent_step(struct core *core, time_ns now, struct actions *actions)
 
 /* ---------------------------------------------------------------- heartbeats */
 
+static bool links_equal(const struct node *n, const struct report *r)
+{
+    if (n->n_links != r->n_links) {
+        return false;
+    }
+    for (unsigned i = 0; i < n->n_links; i++) {
+        const struct link *a = &n->links[i], *b = &r->links[i];
+        if (strncmp(a->name, b->name, DEV_SIZE) || a->up != b->up || a->n_prefixes != b->n_prefixes) {
+            return false;
+        }
+        for (unsigned k = 0; k < a->n_prefixes; k++) {
+            if (a->prefixes[k].len != b->prefixes[k].len || !addr_equal(&a->prefixes[k].addr, &b->prefixes[k].addr)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 static void send_report(struct core *core, time_ns now, struct actions *actions)
 {
     if (!core->agent.has_report || core->slot == SLOT_NONE || !core->lead.leader) {
@@ -396,9 +415,8 @@ static void send_report(struct core *core, time_ns now, struct actions *actions)
     }
     const struct node *n = &core->table->nodes[core->slot];
     const struct report *r = &core->agent.report;
-    bool known = n->identity == r->identity && n->witness == r->witness && n->n_links == r->n_links &&
-                 strncmp(n->version, r->version, VERSION_SIZE) == 0 && n->leaving == r->leaving &&
-                 memcmp(n->links, r->links, sizeof n->links) == 0;
+    bool known = n->identity == r->identity && n->witness == r->witness && n->leaving == r->leaving &&
+                 strncmp(n->version, r->version, VERSION_SIZE) == 0 && links_equal(n, r);
     if (known) {
         return;
     }
@@ -430,7 +448,7 @@ void agent_beat(struct core *core, time_ns now, struct actions *actions)
         .last_index = core->agent.last_index,
     };
     bool news = core->agent.beat_now || beat.applied != core->agent.told.applied || beat.gen != core->agent.told.gen;
-    bool freed = beat.released != core->agent.told.released && core->waiters[core->slot];
+    bool freed = beat.released != core->agent.told.released && core->agent.told.released < core->wanted[core->slot];
     time_ns at = core->agent.beat_at;
     if (news && core->agent.beat_last + HEARTBEAT_GAP < at) {
         at = core->agent.beat_last + HEARTBEAT_GAP;

@@ -123,10 +123,12 @@ static void table_changed(struct core *core, time_ns now, struct actions *action
     const struct table *table = core->table;
     core->slot = table_node_by_id(table, core->self);
     memset(core->waiters, 0, sizeof core->waiters);
+    memset(core->wanted, 0, sizeof core->wanted);
     for (int i = 0; i < table->vips_end; i++) {
         const struct vip *v = &table->vips[i];
         if (v->used && v->prev != SLOT_NONE && v->owner != SLOT_NONE) {
             core->waiters[v->prev] |= 1ull << v->owner;
+            core->wanted[v->prev] = v->moved > core->wanted[v->prev] ? v->moved : core->wanted[v->prev];
         }
     }
     for (int i = 0; i < NODES_MAX; i++) {

@@ -44,6 +44,7 @@ struct core
     struct hearing hearing[NODES_MAX];
     struct runout runout[NODES_MAX][NODES_MAX]; /* [fenced][voter] */
     uint64_t waiters[NODES_MAX]; /* [prev]: owners of VIPs whose last move took them from it */
+    uint64_t wanted[NODES_MAX];  /* [prev]: the greatest `moved` that its `released` must reach for them */
     bool settle_dirty;           /* something that can settle a move has changed */
 
     struct /* voter.c */

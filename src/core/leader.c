@@ -55,7 +55,9 @@ void leader_role(struct core *core, const struct event *event, struct actions *a
         core->lead.own = NEVER;
         core->lead.try_at = 0;
         core->lead.plan_dirty = core->settle_dirty = true;
-        memset(core->lead.unreleased, 0, sizeof core->lead.unreleased);
+        for (int i = 0; i < NODES_MAX; i++) {
+            core->lead.unreleased[i].index = NEVER;
+        }
         memset(core->lead.lacking, 0, sizeof core->lead.lacking);
         core_log(actions, LOG_CORE_LEADER, core->slot, SLOT_NONE, event->role.term);
     } else if (lost) {

@@ -28,6 +28,9 @@ struct plan_scratch
     int8_t target[VIPS_MAX];
     uint16_t order[VIPS_MAX];
     uint32_t aux[VIPS_MAX];
+    uint16_t next[VIPS_MAX];
+    uint64_t able[VIPS_MAX];
+    uint64_t barred[VIPS_MAX];
 };
 
 /* The moves that lead from the table to the wanted placement, in slot order of the VIPs; at most `max`, those that end an
