@@ -30,7 +30,7 @@ struct document
 /* A map or list that is not closed yet. */
 struct open_node
 {
-    struct document_node *node;
+    struct document_node *node = NULL;
     struct document_node *last; /* its last value */
     struct document_node *key;  /* of a map: the key that waits for its value */
 };
@@ -171,7 +171,7 @@ static int check_anchor_and_tag(struct reader *reader, const yaml_mark_t *mark, 
 static int open_container(struct reader *reader, enum document_kind kind, const yaml_mark_t *mark,
     const yaml_char_t *anchor, const yaml_char_t *tag)
 {
-    struct document_node *node;
+    struct document_node *node = NULL;
     int rv = check_anchor_and_tag(reader, mark, anchor, tag);
 
     if (rv == 0 && reader->depth == DOCUMENT_DEPTH_MAX) {
@@ -212,7 +212,7 @@ static int add_scalar(struct reader *reader, const yaml_event_t *event)
     const unsigned char *text = event->data.scalar.value;
     size_t len = event->data.scalar.length;
     const yaml_mark_t *mark = &event->start_mark;
-    struct document_node *node;
+    struct document_node *node = NULL;
     int rv = check_anchor_and_tag(reader, mark, event->data.scalar.anchor, event->data.scalar.tag);
 
     if (rv != 0) {
