@@ -30,7 +30,7 @@ struct document
 /* A map or list that is not closed yet. */
 struct open_node
 {
-    struct document_node *node = NULL;
+    struct document_node *node;
     struct document_node *last; /* its last value */
     struct document_node *key;  /* of a map: the key that waits for its value */
 };
