@@ -18,6 +18,15 @@
 #define BED_PATIENCE_NS (10 * 1000000000ull) /* how long a condition may take before the test fails */
 #define BED_MS 1000000ull
 
+/* For cmocka tests: a call of the fence that must return 0, else its own words. */
+#define assert_done(expression)                                                                                        \
+    do {                                                                                                               \
+        int done_result = (expression);                                                                                \
+        if (done_result != 0) {                                                                                        \
+            fail_msg("%s: %d: %s", #expression, done_result, fence_error());                                           \
+        }                                                                                                              \
+    } while (0)
+
 static inline uint64_t bed_now(void)
 {
     struct timespec now;
