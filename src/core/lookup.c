@@ -185,23 +185,29 @@ int table_group_by_name(const struct table *table, const char *name)
     return SLOT_NONE;
 }
 
-const struct link *table_link_for(const struct table *table, int node, const struct vip *vip)
+static bool link_carries(const struct link *link, const struct addr *addr)
 {
-    const struct node *at = &table->nodes[node];
-
-    for (int i = 0; vip->dev[0] != '\0' && i < at->n_links; i++) {
-        if (strcmp(at->links[i].name, vip->dev) == 0) {
-            return &at->links[i];
+    for (int i = 0; i < link->n_prefixes; i++) {
+        if (prefix_contains(&link->prefixes[i], addr)) {
+            return true;
         }
     }
-    for (int i = 0; i < at->n_links; i++) {
-        for (int k = 0; k < at->links[i].n_prefixes; k++) {
-            if (prefix_contains(&at->links[i].prefixes[k], &vip->address.addr)) {
-                return &at->links[i];
-            }
+    return false;
+}
+
+const struct link *links_find(const struct link *links, int n_links, const struct vip *vip)
+{
+    for (int i = 0; i < n_links; i++) {
+        if (vip->dev[0] != '\0' ? strcmp(links[i].name, vip->dev) == 0 : link_carries(&links[i], &vip->address.addr)) {
+            return &links[i];
         }
     }
     return NULL;
+}
+
+const struct link *table_link_for(const struct table *table, int node, const struct vip *vip)
+{
+    return links_find(table->nodes[node].links, table->nodes[node].n_links, vip);
 }
 
 bool table_may_own(const struct table *table, int node, const struct vip *vip)

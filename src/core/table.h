@@ -233,11 +233,11 @@ int table_node_by_name(const struct table *table, const char *name);
 int table_node_by_id(const struct table *table, uint64_t id);
 int table_group_by_name(const struct table *table, const char *name);
 
-/* The first of `links` that would carry `vip`: its dev, or one whose subnet contains its address; NULL: none. */
+/* The first of `links` that would carry `vip`: the one that its dev names, or, without a dev, one whose subnet contains
+ * its address; NULL: none. The caller looks at ->up. */
 const struct link *links_find(const struct link *links, int n_links, const struct vip *vip);
 
-/* links_find() over what the node reported. The interface on which `node` would carry `vip`: the VIP's dev if the node reported it, else the first reported link
- * one of whose prefixes contains the address. NULL: none. The caller looks at ->up. */
+/* links_find() over what the node reported. */
 const struct link *table_link_for(const struct table *table, int node, const struct vip *vip);
 
 /* Whether the table lets `node` be the owner of `vip`: used, admitted, neither witness, draining nor leaving, in the
