@@ -1,0 +1,426 @@
+/* Placement, as a ladder. What is placed as one is a unit: a VIP of its own, or a group. For each unit the first step that
+ * decides is the last:
+ *
+ *      1. A disabled VIP goes to nobody. A VIP whose last move is not settled stays (L3), whatever else is wished.
+ *      2. Only nodes that are able come into question: admitted, no witness, staying (neither drained nor leaving), in
+ *         the VIP's set of nodes, with an interface for the address that is up. For a new place, also usable: heard
+ *         by the leader and with a lease. Nor may it be a node that has a VIP which this one must be apart from.
+ *         A group is asked as one; when no node can have all of it, its VIPs go their own ways.
+ *      3. The node that it is pinned to (`vip move --to`).
+ *      4. Where it is. A group that is scattered gathers on one of its owners: the most preferred one, else the one with
+ *         most of it. (So a preference draws nothing back: failback is never.)
+ *      5. The node with the greatest preference.
+ *      6. The node with the fewest VIPs, counting what was placed before.
+ *      7. The first node, by slot.
+ *
+ * Units are decided in this order: what cannot be moved, the pinned, those that stay, groups that need a place, VIPs that
+ * need one; each by slot. Then the loads are evened out (plan_spread.c). A unit that needs a place and finds none keeps
+ * its owner: it is held again as soon as that one is able again, and a move to nobody would help no one. */
+
+#include "core/plan.h"
+
+#include "core/plan_private.h"
+
+/* ------------------------------------------------------------------ the ladder */
+
+static uint64_t nodes_that_stay(const struct plan_input *input)
+{
+    uint64_t nodes = 0;
+
+    for (int slot = 0; slot < NODES_MAX; slot++) {
+        const struct node *node = &input->table->nodes[slot];
+
+        if (node->used && node->status == NODE_ADMITTED && !node->witness && !node->draining && !node->leaving) {
+            nodes |= 1ull << slot;
+        }
+    }
+    return nodes & ~input->excluded & ~input->drained;
+}
+
+/* Step 1. */
+static void put_fixed(struct plan *plan)
+{
+    struct plan_scratch *scratch = plan->scratch;
+
+    for (int slot = 0; slot < plan->table->vips_end; slot++) {
+        int owner = plan->table->vips[slot].owner;
+
+        if ((scratch->aux[slot] & PLAN_FIXED) != 0) {
+            scratch->target[slot] = (int8_t)owner;
+            if (owner != SLOT_NONE) {
+                scratch->load[owner]++;
+            }
+            plan_bar(plan, slot);
+        }
+    }
+}
+
+static bool is_decided(const struct plan *plan, int unit)
+{
+    for (int vip = unit; vip != END; vip = plan->scratch->next[vip]) {
+        if (plan->scratch->target[vip] == UNDECIDED) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static uint64_t candidates(const struct plan *plan, int unit)
+{
+    return plan->scratch->able[unit] & plan->open & ~plan_forbidden(plan, unit);
+}
+
+/* A home that is not usable now keeps what it has, and is given nothing. */
+static void put_home(struct plan *plan, int unit, int home)
+{
+    if (plan_in(plan->open, home)) {
+        plan_put(plan, unit, home);
+        return;
+    }
+    for (int vip = unit; vip != END; vip = plan->scratch->next[vip]) {
+        if (plan->scratch->target[vip] == UNDECIDED) {
+            int owner = plan->table->vips[vip].owner;
+
+            plan->scratch->target[vip] = (int8_t)owner;
+            if (owner != SLOT_NONE) {
+                plan->scratch->load[owner]++;
+            }
+            plan_bar(plan, vip);
+        }
+    }
+}
+
+/* Step 3. */
+static void put_pinned(struct plan *plan, int unit)
+{
+    int pin = plan_pin(plan, unit);
+    uint64_t nodes = candidates(plan, unit);
+
+    if (pin == SLOT_NONE) {
+        return;
+    }
+    if (pin == plan_home(plan, unit)) {
+        nodes |= 1ull << pin & ~plan_forbidden(plan, unit);
+    }
+    if (plan_in(nodes, pin)) {
+        put_home(plan, unit, pin);
+        plan->scratch->aux[unit] |= PLAN_BY_PIN;
+    }
+}
+
+/* Step 4; a unit that an apart-from rule drives away stays, too, when there is nowhere else. */
+static void put_staying(struct plan *plan, int unit)
+{
+    int home = plan_home(plan, unit);
+
+    if (home == SLOT_NONE) {
+        return;
+    }
+    if (!plan_in(plan_forbidden(plan, unit), home)) {
+        put_home(plan, unit, home);
+    } else if ((candidates(plan, unit) & ~(1ull << home)) != 0) {
+        plan->scratch->aux[unit] |= PLAN_CROWDED;
+    } else {
+        put_home(plan, unit, home);
+    }
+}
+
+/* Steps 5 to 7. */
+static int best(const struct plan *plan, int unit, uint64_t nodes)
+{
+    const uint32_t *load = plan->scratch->load;
+    uint32_t weight = 0;
+    int chosen = SLOT_NONE;
+
+    for (uint64_t left = nodes; left != 0; left &= left - 1) {
+        int node = __builtin_ctzll(left);
+        uint32_t own = plan_weight(plan, unit, node);
+
+        if (chosen == SLOT_NONE || own > weight || (own == weight && load[node] < load[chosen])) {
+            chosen = node;
+            weight = own;
+        }
+    }
+    return chosen;
+}
+
+static void put_anew(struct plan *plan, int unit)
+{
+    int node = best(plan, unit, candidates(plan, unit));
+
+    if (node != SLOT_NONE) {
+        plan_put(plan, unit, node);
+    } else {
+        put_home(plan, unit, SLOT_NONE);
+    }
+}
+
+static void for_undecided(struct plan *plan, bool (*which)(const struct plan *, int),
+                          void (*put)(struct plan *, int))
+{
+    for (int slot = 0; slot < plan->table->vips_end; slot++) {
+        if ((plan->scratch->aux[slot] & PLAN_UNIT) != 0 && which(plan, slot) && !is_decided(plan, slot)) {
+            put(plan, slot);
+        }
+    }
+}
+
+static bool any(const struct plan *plan, int unit)
+{
+    return true;
+}
+
+static bool several(const struct plan *plan, int unit)
+{
+    return plan_size(plan, unit) > 1;
+}
+
+static void decide(const struct plan_input *input, struct plan_scratch *scratch, struct plan *ret)
+{
+    *ret = (struct plan){.input = input, .table = input->table, .scratch = scratch, .base = nodes_that_stay(input)};
+    ret->open = ret->base & input->usable;
+    plan_units(ret);
+    put_fixed(ret);
+    for_undecided(ret, any, put_pinned);
+    for_undecided(ret, any, put_staying);
+    for_undecided(ret, several, put_anew);
+    for_undecided(ret, any, put_anew);
+    plan_spread(ret);
+}
+
+/* ------------------------------------------------------------------ moves */
+
+static enum reason reason_of(const struct plan *plan, int slot)
+{
+    const struct vip *vip = &plan->table->vips[slot];
+    const struct node *owner;
+    const struct link *link;
+    int unit = plan_leader(plan, slot);
+    uint32_t flags = plan->scratch->aux[unit];
+
+    if (vip->owner < 0) {
+        return REASON_NEW;
+    }
+    owner = &plan->table->nodes[vip->owner];
+    if (!owner->used || owner->status != NODE_ADMITTED || plan_in(plan->input->excluded, vip->owner)) {
+        return REASON_CRASH;
+    }
+    if (owner->draining || owner->leaving || plan_in(plan->input->drained, vip->owner)) {
+        return REASON_DRAIN;
+    }
+    link = table_link_for(plan->table, vip->owner, vip);
+    if (link == NULL || !link->up) {
+        return REASON_HEALTH;
+    }
+    if ((flags & PLAN_BY_PIN) != 0) {
+        return REASON_MANUAL;
+    }
+    if (owner->witness || !plan_in(vip->nodes == 0 ? UINT64_MAX : vip->nodes, vip->owner) ||
+        (flags & PLAN_CROWDED) != 0 || (plan_size(plan, unit) > 1 && (flags & PLAN_EVENED) == 0)) {
+        return REASON_PREFER;
+    }
+    return REASON_REBALANCE;
+}
+
+/* The move that the VIP needs, if any. */
+static bool move_of(const struct plan *plan, int slot, struct move *ret)
+{
+    const struct vip *vip = &plan->table->vips[slot];
+    uint32_t flags = plan->scratch->aux[slot];
+    int to = plan->scratch->target[slot];
+    bool active = (flags & PLAN_ACTIVE) != 0;
+
+    if (!vip->used || vip->deleted || (flags & PLAN_FIXED) != 0) {
+        return false;
+    }
+    if (!active) {
+        if (vip->owner == SLOT_NONE ||
+            (plan->input->unsettled != NULL && (plan->input->unsettled[slot / 64] >> slot % 64 & 1) != 0)) {
+            return false;
+        }
+        to = SLOT_NONE;
+    }
+    *ret = (struct move){
+        .vip = (uint16_t)slot,
+        .to = (int8_t)to,
+        .reason = active ? reason_of(plan, slot) : REASON_DISABLED,
+        .moved = vip->moved,
+    };
+    return to != vip->owner;
+}
+
+static bool ends_outage(const struct move *move)
+{
+    return move->reason == REASON_NEW || move->reason == REASON_CRASH || move->reason == REASON_HEALTH;
+}
+
+uint32_t plan_moves(const struct plan_input *input, struct plan_scratch *scratch, struct move *ret_moves, uint32_t max)
+{
+    struct plan plan;
+    struct move move;
+    uint32_t urgent = 0, others = 0, n = 0;
+
+    decide(input, scratch, &plan);
+    for (int slot = 0; slot < input->table->vips_end; slot++) {
+        if (move_of(&plan, slot, &move)) {
+            urgent += ends_outage(&move);
+        }
+    }
+    urgent = urgent < max ? urgent : max;
+    others = max - urgent;
+    for (int slot = 0; slot < input->table->vips_end; slot++) {
+        uint32_t *room;
+
+        if (!move_of(&plan, slot, &move)) {
+            continue;
+        }
+        room = ends_outage(&move) ? &urgent : &others;
+        if (*room > 0) {
+            --*room;
+            ret_moves[n++] = move;
+        }
+    }
+    return n;
+}
+
+/* ------------------------------------------------------------------ explain */
+
+/* Step 2, for one node. */
+static enum plan_step unable(const struct plan *plan, int slot, int node)
+{
+    const struct vip *vip = &plan->table->vips[slot];
+    const struct node *at = &plan->table->nodes[node];
+    const struct link *link;
+
+    if (at->status != NODE_ADMITTED || plan_in(plan->input->excluded, node)) {
+        return PLAN_NOT_A_MEMBER;
+    }
+    if (at->witness) {
+        return PLAN_WITNESS;
+    }
+    if (at->draining || at->leaving || plan_in(plan->input->drained, node)) {
+        return PLAN_DRAINING;
+    }
+    if (vip->nodes != 0 && !plan_in(vip->nodes, node)) {
+        return PLAN_NOT_IN_SET;
+    }
+    link = table_link_for(plan->table, node, vip);
+    if (link == NULL) {
+        return PLAN_NO_LINK;
+    }
+    return link->up ? PLAN_CHOSEN : PLAN_LINK_DOWN;
+}
+
+static bool is_elsewhere(const struct plan *plan, int slot, int node)
+{
+    int unit = plan_leader(plan, slot);
+    int target = plan->scratch->target[slot];
+
+    if (plan_size(plan, unit) == 1) {
+        return false;
+    }
+    if (!plan_in(plan->scratch->able[unit], node)) {
+        return true;
+    }
+    for (int vip = unit; vip != END && plan->table->vips[slot].owner != target; vip = plan->scratch->next[vip]) {
+        if (plan->table->vips[vip].owner == target && target >= 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum plan_step step_of(const struct plan *plan, int slot, int node)
+{
+    int unit = plan_leader(plan, slot);
+    int target = plan->scratch->target[slot];
+    int owner = plan->table->vips[slot].owner;
+    enum plan_step step = unable(plan, slot, node);
+
+    if (step != PLAN_CHOSEN || node == target) {
+        return step;
+    }
+    if ((plan->scratch->aux[slot] & PLAN_FIXED) != 0) {
+        return PLAN_STAYS;
+    }
+    if (!plan_in(plan->input->usable, node) && node != owner) {
+        return PLAN_NOT_USABLE;
+    }
+    if (plan_in(plan_forbidden(plan, unit), node)) {
+        return PLAN_APART;
+    }
+    if ((plan->scratch->aux[unit] & PLAN_BY_PIN) != 0) {
+        return PLAN_PINNED;
+    }
+    if (is_elsewhere(plan, slot, node)) {
+        return PLAN_GROUP;
+    }
+    if (target == owner) {
+        return PLAN_STAYS;
+    }
+    if (target >= 0 && plan_weight(plan, unit, target) > plan_weight(plan, unit, node)) {
+        return PLAN_PREFERENCE;
+    }
+    return target >= 0 && plan->scratch->load[node] + plan_size(plan, unit) > plan->scratch->load[target] ? PLAN_LOAD
+                                                                                                         : PLAN_ORDER;
+}
+
+int plan_explain(const struct plan_input *input, struct plan_scratch *scratch, int vip,
+                 struct plan_candidate ret[NODES_MAX])
+{
+    struct plan plan;
+    int n = 0;
+
+    decide(input, scratch, &plan);
+    if (vip < 0 || vip >= input->table->vips_end || (scratch->aux[vip] & PLAN_ACTIVE) == 0) {
+        return 0;
+    }
+    for (int node = 0; node < NODES_MAX; node++) {
+        if (input->table->nodes[node].used) {
+            ret[n++] = (struct plan_candidate){
+                .node = (int8_t)node,
+                .step = step_of(&plan, vip, node),
+                .load = scratch->load[node],
+                .weight = plan_weight(&plan, plan_leader(&plan, vip), node),
+            };
+        }
+    }
+    return n;
+}
+
+const char *plan_step_text(enum plan_step step)
+{
+    switch (step) {
+    case PLAN_CHOSEN:
+        return "chosen";
+    case PLAN_NOT_A_MEMBER:
+        return "not admitted";
+    case PLAN_WITNESS:
+        return "a witness";
+    case PLAN_DRAINING:
+        return "drained or leaving";
+    case PLAN_NOT_IN_SET:
+        return "not among the VIP's nodes";
+    case PLAN_NO_LINK:
+        return "no interface for the address";
+    case PLAN_LINK_DOWN:
+        return "its interface is down";
+    case PLAN_NOT_USABLE:
+        return "not heard by the leader, or without a lease";
+    case PLAN_APART:
+        return "has a VIP that this one must be apart from";
+    case PLAN_PINNED:
+        return "another node was asked for by hand";
+    case PLAN_GROUP:
+        return "the group is elsewhere";
+    case PLAN_PREFERENCE:
+        return "another node is preferred";
+    case PLAN_STAYS:
+        return "another node owns it, and nothing asks it to move";
+    case PLAN_LOAD:
+        return "another node has fewer VIPs";
+    case PLAN_ORDER:
+        return "equal in all; another node comes first";
+    }
+    return "unknown";
+}
