@@ -10,7 +10,7 @@
  *       API_WAIT    as API_READ; the answerer calls api_settled() again and again, and api_read() once it is true or
  *                   API_WAIT_MS have passed
  *       API_CHANGE  on the leader: api_command(), then EV_REQUEST with the command, then api_outcome()
- *       API_DAEMON  the daemon's own business ("leader.transfer"); it makes the reply with api_refuse() or by hand
+ *       API_DAEMON  on the leader, but no command of the log ("leader.transfer"): api_transfer(), then api_outcome()
  *
  * Files: api.c kinds, outcomes; api_read.c status, lists; api_explain.c explain, plan; api_doctor.c; api_wait.c;
  * api_command.c. The operations with their arguments and results: docs/decisions/0007-control-protocol.md. */
@@ -94,6 +94,11 @@ bool api_settled(const struct api_view *view, const struct control_request *requ
  * a refusal, or what is so already, or what this very request (by its id) did before. */
 NODISCARD int api_command(const struct api_view *view, const struct control_request *request, const char *who,
                           struct value_arena *arena, struct command *ret, struct control_reply *ret_reply);
+
+/* "leader.transfer": 0 with the id of the voter to hand over to, 0 = whom the leader chooses (then ACT_TRANSFER's way, and
+ * api_outcome() once it is on its way); API_ANSWERED with the refusal. */
+NODISCARD int api_transfer(const struct api_view *view, const struct control_request *request,
+                           struct value_arena *arena, uint64_t *ret_id, struct control_reply *ret_reply);
 
 /* The reply to a change, from what became of it (ACT_REPLY or EV_OUTCOME); `view` is taken after it was applied. */
 void api_outcome(const struct api_view *view, const struct control_request *request, const struct outcome *outcome,

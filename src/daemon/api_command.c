@@ -564,6 +564,33 @@ static bool is_so_already(const struct table *table, const struct command *comma
     return false;
 }
 
+int api_transfer(const struct api_view *view, const struct control_request *request, struct value_arena *arena,
+                 uint64_t *ret_id, struct control_reply *ret_reply)
+{
+    struct control_reply reply = { .code = CONTROL_FAILED };
+    const struct api_call call = { view, request, arena, &reply };
+    const char *name = api_arg_text(&call, "node");
+    int node = name == NULL ? SLOT_NONE : api_find_node(&call, name);
+
+    if (name == NULL) {
+        *ret_id = 0;
+        return 0;
+    }
+    if (node != SLOT_NONE && view->table->nodes[node].id == core_leader(view->core)) {
+        struct outcome nothing = { .code = OUTCOME_DONE };
+        api_outcome(view, request, &nothing, arena, &reply);
+    } else if (node != SLOT_NONE && (view->table->voters >> node & 1) == 0) {
+        (void)api_no(&call, CONTROL_USAGE, NULL, "node %s is no voter, so it cannot lead", name);
+    } else if (node != SLOT_NONE && core_node_state(view->core, node, view->now) == NODE_STATE_DOWN) {
+        (void)api_no(&call, CONTROL_UNSAFE, NULL, "node %s is not heard, so it cannot lead now", name);
+    } else if (node != SLOT_NONE) {
+        *ret_id = view->table->nodes[node].id;
+        return 0;
+    }
+    *ret_reply = reply;
+    return API_ANSWERED;
+}
+
 int api_command(const struct api_view *view, const struct control_request *request, const char *who,
                 struct value_arena *arena, struct command *ret, struct control_reply *ret_reply)
 {

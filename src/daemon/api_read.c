@@ -4,6 +4,7 @@
 
 #include "daemon/api_private.h"
 
+#define SHOWN_HISTORY 10 /* entries that `vip.show` has */
 #define UNHELD_MAX 100 /* VIPs that `status` names; its counters have all */
 
 static const char *vip_state_text(enum vip_state state)
@@ -192,6 +193,49 @@ static void put_next(const struct api_call *call, struct value *result, const ch
     value_put(call->arena, result, "next", next);
 }
 
+/* What a list of VIPs is limited to. */
+struct vip_filter
+{
+    int node; /* SLOT_NONE: any */
+    const char *state, *group; /* NULL: any */
+};
+
+static bool vip_filter(const struct api_call *call, struct vip_filter *ret)
+{
+    const char *node = api_arg_text(call, "node"), *state = api_arg_text(call, "state");
+
+    *ret = (struct vip_filter){ .node = SLOT_NONE, .state = state, .group = api_arg_text(call, "group") };
+    if (node != NULL) {
+        ret->node = api_find_node(call, node);
+        return ret->node != SLOT_NONE;
+    }
+    for (int i = VIP_HELD; state != NULL && strcmp(vip_state_text((enum vip_state)i), state) != 0; i++) {
+        if (i == VIP_DISABLED) {
+            (void)api_no(call, CONTROL_USAGE, "held, moving, unheld or disabled", "there is no state \"%.100s\"",
+                         state);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool vip_passes(const struct api_call *call, int slot, const struct vip_filter *filter)
+{
+    const struct table *table = call->view->table;
+    const struct vip *vip = &table->vips[slot];
+    char why[192];
+
+    if (!vip->used || vip->deleted || (filter->node != SLOT_NONE && vip->owner != filter->node)) {
+        return false;
+    }
+    if (filter->group != NULL &&
+        (vip->group == SLOT_NONE || strcmp(table->groups[vip->group].name, filter->group) != 0)) {
+        return false;
+    }
+    return filter->state == NULL ||
+           strcmp(vip_state_text(core_vip_state(call->view->core, slot, call->view->now, why)), filter->state) == 0;
+}
+
 /* {rows, next?: {after}} */
 static void vip_list(const struct api_call *call)
 {
@@ -200,9 +244,13 @@ static void vip_list(const struct api_call *call)
     int64_t after = value_as_int(api_arg(call, "after"), SLOT_NONE);
     uint32_t n = 0, max = rows_max(call);
     int slot = after >= 0 && after < VIPS_MAX ? (int)after + 1 : 0;
+    struct vip_filter filter;
 
+    if (!vip_filter(call, &filter)) {
+        return;
+    }
     for (; slot < table->vips_end && n < max; slot++) {
-        if (table->vips[slot].used && !table->vips[slot].deleted) {
+        if (vip_passes(call, slot, &filter)) {
             value_push(call->arena, rows, api_vip_row(call, slot));
             n++;
         }
@@ -254,37 +302,50 @@ static bool history_matches(const struct history *entry, const struct filter *fi
            (filter->other_name != NULL && strcmp(entry->subject, filter->other_name) == 0);
 }
 
-/* {rows, next?: {before}}: the newest rows, oldest first; the next ones are older. */
-static void history(const struct api_call *call)
+/* Collects the newest entries below `before` that match, oldest first; *ret_next is 0 or where to go on. */
+static struct value *history_rows(const struct api_call *call, const struct filter *filter, uint64_t before,
+                                  uint32_t max, uint64_t *ret_next)
 {
     const struct table *table = call->view->table;
     uint64_t oldest = table->n_history > HISTORY_MAX ? table->n_history - HISTORY_MAX : 0;
-    uint64_t before = value_as_uint(api_arg(call, "before"), table->n_history);
+    uint64_t number = before < table->n_history ? before : table->n_history;
     uint64_t numbers[API_ROWS_MAX];
-    uint32_t n = 0, max = rows_max(call);
+    struct value *rows = value_array(call->arena);
+    uint32_t n = 0;
+
+    while (number > oldest && n < max) {
+        number--;
+        if (history_matches(&table->history[number % HISTORY_MAX], filter)) {
+            numbers[n++] = number;
+        }
+    }
+    for (uint32_t i = n; i > 0; i--) {
+        value_push(call->arena, rows, history_row(call, numbers[i - 1]));
+    }
+    *ret_next = number > oldest ? number : 0;
+    return rows;
+}
+
+/* {rows, next?: {before}}: the newest rows; the next ones are older. */
+static void history(const struct api_call *call)
+{
+    const struct table *table = call->view->table;
     struct filter filter = { .subject = api_arg_text(call, "vip"),
                              .since_ms = value_as_int(api_arg(call, "since_ms"), INT64_MIN) };
     int slot = filter.subject != NULL ? api_vip_slot(table, filter.subject) : SLOT_NONE;
+    uint64_t next;
 
     if (filter.subject == NULL) {
         filter.subject = api_arg_text(call, "node");
     } else if (slot != SLOT_NONE) {
         filter.other_name = table->vips[slot].name; /* it was given by its address */
     }
-    uint64_t number = before < table->n_history ? before : table->n_history;
-    while (number > oldest && n < max) {
-        number--;
-        if (history_matches(&table->history[number % HISTORY_MAX], &filter)) {
-            numbers[n++] = number;
-        }
-    }
-    struct value *result = value_map(call->arena), *rows = value_array(call->arena);
-    for (uint32_t i = n; i > 0; i--) {
-        value_push(call->arena, rows, history_row(call, numbers[i - 1]));
-    }
-    value_put(call->arena, result, "rows", rows);
-    if (number > oldest) {
-        put_next(call, result, "before", number);
+    struct value *result = value_map(call->arena);
+    value_put(call->arena, result, "rows",
+              history_rows(call, &filter, value_as_uint(api_arg(call, "before"), table->n_history), rows_max(call),
+                           &next));
+    if (next > 0) {
+        put_next(call, result, "before", next);
     }
     call->reply->result = result;
 }
@@ -306,9 +367,15 @@ static void vip_show(const struct api_call *call)
     const char *name = name_argument(call, "VIP");
     int slot = name == NULL ? SLOT_NONE : api_find_vip(call, name);
 
-    if (slot != SLOT_NONE) {
-        call->reply->result = api_vip_row(call, slot);
+    if (slot == SLOT_NONE) {
+        return;
     }
+    struct value *row = api_vip_row(call, slot);
+    struct filter filter = { .subject = call->view->table->vips[slot].name, .since_ms = INT64_MIN };
+    uint64_t next;
+    value_put(call->arena, row, "history",
+              history_rows(call, &filter, call->view->table->n_history, SHOWN_HISTORY, &next));
+    call->reply->result = row;
 }
 
 static struct value *links_of(const struct api_call *call, const struct node *node)

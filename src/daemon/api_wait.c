@@ -130,6 +130,10 @@ static bool node_settled(const struct api_view *view, const struct value *args, 
         snprintf(why, WHY_SIZE, "%.63s is not up yet", name);
         return core_node_state(view->core, node, view->now) == NODE_STATE_UP;
     }
+    if (strcmp(value_as_string(value_get(args, "until"), ""), "leader.transfer") == 0) {
+        snprintf(why, WHY_SIZE, "%.63s does not lead yet", name);
+        return core_leader(view->core) == view->table->nodes[node].id;
+    }
     if (core_settled(view->core, SLOT_NONE, node, view->now)) {
         return true;
     }

@@ -1,0 +1,200 @@
+/* Every command, as data. */
+
+#include <limits.h>
+
+#include "cli/cli.h"
+
+#define OBSERVE "Observe"
+#define VIPS "VIPs"
+#define NODES "Nodes"
+#define UNDERSTAND "Understand"
+#define MAINTAIN "Maintain"
+#define SETUP "Set up"
+
+const struct option_spec global_options[] = {
+    { "socket", 's', "PATH", "the daemon's socket (or VIPD_SOCKET; default " VIPD_SOCKET_DEFAULT ")" },
+    { "output", 'o', "FORMAT", "table, wide, json or jsonl" },
+    { "timeout", 0, "TIME", "give up after it: 10s, 500ms, 2m (default 10s; with --wait 30s)" },
+    { "wait", 0, NULL, "return when the change is real, not only committed" },
+    { "dry-run", 0, NULL, "judge the change without making it" },
+    { "force", 0, NULL, "do it although it is unsafe" },
+    { "help", 'h', NULL, "explain the command" },
+    { "version", 0, NULL, "versions of vipctl and of the daemon" },
+    { NULL, 0, NULL, NULL },
+};
+
+static const struct option_spec status_options[] = {
+    { "watch", 'w', NULL, "show it again each second" },
+    { NULL, 0, NULL, NULL },
+};
+
+#define ATTRIBUTES                                                                                    \
+    { "name", 'n', "NAME", "name of the VIP (default: its address)" },                               \
+        { "dev", 'd', "IF", "interface (default: the one whose network contains it)" },              \
+        { "nodes", 0, "A,B", "only these nodes may hold it; \"all\" ends that" },                     \
+        { "prefer", 'p', "A=100,B=50", "weights of preferred nodes; \"none\" ends that" },            \
+        { "group", 'g', "GROUP", "VIPs of a group move together; \"none\" leaves it" },               \
+    {                                                                                                 \
+        "apart-from", 'a', "V,W", "never on the node of these VIPs; \"none\" ends that"              \
+    }
+
+static const struct option_spec add_options[] = {
+    ATTRIBUTES,
+    { "disabled", 0, NULL, "add it disabled" },
+    { NULL, 0, NULL, NULL },
+};
+
+static const struct option_spec set_options[] = {
+    ATTRIBUTES,
+    { NULL, 0, NULL, NULL },
+};
+
+static const struct option_spec list_options[] = {
+    { "node", 'N', "NODE", "only those owned by it" },
+    { "state", 'S', "STATE", "only those: held, moving, unheld, disabled" },
+    { "group", 'g', "GROUP", "only those of a group" },
+    { NULL, 0, NULL, NULL },
+};
+
+static const struct option_spec move_options[] = {
+    { "to", 't', "NODE", "where to (default: the usable node with the fewest VIPs)" },
+    { NULL, 0, NULL, NULL },
+};
+
+static const struct option_spec plan_options[] = {
+    { "fail", 'f', "A,B", "as if these nodes died" },
+    { "drain", 'd', "A,B", "as if these nodes were drained" },
+    { NULL, 0, NULL, NULL },
+};
+
+static const struct option_spec history_options[] = {
+    { "vip", 'v', "VIP", "only of this VIP" },
+    { "node", 'N', "NODE", "only of this node itself" },
+    { "since", 0, "TIME", "30m (ago), @UNIX-SECONDS, \"2026-01-31 12:30\"" },
+    { "limit", 'n', "N", "the newest N (default 1000; 0 = all)" },
+    { NULL, 0, NULL, NULL },
+};
+
+const struct command commands[] = {
+    {
+        "status", "", OBSERVE, "How the cluster is",
+        "Of a node that has lost the majority it tells that node's own view.",
+        "  vipctl status\n  vipctl status -o json\n  vipctl status --watch\n", status_options, 0, 0, false, run_status,
+    },
+    {
+        "vip list", "", OBSERVE, "The VIPs, and who holds them",
+        "STATE is held (in its owner's kernel), moving, unheld (the last column says why) or disabled.",
+        "  vipctl vip list\n  vipctl vip list --node a -o wide\n  vipctl vip list -o json\n", list_options, 0, 0,
+        false, run_vip_list,
+    },
+    {
+        "vip show", "VIP", OBSERVE, "One VIP, with its latest history", NULL,
+        "  vipctl vip show web\n  vipctl vip show 10.0.0.50\n", NULL, 1, 1, false, run_vip_show,
+    },
+    {
+        "node list", "", OBSERVE, "The nodes",
+        "STATUS is up, draining, drained, fenced (its VIPs go to others) or down; LEASE is what is left of the\n"
+        "node's right to hold VIPs, by its last heartbeat.",
+        "  vipctl node list\n  vipctl node list -o json\n", NULL, 0, 0, false, run_node_list,
+    },
+    {
+        "node show", "NODE", OBSERVE, "One node, with its interfaces", NULL, "  vipctl node show a\n", NULL, 1, 1, false,
+        run_node_show,
+    },
+    {
+        "history", "", OBSERVE, "What happened, oldest first",
+        "The cluster remembers its latest 8192 events.",
+        "  vipctl history --since 1h\n  vipctl history --vip web -o json\n", history_options, 0, 0, false,
+        run_history,
+    },
+    {
+        "vip add", "ADDRESS[/LEN]...", VIPS, "Add VIPs",
+        "Without a prefix length it is a host address (/32, /128). Refused (exit 3) when no node has an interface for\n"
+        "it, unless --force; exit 7 when the address or name is in use.",
+        "  vipctl vip add 10.0.0.50/24 --name web --wait\n  vipctl vip add 2001:db8::50/64 --dev eth0 --nodes a,b\n"
+        "  vipctl vip add 10.0.0.60/24 --name db --prefer a=100 --apart-from web\n",
+        add_options, 1, CLI_WORDS_MAX, true, run_vip_add,
+    },
+    {
+        "vip set", "VIP", VIPS, "Change a VIP's attributes", "Its address stays; what is not named stays, too.",
+        "  vipctl vip set web --nodes a,b\n  vipctl vip set web --prefer none --group front\n", set_options, 1, 1, true,
+        run_vip_set,
+    },
+    {
+        "vip del", "VIP...", VIPS, "Delete VIPs",
+        "The address stays reserved until its owner has certainly released it; --wait waits for that.",
+        "  vipctl vip del web --wait\n", NULL, 1, CLI_WORDS_MAX, true, run_vip_del,
+    },
+    {
+        "vip move", "VIP...", VIPS, "Move VIPs to another node",
+        "It stays there as long as that node can hold it.",
+        "  vipctl vip move web --to b --wait\n  vipctl vip move web\n", move_options, 1, CLI_WORDS_MAX, true,
+        run_vip_move,
+    },
+    {
+        "vip enable", "VIP...", VIPS, "Let VIPs be held again", NULL, "  vipctl vip enable web --wait\n", NULL, 1,
+        CLI_WORDS_MAX, true, run_vip_enable,
+    },
+    {
+        "vip disable", "VIP...", VIPS, "Take VIPs off every node, without forgetting them", NULL,
+        "  vipctl vip disable web --wait\n", NULL, 1, CLI_WORDS_MAX, true, run_vip_disable,
+    },
+    {
+        "drain", "NODE", NODES, "Move everything off a node, before its maintenance",
+        "VIPs and the leadership go to others, and nothing comes back before undrain. Refused (exit 3) when a VIP would\n"
+        "be left without a node, unless --force.",
+        "  vipctl drain a --wait && reboot\n  vipctl drain a --dry-run\n", NULL, 1, 1, true, run_drain,
+    },
+    {
+        "undrain", "NODE", NODES, "Let a drained node hold VIPs again", NULL, "  vipctl undrain a --wait\n", NULL, 1, 1,
+        true, run_undrain,
+    },
+    {
+        "leader", "", NODES, "Which node leads", NULL, "  vipctl leader\n", NULL, 0, 0, false, run_leader,
+    },
+    {
+        "leader transfer", "[NODE]", NODES, "Hand the leadership over",
+        "It moves no VIP. Without NODE the leader chooses.", "  vipctl leader transfer b --wait\n", NULL, 0, 1, true,
+        run_leader_transfer,
+    },
+    {
+        "explain", "vip VIP | node NODE", UNDERSTAND, "Why a VIP is where it is; what a node lacks",
+        "By the function that decided it.", "  vipctl explain vip web\n  vipctl explain node b\n", NULL, 2, 2, false,
+        run_explain,
+    },
+    {
+        "plan", "", UNDERSTAND, "What would be moved, without doing it", NULL,
+        "  vipctl plan --fail a\n  vipctl plan --fail a --drain b -o json\n", plan_options, 0, 0, false, run_plan,
+    },
+    {
+        "doctor", "", UNDERSTAND, "What is not as it should be",
+        "As the daemon of this host sees it. Exit code 0: nothing; 1: something.",
+        "  vipctl doctor\n  vipctl doctor -o json\n", NULL, 0, 0, false, run_doctor,
+    },
+    {
+        "settings", "", MAINTAIN, "The cluster's settings and timing", NULL, "  vipctl settings\n", NULL, 0, 0, false,
+        run_settings,
+    },
+    {
+        "settings set", "NAME=VALUE...", MAINTAIN, "Change the cluster's settings",
+        "announce.count      announcements in a burst, 1..100\n"
+        "announce.interval   between them, 10ms..60s\n"
+        "announce.refresh    repeated as long as a VIP is held; 0 = never, else 1s and more",
+        "  vipctl settings set announce.count=5 announce.interval=200ms announce.refresh=60s\n", NULL, 1, 16, true,
+        run_settings_set,
+    },
+    {
+        "keygen", "[FILE]", SETUP, "A new random key for a cluster",
+        "256 bits as 64 hexadecimal digits, to standard output or to a new FILE with mode 0600.",
+        "  vipctl keygen /etc/vipd/cluster.key\n", NULL, 0, 1, false, run_keygen,
+    },
+    {
+        "version", "", SETUP, "Versions of vipctl and of the daemon", NULL, "  vipctl version\n", NULL, 0, 0, false,
+        run_version,
+    },
+    {
+        "help", "[COMMAND]", SETUP, "Explain a command", NULL, "  vipctl help vip add\n", NULL, 0, 2, false, run_help,
+    },
+};
+
+const size_t commands_n = sizeof commands / sizeof commands[0];

@@ -1,0 +1,208 @@
+/* vipctl settings, keygen, version */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+#define KEY_BYTES 32
+
+/* -------------------------------------------------------------------------------------------------------- settings */
+
+int run_settings(struct cli *cli)
+{
+    struct vipd_reply *reply;
+    int r = cli_call(cli, "settings", NULL, &reply);
+
+    if (r != 0) {
+        return r;
+    }
+    if (is_json(cli)) {
+        json_object(vipd_reply_result(reply), NULL, 0);
+    } else {
+        const struct vipd_value *part = vipd_first(vipd_reply_result(reply));
+        for (; part != NULL; part = vipd_next(part)) {
+            for (const struct vipd_value *item = vipd_first(part); item != NULL; item = vipd_next(item)) {
+                const char *unit = strstr(vipd_key(item), "_ms");
+                char name[64];
+                snprintf(name, sizeof name, "%s.%.*s", vipd_key(part),
+                         (int)(unit != NULL ? (size_t)(unit - vipd_key(item)) : strlen(vipd_key(item))),
+                         vipd_key(item));
+                printf("%-20s%" PRIu64 "%s\n", name, vipd_uint(item, 0), unit != NULL ? "ms" : "");
+            }
+        }
+    }
+    vipd_reply_free(reply);
+    return 0;
+}
+
+/* "announce.count=5" into the map of announcements. */
+static int put_setting(const struct cli *cli, struct vipd_args *args, struct vipd_value *announce, const char *word)
+{
+    static const struct
+    {
+        const char *name, *key;
+        bool duration;
+    } settings[] = { { "announce.count", "count", false },
+                     { "announce.interval", "interval_ms", true },
+                     { "announce.refresh", "refresh_ms", true } };
+    const char *names[3];
+    const char *equals = strchr(word, '=');
+    size_t n = equals == NULL ? strlen(word) : (size_t)(equals - word);
+
+    for (size_t i = 0; i < 3; i++) {
+        uint64_t number;
+        char *end;
+        names[i] = settings[i].name;
+        if (strlen(settings[i].name) != n || strncmp(settings[i].name, word, n) != 0) {
+            continue;
+        }
+        const char *value = equals == NULL ? "" : equals + 1;
+        bool ok = settings[i].duration ? arguments_duration(value, 86400000, &number)
+                                       : (number = strtoul(value, &end, 10), value[0] >= '0' && value[0] <= '9' && *end == '\0' &&
+                                                                                 number <= 65535);
+        if (!ok) {
+            return complain(cli, VIPD_USAGE, settings[i].duration ? "for example 200ms or 60s" : "for example 5",
+                            "\"%s\" is no value for %s", value, settings[i].name);
+        }
+        vipd_put(args, announce, settings[i].key, vipd_new_int(args, (int64_t)number));
+        return 0;
+    }
+    char name[128];
+    snprintf(name, sizeof name, "%.*s", (int)n, word);
+    const char *near = vipd_near(name, names, 3);
+    return complain(cli, VIPD_USAGE, "vipctl settings set --help lists them",
+                    near != NULL ? "there is no setting \"%s\"; did you mean \"%s\"?" : "there is no setting \"%s\"",
+                    name, near);
+}
+
+int run_settings_set(struct cli *cli)
+{
+    struct vipd_args *args = vipd_args_new();
+    struct vipd_value *announce = vipd_new_map(args);
+    struct vipd_reply *reply;
+    int r = 0;
+
+    for (int i = 0; i < cli->n_args && r == 0; i++) {
+        r = put_setting(cli, args, announce, cli->args[i]);
+    }
+    vipd_put(args, vipd_args_root(args), "announce", announce);
+    r = r != 0 ? r : cli_call(cli, "settings.set", args, &reply);
+    vipd_args_free(args);
+    if (r != 0) {
+        return r;
+    }
+    if (is_json(cli)) {
+        json_object(vipd_reply_result(reply), "wait", vipd_reply_index(reply));
+    } else {
+        printf("%s\n", cli->options.dry_run ? "nothing was changed (--dry-run)" : "set");
+    }
+    vipd_reply_free(reply);
+    return 0;
+}
+
+/* ---------------------------------------------------------------------------------------------------------- keygen */
+
+static int write_all(int fd, const char *text, size_t len)
+{
+    for (size_t done = 0; done < len;) {
+        ssize_t n = write(fd, text + done, len - done);
+        if (n < 0 && errno != EINTR) {
+            return -errno;
+        }
+        done += n > 0 ? (size_t)n : 0;
+    }
+    return 0;
+}
+
+/* A new file, durable before it is reported; nothing is ever overwritten: a lost key is a cluster that must be rekeyed. */
+static int write_key(const struct cli *cli, const char *path, const char *text, size_t len)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+    if (fd < 0) {
+        return complain(cli, errno == EEXIST ? VIPD_CONFLICT : VIPD_FAILED,
+                        errno == EEXIST ? "name another file, or remove it first" : NULL, "%s: %s", path,
+                        strerror(errno));
+    }
+    int r = write_all(fd, text, len);
+    if (r == 0 && fsync(fd) < 0) {
+        r = -errno;
+    }
+    if (close(fd) < 0 && r == 0) {
+        r = -errno;
+    }
+    if (r < 0) {
+        unlink(path);
+        return complain(cli, VIPD_FAILED, NULL, "%s: %s", path, strerror(-r));
+    }
+    return 0;
+}
+
+int run_keygen(struct cli *cli)
+{
+    unsigned char key[KEY_BYTES];
+    char text[2 * KEY_BYTES + 2];
+
+    while (getrandom(key, sizeof key, 0) != (ssize_t)sizeof key) {
+        if (errno != EINTR) {
+            return complain(cli, VIPD_FAILED, NULL, "no random numbers: %s", strerror(errno));
+        }
+    }
+    for (size_t i = 0; i < KEY_BYTES; i++) {
+        snprintf(text + 2 * i, 3, "%02x", key[i]);
+    }
+    strcpy(text + 2 * KEY_BYTES, "\n");
+    if (cli->n_args > 0) {
+        int r = write_key(cli, cli->args[0], text, 2 * KEY_BYTES + 1);
+        if (r == 0 && is_json(cli)) {
+            printf("{\"file\": ");
+            json_text(stdout, cli->args[0]);
+            printf("}\n");
+        } else if (r == 0) {
+            printf("wrote a new key to %s; give the same file to every node\n", cli->args[0]);
+        }
+        return r;
+    }
+    if (is_json(cli)) {
+        printf("{\"key\": \"%.*s\"}\n", 2 * KEY_BYTES, text);
+    } else {
+        fputs(text, stdout);
+    }
+    return 0;
+}
+
+/* --------------------------------------------------------------------------------------------------------- version */
+
+int run_version(struct cli *cli)
+{
+    struct vipd_reply *reply;
+    int r = cli_try(cli, "version", &reply);
+
+    if (r != 0) {
+        return r;
+    }
+    const struct vipd_value *daemon = reply == NULL ? NULL : vipd_reply_result(reply);
+    const char *version = vipd_text(vipd_get(daemon, "version"), NULL);
+    if (is_json(cli)) {
+        printf("{\"vipctl\": \"%s\", \"vipd\": ", vipd_version());
+        json_value(stdout, vipd_get(daemon, "version"));
+        printf(", \"node\": ");
+        json_value(stdout, vipd_get(daemon, "node"));
+        printf("}\n");
+    } else {
+        printf("vipctl %s\n", vipd_version());
+        if (version != NULL) {
+            printf("vipd   %s on node %s\n", version, vipd_text(vipd_get(daemon, "node"), "?"));
+        } else {
+            printf("vipd   not reachable\n");
+        }
+    }
+    vipd_reply_free(reply);
+    return 0;
+}
