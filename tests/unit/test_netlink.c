@@ -3,25 +3,21 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <poll.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 #include <uv.h>
 
 #include "io/netlink.h"
+#include "netns.h"
 
-#define DEADLINE_MS 5000
 #define SEEN_MAX 65536
 
 struct seen
@@ -40,45 +36,6 @@ struct fixture
 };
 
 static struct fixture *fx;
-
-PRINTF(1, 2) static void sh(const char *format, ...)
-{
-    char command[4096];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(command, sizeof(command), format, args);
-    va_end(args);
-    int status = system(command);
-    if (status != 0) {
-        print_error("failed: %s\n", command);
-    }
-    assert_int_equal(status, 0);
-}
-
-/* Output of a command; to be freed. */
-static char *output(const char *command)
-{
-    FILE *pipe = popen(command, "r");
-    assert_non_null(pipe);
-    size_t size = 0, used = 0;
-    char *text = NULL;
-    do {
-        text = realloc(text, size += 65536);
-        assert_non_null(text);
-        used += fread(text + used, 1, size - used - 1, pipe);
-    } while (used == size - 1);
-    text[used] = '\0';
-    assert_int_equal(pclose(pipe), 0);
-    return text;
-}
-
-static bool says(const char *command, const char *part)
-{
-    char *text = output(command);
-    bool found = strstr(text, part) != NULL;
-    free(text);
-    return found;
-}
 
 static void on_links(void *ud)
 {
@@ -120,9 +77,7 @@ static void close_netlink(void)
 
 static int setup(void **state)
 {
-    if (unshare(CLONE_NEWNET) < 0) {
-        return -1;
-    }
+    close(netns_new());
     fx = calloc(1, sizeof(*fx));
     assert_non_null(fx);
     assert_int_equal(uv_loop_init(&fx->loop), 0);
@@ -143,30 +98,9 @@ static int teardown(void **state)
     return 0;
 }
 
-/* Turns the loop until done(arg) or the deadline; how long it took in ms, or -1. */
 static int64_t run_until(bool (*done)(const void *arg), const void *arg)
 {
-    uint64_t start = uv_hrtime();
-    for (;;) {
-        uv_run(&fx->loop, UV_RUN_NOWAIT);
-        int64_t took = (int64_t)((uv_hrtime() - start) / 1000000);
-        if (done(arg)) {
-            return took;
-        }
-        if (took >= DEADLINE_MS) {
-            return -1;
-        }
-        int timeout = uv_backend_timeout(&fx->loop), left = (int)(DEADLINE_MS - took);
-        struct pollfd wait = {.fd = uv_backend_fd(&fx->loop), .events = POLLIN};
-        (void)!poll(&wait, 1, timeout < 0 || timeout > left ? left : timeout);
-    }
-}
-
-static struct addr address(const char *text)
-{
-    struct addr addr;
-    assert_int_equal(addr_parse(text, &addr), 0);
-    return addr;
+    return run_for(&fx->loop, done, arg, NETNS_DEADLINE_MS);
 }
 
 static int add(const char *dev, const char *text, bool replace)
@@ -688,8 +622,7 @@ static void test_batch_results(void **state)
 
 int main(int argc, char **argv)
 {
-    if (geteuid() != 0 || unshare(CLONE_NEWNET) < 0) {
-        printf("skipped: network namespaces need root (%s)\n", geteuid() != 0 ? "not root" : strerror(errno));
+    if (!netns_available()) {
         return 0;
     }
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
