@@ -394,7 +394,7 @@ void leader_step(struct core *core, time_ns now, struct actions *actions)
 void leader_report(struct core *core, const struct report *report, struct actions *actions)
 {
     int slot = table_node_by_id(core->table, report->node);
-    if (!ready(core) || slot == SLOT_NONE || report->n_links > LINKS_MAX) {
+    if (!core_is_leader(core) || slot == SLOT_NONE || report->n_links > LINKS_MAX) {
         return; /* it is sent again until the table has it */
     }
     const struct node *n = &core->table->nodes[slot];

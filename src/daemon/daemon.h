@@ -1,0 +1,158 @@
+#ifndef VIPD_DAEMON_DAEMON_H
+#define VIPD_DAEMON_DAEMON_H
+
+/* One running node: the loop, the parts, and the one pump between them. Only files of daemon/ include this.
+ *
+ * Adapters call back from the loop; what they have to say becomes an event, daemon_event() steps the core and executes its
+ * actions. Nothing re-enters: events that arise while actions are executed are queued. */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "core/core.h"
+#include "daemon/config.h"
+#include "io/announce.h"
+#include "io/consensus.h"
+#include "io/control.h"
+#include "io/datagram.h"
+#include "io/fence.h"
+#include "io/netlink.h"
+#include "io/peers.h"
+#include "io/store.h"
+#include "io/store_thread.h"
+#include "io/watch.h"
+
+#define EVENTS_MAX 2048 /* queued while one step's actions are executed */
+
+struct requests;
+
+struct event_queue
+{
+    struct event ring[EVENTS_MAX];
+    unsigned head, n;
+};
+
+struct daemon
+{
+    const struct config *config;
+    uv_loop_t loop;
+    uint64_t self, run, identity;
+    struct table *table;
+    struct core *core;
+    struct actions actions;
+    struct report report;
+
+    /* pump.c */
+    struct event_queue urgent, queue; /* results of actions come before anything else (N3) */
+    bool pumping, applied_queued;
+    uv_timer_t core_timer, raft_timer;
+    uint8_t *command_bytes; /* COMMAND_BYTES_MAX */
+
+    /* fsm.c */
+    void *scratch; /* COMMAND_SCRATCH_BYTES */
+    uint64_t target; /* V2: applied must get there; NEVER before Raft has started */
+    bool caught_up;
+    uint64_t last_term, last_index;
+
+    /* founding.c */
+    bool founded, found_proposed;
+    uint64_t fresh; /* founders met (bit id - 1) that have no log either */
+
+    /* kernel.c */
+    struct netlink *netlink;
+    struct announce *announce;
+    struct watch *watch;
+    struct fence *fence; /* NULL: fence: addresses */
+    struct addr fenced[VIPS_MAX]; /* what the fence knows, by VIP slot */
+    uint64_t fenced_changed;
+    uv_timer_t renew_timer;
+    uint32_t renew_at; /* VIP slot to go on with */
+    bool announcing[VIPS_MAX];
+
+    struct store *store;
+    struct store_thread *writer;
+    struct consensus *consensus;
+    struct peers *peers;
+    struct datagram *datagram;
+    uint64_t peers_changed;
+    struct control *control;
+    struct requests *requests;
+
+    uv_signal_t term, intr;
+    uv_timer_t close_timer;
+    bool shutting, stopping, closed;
+    int exit_status;
+    int64_t started_ms; /* Unix */
+    struct
+    {
+        uint64_t strangers, malformed, other_cluster, other_version;
+    } counters;
+};
+
+time_ns daemon_now(void);      /* CLOCK_BOOTTIME */
+int64_t daemon_wall_ms(void);  /* Unix */
+uint64_t daemon_random(void);  /* not 0 */
+
+/* main.c: run until told to stop; the exit status. */
+int daemon_run(const struct config *config);
+
+/* node.c: end of everything. `status` is the exit status; VIPs are released first. */
+void daemon_stop(struct daemon *d, int status);
+void daemon_fatal(struct daemon *d, const char *what);
+
+/* pump.c */
+void daemon_event(struct daemon *d, struct event *event);   /* now, or queued behind what is being executed */
+void daemon_result(struct daemon *d, struct event *event);  /* of an action: before everything else */
+void pump_open(struct daemon *d);
+void pump_raft_timer(struct daemon *d);
+
+/* fsm.c */
+extern const struct consensus_ops FSM_OPS;
+int fsm_start(struct daemon *d, const struct consensus_state *state);
+void fsm_progress(struct daemon *d); /* has V2's target been reached? */
+
+/* storage.c */
+int storage_open(struct daemon *d, const struct consensus_state **ret, char error[STORE_TEXT_SIZE]);
+void storage_write(struct daemon *d, struct consensus_job *job);
+void storage_close(struct daemon *d);
+uint64_t storage_pinned(const struct daemon *d, uint64_t id); /* identity on record in the data directory, 0 = none */
+
+/* members.c */
+int members_open(struct daemon *d);
+void members_table_changed(struct daemon *d);
+void members_heartbeat(struct daemon *d, uint64_t to, const struct heartbeat *heartbeat);
+void members_answer(struct daemon *d, uint64_t to, const struct answer *answer);
+void members_report(struct daemon *d, uint64_t leader);
+const char *members_name(const struct daemon *d, uint64_t id);
+
+/* founding.c */
+void founding_met(struct daemon *d, const struct hello *hello);
+void founding_begin(struct daemon *d);
+void founding_propose(struct daemon *d); /* a leader without a founded table */
+
+/* kernel.c */
+int kernel_open(struct daemon *d);
+void kernel_close(struct daemon *d);
+void kernel_release(struct daemon *d); /* at once: gate closed, addresses gone */
+void kernel_table_changed(struct daemon *d);
+void kernel_lease(struct daemon *d, time_ns end);
+/* Executes the address actions at actions[i...]; returns how many it took. */
+unsigned kernel_addresses(struct daemon *d, const struct action *list, unsigned n);
+void kernel_announce(struct daemon *d, uint16_t vip);
+void kernel_silence(struct daemon *d, uint16_t vip);
+void kernel_announce_all(struct daemon *d);
+
+/* requests.c */
+int requests_open(struct daemon *d);
+void requests_close(struct daemon *d);
+void requests_forwarded(struct daemon *d, uint64_t from, const void *data, size_t len);
+void requests_reply(struct daemon *d, uint64_t from, const void *data, size_t len);
+void requests_disconnected(struct daemon *d, uint64_t id);
+void requests_proposed(struct daemon *d, uint64_t token, uint64_t index);
+void requests_outcome(struct daemon *d, uint64_t token, const struct outcome *outcome);
+void requests_applied(struct daemon *d, uint64_t index, uint64_t request, const struct outcome *outcome);
+void requests_role(struct daemon *d);
+void requests_poll(struct daemon *d); /* after each turn of the pump */
+
+#endif

@@ -1,0 +1,185 @@
+/* Raft's commands become the table's changes: what the log commits is decoded and applied, and the core is told. */
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "daemon/daemon.h"
+#include "wire/command.h"
+#include "wire/snapshot.h"
+
+static void table_moved(struct daemon *d)
+{
+    members_table_changed(d);
+    kernel_table_changed(d);
+    fsm_progress(d);
+    if (!d->applied_queued) {
+        struct event event = {.type = EV_APPLIED};
+        d->applied_queued = true;
+        daemon_event(d, &event);
+    }
+}
+
+static void on_apply(void *ud, uint64_t index, uint64_t term, const void *data, size_t len)
+{
+    struct daemon *d = ud;
+    struct command command;
+    struct outcome outcome = {.code = OUTCOME_FAILED, .index = index};
+    (void)term;
+    int rv = command_decode(data, len, d->scratch, COMMAND_SCRATCH_BYTES, &command);
+    if (rv) {
+        /* it was proposed by a version that knows more than this one: what it does not understand it must not guess */
+        daemon_fatal(d, "the log holds a command that this version does not know; install the newer version");
+        return;
+    }
+    table_apply(d->table, index, &command, &outcome);
+    requests_applied(d, index, command.request, &outcome);
+    table_moved(d);
+}
+
+static void on_skip(void *ud, uint64_t index, uint64_t term)
+{
+    struct daemon *d = ud;
+    (void)term;
+    table_skip(d->table, index);
+    table_moved(d);
+}
+
+static int on_restore(void *ud, uint64_t index, const void *data, size_t len)
+{
+    struct daemon *d = ud;
+    struct table *table = malloc(sizeof *table); /* a running table is replaced by a whole one, never decoded over */
+    if (!table) {
+        return -ENOMEM;
+    }
+    int rv = snapshot_decode(data, len, table);
+    if (!rv && table->applied != index) {
+        rv = -EBADMSG;
+    }
+    if (!rv) {
+        *d->table = *table;
+        table_moved(d);
+    }
+    free(table);
+    return rv;
+}
+
+static int on_snapshot(void *ud, void **ret_data, size_t *ret_len)
+{
+    struct daemon *d = ud;
+    size_t len;
+    int rv = snapshot_encode(d->table, NULL, 0, &len);
+    if (rv) {
+        return rv;
+    }
+    void *data = malloc(len);
+    if (!data) {
+        return -ENOMEM;
+    }
+    rv = snapshot_encode(d->table, data, len, &len);
+    if (rv) {
+        free(data);
+        return rv;
+    }
+    *ret_data = data;
+    *ret_len = len;
+    return 0;
+}
+
+static void on_role(void *ud, bool leader, uint64_t term, uint64_t leader_id)
+{
+    struct daemon *d = ud;
+    struct event event = {.type = EV_ROLE};
+    event.role.role = leader ? RAFT_ROLE_LEADER : RAFT_ROLE_FOLLOWER;
+    event.role.term = term;
+    event.role.leader = leader_id;
+    if (!leader) {
+        d->found_proposed = false;
+    }
+    requests_role(d);
+    daemon_event(d, &event);
+}
+
+static void disk_event(struct daemon *d)
+{
+    struct event event = {.type = EV_DISK};
+    event.disk.last_term = d->last_term;
+    event.disk.last_index = d->last_index;
+    event.disk.target = d->target;
+    event.disk.caught_up = d->caught_up;
+    daemon_event(d, &event);
+}
+
+void fsm_progress(struct daemon *d)
+{
+    if (!d->caught_up && d->table->applied >= d->target && d->table->cluster_id) {
+        d->caught_up = true; /* V2, N2 */
+        disk_event(d);
+    }
+}
+
+static void on_disk(void *ud, uint64_t last_term, uint64_t last_index)
+{
+    struct daemon *d = ud;
+    if (last_index < d->target) {
+        d->target = last_index; /* a truncation lowers it (V2) */
+    }
+    d->last_term = last_term;
+    d->last_index = last_index;
+    fsm_progress(d);
+    disk_event(d);
+}
+
+static void on_persist(void *ud, struct consensus_job *job)
+{
+    struct daemon *d = ud;
+    storage_write(d, job);
+}
+
+static void on_send(void *ud, uint64_t to, const void *frame, size_t len)
+{
+    struct daemon *d = ud;
+    if (d->peers && peers_send(d->peers, to, CHANNEL_RAFT, frame, len)) {
+        return; /* not connected: Raft repeats it */
+    }
+}
+
+static void on_fatal(void *ud, int error, const char *what)
+{
+    struct daemon *d = ud;
+    log_write(LOG_STORE, "what=\"%s\" error=%d", what, error);
+    daemon_fatal(d, what);
+}
+
+const struct consensus_ops FSM_OPS = {
+    .persist = on_persist,
+    .send = on_send,
+    .apply = on_apply,
+    .skip = on_skip,
+    .restore = on_restore,
+    .snapshot = on_snapshot,
+    .role = on_role,
+    .disk = on_disk,
+    .fatal = on_fatal,
+};
+
+int fsm_start(struct daemon *d, const struct consensus_state *state)
+{
+    const struct timing *timing = &d->config->timing;
+    struct consensus_options options = {
+        .id = d->self,
+        .address = d->config->node,
+        .seed = (unsigned)daemon_random(),
+        .election_ms = timing->election_ms,
+        .heartbeat_ms = timing->interval_ms,
+    };
+    d->target = state->n_entries ? state->entries[state->n_entries - 1].index
+                                    : (state->snapshot ? state->snapshot->index : 0);
+    int rv = consensus_new(&options, &FSM_OPS, d, &d->consensus);
+    if (rv) {
+        return rv;
+    }
+    rv = consensus_start(d->consensus, state, daemon_now() / MS);
+    pump_raft_timer(d);
+    return rv;
+}

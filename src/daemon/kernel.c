@@ -1,0 +1,400 @@
+/* The node's hands: addresses, announcements and the kernel fence, as the core's actions ask.
+ *
+ * Happy path: ACT_LEASE stores the lease's end for the fence; ACT_ADDR_ADD puts addresses on their links in one batch and
+ * reports each result; ACT_ANNOUNCE tells the wire. A slow timer renews `valid_lft` of what is held, so that it
+ * goes away by itself if this process never comes back. Failure modes: the kernel refuses an address (reported as
+ * failed, the core tries again); an address vanishes or appears (reported by netlink); an interface comes back or is new
+ * (the fence is attached before the link is reported, and the announcements are sent again). */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "daemon/daemon.h"
+
+#define BATCH_MAX 512
+#define RENEW_TICK_MS 250
+#define RENEW_SLICE 512 /* VIPs renewed in one turn of the loop */
+
+static struct netlink_item items[BATCH_MAX];
+
+/* ---------------------------------------------------------------- how long an address lives by itself */
+
+/* Seconds. With the kernel fence the lease's end is kept elsewhere, and this is for hosts whose daemon never comes back:
+ * longer where there are many, so that renewing costs little. Without the fence it is the last line: as short as whole
+ * seconds permit. */
+static uint32_t valid_s(const struct daemon *d)
+{
+    if (!d->fence) {
+        return d->table->timing.promise_ms / 1000 + 2;
+    }
+    uint32_t seconds = (uint32_t)d->table->n_vips / 250;
+    return seconds < 6 ? 6 : seconds > 60 ? 60 : seconds;
+}
+
+static void on_renew(uv_timer_t *timer)
+{
+    struct daemon *d = timer->data;
+    time_ns now = daemon_now();
+    int n = 0;
+    uint32_t slot = d->renew_at;
+    for (; slot < (uint32_t)d->table->vips_end && n < RENEW_SLICE; slot++) {
+        const struct vip *vip = &d->table->vips[slot];
+        const struct link *link = core_link_for(d->core, (int)slot);
+        if (!vip->used || !link || !core_may_hold(d->core, (int)slot, now) ||
+            !netlink_has(d->netlink, &vip->address.addr)) {
+            continue;
+        }
+        snprintf(items[n].dev, DEV_SIZE, "%s", link->name);
+        items[n].address = vip->address;
+        n++;
+    }
+    if (n && netlink_address_add_many(d->netlink, items, n, valid_s(d), true)) {
+        /* whatever went wrong shows as an address that is gone, which netlink reports and the core mends */
+        log_write(LOG_NETLINK, "what=renew");
+    }
+    bool through = slot >= (uint32_t)d->table->vips_end;
+    d->renew_at = through ? 0 : slot;
+    uint64_t period = (uint64_t)valid_s(d) * 1000 / 3;
+    uv_timer_start(&d->renew_timer, on_renew, through ? period : RENEW_TICK_MS / 10, 0);
+}
+
+/* ---------------------------------------------------------------- actions */
+
+void kernel_lease(struct daemon *d, time_ns end)
+{
+    if (d->fence) {
+        fence_set_lease(d->fence, end);
+    }
+}
+
+static int add_batch(struct daemon *d, const struct action *list, int n)
+{
+    for (int i = 0; i < n; i++) {
+        const struct link *link = core_link_for(d->core, list[i].vip);
+        memset(&items[i], 0, sizeof items[i]);
+        snprintf(items[i].dev, DEV_SIZE, "%s", link ? link->name : "");
+        items[i].address = d->table->vips[list[i].vip].address;
+    }
+    int rv = netlink_address_add_many(d->netlink, items, n, valid_s(d), true);
+    for (int i = 0; rv && i < n; i++) {
+        if (items[i].result == NETLINK_FOREIGN) {
+            /* it is the address of a VIP, whoever put it there: from now on it is ours to take away */
+            items[i].result = netlink_address_del(d->netlink, &items[i].address.addr);
+            if (!items[i].result) {
+                items[i].result =
+                    netlink_address_add(d->netlink, items[i].dev, &items[i].address, valid_s(d), true);
+            }
+        }
+    }
+    return rv;
+}
+
+static void report_results(struct daemon *d, const char *what, bool wanted, int n)
+{
+    for (int i = 0; i < n; i++) {
+        struct event event = {.type = EV_KERNEL};
+        event.kernel.addr = items[i].address.addr;
+        event.kernel.present = netlink_has(d->netlink, &items[i].address.addr);
+        event.kernel.failed = event.kernel.present != wanted;
+        if (items[i].result) {
+            char text[PREFIX_TEXT_MAX];
+            log_write(LOG_ADDR_FAILED, "what=%s address=%s dev=%s error=\"%s\"", what,
+                      prefix_format(&items[i].address, text), items[i].dev,
+                      items[i].result < 0 ? strerror(-items[i].result) : "no such interface");
+        }
+        daemon_result(d, &event);
+    }
+}
+
+unsigned kernel_addresses(struct daemon *d, const struct action *list, unsigned left)
+{
+    enum action_type type = list[0].type;
+    int n = 0;
+    while ((unsigned)n < left && n < BATCH_MAX && list[n].type == type) {
+        n++;
+    }
+    int rv;
+    if (type == ACT_ADDR_ADD) {
+        rv = add_batch(d, list, n);
+    } else {
+        for (int i = 0; i < n; i++) {
+            memset(&items[i], 0, sizeof items[i]);
+            items[i].address.addr = list[i].addr;
+            items[i].address.len = addr_bits(&list[i].addr);
+        }
+        rv = netlink_address_del_many(d->netlink, items, n);
+    }
+    (void)rv; /* each item has its own result, and the kernel's word counts more */
+    report_results(d, type == ACT_ADDR_ADD ? "add" : "remove", type == ACT_ADDR_ADD, n);
+    return (unsigned)n;
+}
+
+void kernel_announce(struct daemon *d, uint16_t vip)
+{
+    const struct settings *settings = &d->table->settings;
+    const struct link *link = core_link_for(d->core, vip);
+    if (!link) {
+        return;
+    }
+    struct announce_burst burst = {
+        .count = settings->announce_count,
+        .interval_ms = settings->announce_interval_ms,
+        .refresh_ms = settings->announce_refresh_ms,
+    };
+    int rv = announce_start(d->announce, vip, link->name, &d->table->vips[vip].address.addr, &burst);
+    if (rv < 0) {
+        log_write(LOG_NETLINK, "what=announce vip=%s error=\"%s\"", d->table->vips[vip].name, strerror(-rv));
+    }
+}
+
+void kernel_silence(struct daemon *d, uint16_t vip)
+{
+    announce_stop(d->announce, vip);
+}
+
+void kernel_announce_all(struct daemon *d)
+{
+    for (unsigned i = 0; i < d->report.n_links; i++) {
+        announce_again(d->announce, d->report.links[i].name);
+    }
+}
+
+static bool may_announce(void *ud, uint16_t vip)
+{
+    struct daemon *d = ud;
+    return core_may_hold(d->core, vip, daemon_now());
+}
+
+/* ---------------------------------------------------------------- what the kernel tells */
+
+/* Reports the links that can carry VIPs: with the fence, those that it is in force on. */
+static void tell_links(struct daemon *d)
+{
+    struct link links[LINKS_MAX];
+    struct report report = {
+        .node = d->self, .identity = d->identity, .run = d->run, .witness = d->config->witness};
+    snprintf(report.version, sizeof report.version, "%s", VIPD_VERSION);
+    int n = netlink_links(d->netlink, links, LINKS_MAX);
+    char names[LINKS_MAX][DEV_SIZE];
+    for (int i = 0; i < n; i++) {
+        int rv = d->fence ? fence_attach(d->fence, links[i].name) : 0;
+        if (rv < 0) {
+            if (rv != -ENODEV) {
+                log_write(LOG_ADDR_FAILED, "what=fence dev=%s error=\"%s\"", links[i].name, fence_error());
+            }
+            if (rv != -ENODEV && !d->config->n_interfaces) {
+                continue; /* an interface that cannot be fenced carries nothing */
+            }
+            links[i].up = false;
+        }
+        memcpy(names[report.n_links], links[i].name, DEV_SIZE);
+        bool was_up = false;
+        for (unsigned k = 0; k < d->report.n_links; k++) {
+            was_up = was_up || (!strcmp(d->report.links[k].name, links[i].name) && d->report.links[k].up);
+        }
+        if (links[i].up && !was_up) {
+            announce_again(d->announce, links[i].name);
+        }
+        report.links[report.n_links++] = links[i];
+    }
+    int rv = watch_set_links(d->watch, (const char (*)[DEV_SIZE])names, report.n_links);
+    if (rv) {
+        log_write(LOG_NETLINK, "what=watch error=\"%s\"", strerror(-rv));
+    }
+    d->report = report;
+    struct event event = {.type = EV_LINKS, .report = &d->report};
+    daemon_event(d, &event);
+}
+
+static void on_links(void *ud)
+{
+    tell_links(ud);
+}
+
+static void tell_address(struct daemon *d, const struct addr *addr)
+{
+    struct event event = {.type = EV_KERNEL};
+    event.kernel.addr = *addr;
+    event.kernel.present = netlink_has(d->netlink, addr);
+    if (!event.kernel.present || table_vip_by_addr(d->table, addr) != SLOT_NONE) {
+        daemon_event(d, &event);
+    }
+}
+
+static void on_address(void *ud, const struct addr *addr, bool present, bool marked)
+{
+    (void)present; /* the mirror is as new as any notification */
+    (void)marked;
+    tell_address(ud, addr);
+}
+
+static void on_resync(void *ud)
+{
+    struct daemon *d = ud;
+    for (int i = 0; i < d->table->vips_end; i++) {
+        if (d->table->vips[i].used) {
+            tell_address(d, &d->table->vips[i].address.addr);
+        }
+    }
+    tell_links(d);
+}
+
+static void on_foreign(void *ud, const struct addr *addr, const uint8_t mac[6], const char *dev)
+{
+    struct daemon *d = ud;
+    int vip = table_vip_by_addr(d->table, addr);
+    if (vip == SLOT_NONE || !netlink_has(d->netlink, addr)) {
+        return;
+    }
+    log_write(LOG_FOREIGN, "vip=%s mac=%02x:%02x:%02x:%02x:%02x:%02x dev=%s", d->table->vips[vip].name, mac[0],
+              mac[1], mac[2], mac[3], mac[4], mac[5], dev);
+    struct event event = {.type = EV_FOREIGN};
+    event.foreign.addr = *addr;
+    daemon_event(d, &event);
+}
+
+/* ---------------------------------------------------------------- the set of VIPs that the fence knows */
+
+static void fence_all(struct daemon *d)
+{
+    int n = 0;
+    for (int i = 0; i < VIPS_MAX; i++) {
+        const struct vip *vip = &d->table->vips[i];
+        memset(&d->fenced[i], 0, sizeof d->fenced[i]);
+        if (vip->used) {
+            d->fenced[i] = vip->address.addr;
+        }
+    }
+    struct addr *all = calloc(VIPS_MAX, sizeof *all);
+    if (!all) {
+        daemon_fatal(d, "no memory");
+        return;
+    }
+    for (int i = 0; i < VIPS_MAX; i++) {
+        if (d->fenced[i].family) {
+            all[n++] = d->fenced[i];
+        }
+    }
+    int rv = d->fence ? fence_vips_replace(d->fence, all, (size_t)n) : 0;
+    free(all);
+    if (rv) {
+        daemon_fatal(d, fence_error());
+    }
+}
+
+void kernel_table_changed(struct daemon *d)
+{
+    if (d->fenced_changed == d->table->changed || !d->netlink) {
+        return;
+    }
+    d->fenced_changed = d->table->changed;
+    bool changed[2] = {false, false};
+    for (int i = 0; i < VIPS_MAX; i++) {
+        const struct vip *vip = &d->table->vips[i];
+        if (!vip->used ? d->fenced[i].family != 0 : !addr_equal(&d->fenced[i], &vip->address.addr)) {
+            changed[vip->used] = true;
+        }
+        if (i >= d->table->vips_end && !d->fenced[i].family) {
+            break;
+        }
+    }
+    if (!changed[0] && !changed[1]) {
+        return;
+    }
+    fence_all(d);
+    for (int i = 0; changed[1] && i < d->table->vips_end; i++) {
+        if (d->table->vips[i].used && netlink_has(d->netlink, &d->table->vips[i].address.addr)) {
+            tell_address(d, &d->table->vips[i].address.addr); /* it was there before it was a VIP */
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- begin and end */
+
+static void on_leftover(void *ud, const struct addr *addr, const char *dev)
+{
+    char text[ADDR_TEXT_MAX];
+    (void)ud;
+    log_write(LOG_LEFTOVER, "address=%s dev=%s", addr_format(addr, text), dev);
+}
+
+static int open_fence(struct daemon *d)
+{
+    if (d->config->fence == CONFIG_FENCE_ADDRESSES) {
+        log_write(LOG_FENCE_WEAK, "node=%s", d->config->node);
+        return 0;
+    }
+    int rv = fence_open(&d->fence);
+    if (!rv) {
+        rv = fence_vips_replace(d->fence, NULL, 0);
+    }
+    if (rv) {
+        log_write(LOG_FATAL, "what=\"the kernel fence: %s\" advice=\"'fence: addresses' in the configuration does without "
+                             "it, and then a stopped daemon can hold a VIP for seconds\"",
+                  fence_error());
+    }
+    return rv;
+}
+
+int kernel_open(struct daemon *d)
+{
+    static const struct netlink_ops NETLINK = {.links = on_links, .address = on_address, .resync = on_resync};
+    struct netlink_config config = {.interfaces = d->config->interfaces, .n = d->config->n_interfaces};
+    int rv = netlink_init(&d->netlink, &d->loop, &config, &NETLINK, d);
+    if (rv) {
+        log_write(LOG_FATAL, "what=netlink error=\"%s\"", strerror(-rv));
+        return rv;
+    }
+    rv = open_fence(d);
+    if (rv) {
+        return rv;
+    }
+    rv = netlink_flush_marked(d->netlink, on_leftover, d); /* N4: the lock proves that the earlier process is gone */
+    if (rv < 0) {
+        log_write(LOG_FATAL, "what=\"removing what an earlier run left\" error=\"%s\"", strerror(-rv));
+        return rv;
+    }
+    static const struct announce_ops ANNOUNCE = {.may = may_announce};
+    rv = announce_init(&d->announce, &d->loop, &ANNOUNCE, d);
+    if (!rv) {
+        static const struct watch_ops WATCH = {.foreign = on_foreign};
+        rv = watch_init(&d->watch, &d->loop, &WATCH, d);
+    }
+    if (rv) {
+        log_write(LOG_FATAL, "what=\"packet sockets\" error=\"%s\"", strerror(-rv));
+        return rv;
+    }
+    uv_timer_init(&d->loop, &d->renew_timer);
+    d->renew_timer.data = d;
+    uv_timer_start(&d->renew_timer, on_renew, RENEW_TICK_MS, 0);
+    d->fenced_changed = UINT64_MAX;
+    tell_links(d);
+    return 0;
+}
+
+void kernel_release(struct daemon *d)
+{
+    if (d->fence) {
+        fence_set_lease(d->fence, 0);
+    }
+    if (d->netlink && netlink_flush_marked(d->netlink, NULL, NULL) < 0) {
+        log_write(LOG_ADDR_FAILED, "what=\"releasing all\"");
+    }
+}
+
+void kernel_close(struct daemon *d)
+{
+    announce_close(d->announce, NULL, NULL);
+    watch_close(d->watch, NULL, NULL);
+    netlink_close(d->netlink, NULL, NULL);
+    if (d->fence && fence_close(d->fence, true)) {
+        log_write(LOG_NETLINK, "what=fence error=\"%s\"", fence_error());
+    }
+    d->fence = NULL;
+    if (d->renew_timer.data) {
+        uv_close((uv_handle_t *)&d->renew_timer, NULL);
+    }
+}

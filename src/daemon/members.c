@@ -1,0 +1,289 @@
+/* The other nodes: connections, datagrams, and who may speak.
+ *
+ * Happy path: every node of the table (before the founding: of the configuration) has a connection, whose hello is checked
+ * against the identity that the table or the data directory has on record; Raft's messages, forwarded requests and
+ * reports come over it; heartbeats and answers come as datagrams. Failure modes: a stranger, a node of another cluster
+ * or with another data directory is refused and told why; this node itself is the stranger (its disk was wiped): it ends. */
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "daemon/daemon.h"
+#include "wire/heartbeat.h"
+#include "wire/report.h"
+
+const char *members_name(const struct daemon *d, uint64_t id)
+{
+    int slot = table_node_by_id(d->table, id);
+    if (slot != SLOT_NONE) {
+        return d->table->nodes[slot].name;
+    }
+    return id >= 1 && id <= (uint64_t)d->config->n_peers ? d->config->peers[id - 1].name : "?";
+}
+
+/* ---------------------------------------------------------------- who may speak */
+
+/* The identity on record for a node, 0 = none. */
+static uint64_t identity_of(const struct daemon *d, uint64_t id)
+{
+    int slot = table_node_by_id(d->table, id);
+    if (slot != SLOT_NONE && d->table->nodes[slot].identity) {
+        return d->table->nodes[slot].identity;
+    }
+    return storage_pinned(d, id);
+}
+
+static void fill_hello(const struct daemon *d, struct hello *hello)
+{
+    memset(hello, 0, sizeof *hello);
+    hello->cluster_id = d->table->cluster_id;
+    hello->identity = d->identity;
+    hello->run = d->run;
+    hello->founded = d->founded;
+    hello->founders = config_founding_digest(d->config);
+    hello->last_index = d->last_index;
+    snprintf(hello->version, sizeof hello->version, "%s", VIPD_VERSION);
+}
+
+static void on_greet(void *ud, uint64_t to, struct hello *hello)
+{
+    struct daemon *d = ud;
+    hello->pinned = to ? identity_of(d, to) : 0;
+    hello->last_index = d->last_index;
+}
+
+static int on_admit(void *ud, const struct hello *hello, char reason[HELLO_REASON_SIZE])
+{
+    struct daemon *d = ud;
+    if ((!d->founded || !hello->founded) && hello->founders != config_founding_digest(d->config)) {
+        snprintf(reason, HELLO_REASON_SIZE, "the configurations differ in cluster, peers or timing");
+        return -EACCES;
+    }
+    if (strcmp(members_name(d, hello->from), hello->name) != 0) {
+        snprintf(reason, HELLO_REASON_SIZE, "node %.40s is not known by this name and id", hello->name);
+        return -EACCES;
+    }
+    uint64_t known = identity_of(d, hello->from);
+    if (known && known != hello->identity) {
+        snprintf(reason, HELLO_REASON_SIZE, "another data directory is on record for node %.40s", hello->name);
+        return -EACCES;
+    }
+    if (!known && store_pin(d->store, hello->from, hello->identity)) {
+        snprintf(reason, HELLO_REASON_SIZE, "the data directory failed");
+        return -EIO;
+    }
+    return 0;
+}
+
+static void on_refused(void *ud, const char *who, const char *reason)
+{
+    (void)ud;
+    log_write(LOG_REFUSED, "who=\"%s\" reason=\"%s\"", who, reason);
+}
+
+/* ---------------------------------------------------------------- connections */
+
+static void on_connected(void *ud, uint64_t id, const struct hello *hello)
+{
+    struct daemon *d = ud;
+    log_write(LOG_PEER_UP, "node=%s version=%s", hello->name, hello->version);
+    if (hello->pinned && hello->pinned != d->identity) {
+        log_write(LOG_FATAL,
+                  "what=\"node %s of this cluster had another data directory\" advice=\"this one was emptied, "
+                  "restored or copied: a node's votes and promises live there, so it must not come back under the old "
+                  "id; put the old directory back, or remove the node and add it anew\"",
+                  d->config->node);
+        daemon_stop(d, 1);
+        return;
+    }
+    (void)id;
+    founding_met(d, hello);
+    requests_role(d);
+}
+
+static void on_disconnected(void *ud, uint64_t id, const char *why)
+{
+    struct daemon *d = ud;
+    log_write(LOG_PEER_DOWN, "node=%s why=\"%s\"", members_name(d, id), why ? why : "");
+    if (d->consensus) {
+        consensus_disconnected(d->consensus, id);
+    }
+    requests_disconnected(d, id);
+}
+
+static void on_report(struct daemon *d, uint64_t id, const void *data, size_t len)
+{
+    struct report report;
+    if (report_decode(data, len, &report) || report.node != id) {
+        d->counters.malformed++;
+        return;
+    }
+    struct event event = {.type = EV_REPORT, .report = &report};
+    daemon_event(d, &event);
+}
+
+static void on_message(void *ud, uint64_t id, enum channel channel, const void *data, size_t len)
+{
+    struct daemon *d = ud;
+    switch (channel) {
+    case CHANNEL_RAFT:
+        if (d->consensus && consensus_receive(d->consensus, id, data, len, daemon_now() / MS) < 0) {
+            d->counters.malformed++;
+        }
+        pump_raft_timer(d);
+        break;
+    case CHANNEL_REPORT:
+        on_report(d, id, data, len);
+        break;
+    case CHANNEL_FORWARD:
+        requests_forwarded(d, id, data, len);
+        break;
+    case CHANNEL_FORWARD_REPLY:
+        requests_reply(d, id, data, len);
+        break;
+    case CHANNEL_HELLO:
+    case CHANNEL_PING:
+    default:
+        d->counters.malformed++;
+    }
+}
+
+static void keep_connected(struct daemon *d, uint64_t id, const struct endpoint *at)
+{
+    if (id == d->self) {
+        return;
+    }
+    int rv = peers_set(d->peers, id, at);
+    if (rv) {
+        log_write(LOG_REFUSED, "who=%s reason=\"%s\"", members_name(d, id), strerror(-rv));
+    }
+}
+
+void members_table_changed(struct daemon *d)
+{
+    if (!d->peers || d->peers_changed == d->table->changed || !d->table->cluster_id) {
+        return;
+    }
+    d->peers_changed = d->table->changed;
+    for (int i = 0; i < NODES_MAX; i++) {
+        if (d->table->nodes[i].used) {
+            keep_connected(d, d->table->nodes[i].id, &d->table->nodes[i].at);
+        }
+    }
+    struct hello hello;
+    fill_hello(d, &hello);
+    if (peers_set_hello(d->peers, &hello)) {
+        daemon_fatal(d, "hello");
+    }
+}
+
+/* ---------------------------------------------------------------- datagrams */
+
+/* A datagram speaks for a node only if it comes from that node's address. */
+static bool from_node(const struct daemon *d, uint64_t id, const struct endpoint *from)
+{
+    int slot = table_node_by_id(d->table, id);
+    return slot != SLOT_NONE && addr_equal(&d->table->nodes[slot].at.addr, &from->addr) &&
+           d->table->nodes[slot].at.port == from->port;
+}
+
+static void on_datagram(void *ud, const struct endpoint *from, const void *data, size_t len)
+{
+    struct daemon *d = ud;
+    struct datagram_message message;
+    struct event event = {0};
+    if (!d->table->cluster_id) {
+        return;
+    }
+    int rv = heartbeat_decode(data, len, d->table->cluster_id, &message);
+    if (rv) {
+        uint64_t *counter = rv == HEARTBEAT_OTHER_CLUSTER   ? &d->counters.other_cluster
+                            : rv == HEARTBEAT_OTHER_VERSION ? &d->counters.other_version
+                                                            : &d->counters.malformed;
+        ++*counter;
+        return;
+    }
+    uint64_t id = message.type == DATAGRAM_HEARTBEAT ? message.heartbeat.from : message.answer.from;
+    if (!from_node(d, id, from)) {
+        d->counters.strangers++;
+        return;
+    }
+    peers_hint(d->peers, id);
+    if (message.type == DATAGRAM_HEARTBEAT) {
+        event.type = EV_HEARTBEAT;
+        event.heartbeat = &message.heartbeat;
+    } else {
+        event.type = EV_ANSWER;
+        event.answer = &message.answer;
+    }
+    daemon_event(d, &event);
+}
+
+static void send_to(struct daemon *d, uint64_t to, const uint8_t *bytes, size_t len)
+{
+    int slot = table_node_by_id(d->table, to);
+    if (slot != SLOT_NONE && d->datagram) {
+        datagram_send(d->datagram, &d->table->nodes[slot].at, bytes, len);
+    }
+}
+
+void members_heartbeat(struct daemon *d, uint64_t to, const struct heartbeat *heartbeat)
+{
+    uint8_t bytes[DATAGRAM_MAX];
+    send_to(d, to, bytes, heartbeat_encode(heartbeat, d->table->cluster_id, bytes));
+}
+
+void members_answer(struct daemon *d, uint64_t to, const struct answer *answer)
+{
+    uint8_t bytes[DATAGRAM_MAX];
+    send_to(d, to, bytes, answer_encode(answer, d->table->cluster_id, bytes));
+}
+
+void members_report(struct daemon *d, uint64_t leader)
+{
+    uint8_t bytes[REPORT_BYTES_MAX];
+    size_t len;
+    if (report_encode(core_report(d->core), bytes, sizeof bytes, &len) ||
+        peers_send(d->peers, leader, CHANNEL_REPORT, bytes, len)) {
+        return; /* sent again until the table has it */
+    }
+}
+
+/* ---------------------------------------------------------------- begin */
+
+int members_open(struct daemon *d)
+{
+    static const struct peers_ops OPS = {
+        .connected = on_connected,
+        .disconnected = on_disconnected,
+        .message = on_message,
+        .admit = on_admit,
+        .refused = on_refused,
+        .greet = on_greet,
+    };
+    struct peers_config config = {
+        .cluster = d->config->cluster, .name = d->config->node, .self = d->self, .listen = d->config->listen};
+    struct hello hello;
+    char text[ENDPOINT_TEXT_MAX];
+    fill_hello(d, &hello);
+    int rv = peers_init(&d->peers, &d->loop, &config, &hello, &OPS, d);
+    if (!rv) {
+        rv = datagram_init(&d->datagram, &d->loop, &d->config->listen, on_datagram, d);
+    }
+    if (rv) {
+        log_write(LOG_FATAL, "what=\"listening on %s\" error=\"%s\"", endpoint_format(&d->config->listen, text),
+                  strerror(-rv));
+        return rv;
+    }
+    d->peers_changed = UINT64_MAX;
+    if (d->table->cluster_id) {
+        members_table_changed(d);
+        return 0;
+    }
+    for (int i = 0; i < d->config->n_peers; i++) {
+        keep_connected(d, (uint64_t)i + 1, &d->config->peers[i].at);
+    }
+    return 0;
+}
