@@ -16,6 +16,7 @@
 
 #define BATCH_MAX 512
 #define RENEW_TICK_MS 250
+#define RENEW_PER_S 80  /* VIPs of the table for each second that addresses live longer, beyond three */
 #define RENEW_SLICE 512 /* VIPs renewed in one turn of the loop */
 
 static struct netlink_item items[BATCH_MAX];
@@ -30,8 +31,8 @@ static uint32_t valid_s(const struct daemon *d)
     if (!d->fence) {
         return d->table->timing.promise_ms / 1000 + 2;
     }
-    uint32_t seconds = (uint32_t)d->table->n_vips / 250;
-    return seconds < 6 ? 6 : seconds > 60 ? 60 : seconds;
+    uint32_t seconds = (uint32_t)d->table->n_vips / RENEW_PER_S;
+    return seconds < 3 ? 3 : seconds > 60 ? 60 : seconds;
 }
 
 static void on_renew(uv_timer_t *timer)
