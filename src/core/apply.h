@@ -45,8 +45,8 @@ void apply_vip_purge(const struct apply *apply);
 
 /* apply_group.c */
 void apply_group_set(const struct apply *apply);
-/* The group of that name, made when missing; SLOT_NONE for "" and, with the outcome set, when the name is not allowed or
- * there is no room. */
+/* The group of that name, made when missing; SLOT_NONE for "" and, with the outcome set, when the name is not allowed
+ * or there is no room. */
 int apply_group_named(const struct apply *apply, const char *name);
 /* Forgets the groups without VIPs and preferences. */
 void apply_groups_forget(const struct apply *apply);

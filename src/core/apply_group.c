@@ -1,5 +1,5 @@
-/* Groups of VIPs. A group comes into being when a VIP or a command names it, and is forgotten when no VIP is in it and it
- * has no preferences of its own. */
+/* Groups of VIPs. A group comes into being when a VIP or a command names it, and is forgotten when no VIP is in it and
+ * it has no preferences of its own. */
 
 #include <string.h>
 

@@ -3,8 +3,8 @@
 #include "core/apply.h"
 #include "core/detail.h"
 
-/* L0; and a witness can never own. L3 (the last move is settled) is the leader's duty: what settles a move is heard, not
- * logged. */
+/* L0; and a witness can never own. L3 (the last move is settled) is the leader's duty: what settles a move is heard,
+ * not logged. */
 static bool is_void(const struct table *table, const struct move *move)
 {
     const struct vip *vip;
@@ -19,8 +19,8 @@ static bool is_void(const struct table *table, const struct move *move)
     return move->to != SLOT_NONE && (!table->nodes[move->to].used || table->nodes[move->to].witness);
 }
 
-/* A move by hand pins the VIP to its target; any other move away from the pinned node ends the pin once that node cannot
- * own the VIP, so that it is not drawn back long after people have forgotten. */
+/* A move by hand pins the VIP to its target; any other move away from the pinned node ends the pin once that node
+ * cannot own the VIP, so that it is not drawn back long after people have forgotten. */
 static void follow_pin(const struct apply *apply, struct vip *vip, const struct move *move)
 {
     int8_t pinned = vip->pinned;

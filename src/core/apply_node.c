@@ -299,7 +299,8 @@ void apply_settings(const struct apply *apply)
     if (!check_settings(apply, settings)) {
         return;
     }
-    if (now->announce_count != settings->announce_count || now->announce_interval_ms != settings->announce_interval_ms ||
+    if (now->announce_count != settings->announce_count ||
+        now->announce_interval_ms != settings->announce_interval_ms ||
         now->announce_refresh_ms != settings->announce_refresh_ms) {
         *now = *settings;
         apply_history(apply, HISTORY_SETTINGS, REASON_NEW, SLOT_NONE, SLOT_NONE, "settings");

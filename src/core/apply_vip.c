@@ -365,8 +365,9 @@ static bool is_current(const struct table *table, const struct move *at, bool de
     return at->vip < VIPS_MAX && vip->used && vip->deleted == deleted && vip->moved == at->moved;
 }
 
-/* Deleting is a move to nobody. An owner that the VIP has becomes the one to wait for; that the one before it is settled is
- * the leader's duty (L3). A VIP without owner keeps whom it waits for: the address must not be given away before. */
+/* Deleting is a move to nobody. An owner that the VIP has becomes the one to wait for; that the one before it is
+ * settled is the leader's duty (L3). A VIP without owner keeps whom it waits for: the address must not be given away
+ * before. */
 static void delete_vip(const struct apply *apply, int slot)
 {
     struct vip *vip = &apply->table->vips[slot];

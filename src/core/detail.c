@@ -41,7 +41,8 @@ void detail_addr(struct outcome *outcome, const struct addr *addr)
     detail_text(outcome, addr_format(addr, text));
 }
 
-void detail_say(struct outcome *outcome, enum outcome_code code, const char *before, const char *name, const char *after)
+void detail_say(struct outcome *outcome, enum outcome_code code, const char *before, const char *name,
+                const char *after)
 {
     detail_begin(outcome, code);
     detail_text(outcome, before);

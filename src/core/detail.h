@@ -12,6 +12,7 @@ void detail_number(struct outcome *outcome, uint64_t number);
 void detail_addr(struct outcome *outcome, const struct addr *addr);
 
 /* The usual shape in one call: before, name, after. */
-void detail_say(struct outcome *outcome, enum outcome_code code, const char *before, const char *name, const char *after);
+void detail_say(struct outcome *outcome, enum outcome_code code, const char *before, const char *name,
+                const char *after);
 
 #endif

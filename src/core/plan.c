@@ -1,5 +1,5 @@
-/* Placement, as a ladder. What is placed as one is a unit: a VIP of its own, or a group. For each unit the first step that
- * decides is the last:
+/* Placement, as a ladder. What is placed as one is a unit: a VIP of its own, or a group. For each unit the first step
+ * that decides is the last:
  *
  *      1. A disabled VIP goes to nobody. A VIP whose last move is not settled stays (L3), whatever else is wished.
  *      2. Only nodes that are able come into question: admitted, no witness, staying (neither drained nor leaving), in
@@ -7,15 +7,16 @@
  *         by the leader and with a lease. Nor may it be a node that has a VIP which this one must be apart from.
  *         A group is asked as one; when no node can have all of it, its VIPs go their own ways.
  *      3. The node that it is pinned to (`vip move --to`).
- *      4. Where it is. A group that is scattered gathers on one of its owners: the most preferred one, else the one with
- *         most of it. (So a preference draws nothing back: failback is never.)
+ *      4. Where it is. A group that is scattered gathers on one of its owners: the most preferred one, else the one
+ *         with most of it. (So a preference draws nothing back: failback is never.)
  *      5. The node with the greatest preference.
  *      6. The node with the fewest VIPs, counting what was placed before.
  *      7. The first node, by slot.
  *
- * Units are decided in this order: what cannot be moved, the pinned, those that stay, groups that need a place, VIPs that
- * need one; each by slot. Then the loads are evened out (plan_spread.c). A unit that needs a place and finds none keeps
- * its owner: it is held again as soon as that one is able again, and a move to nobody would help no one. */
+ * Units are decided in this order, so that each knows what it has to be apart from: what cannot be moved, those that
+ * are where they are pinned, those that stay, those that follow a pin, scattered groups, groups that need a place, VIPs
+ * that need one; each by slot. Then the loads are evened out (plan_spread.c). A unit that needs a place and finds none
+ * keeps its owner: it is held again as soon as that one is able again, and a move to nobody would help no one. */
 
 #include "core/plan.h"
 
@@ -70,7 +71,8 @@ static uint64_t candidates(const struct plan *plan, int unit)
     return plan->scratch->able[unit] & plan->open & ~plan_forbidden(plan, unit);
 }
 
-/* A home that is not usable now keeps what it has, and is given nothing. */
+/* A home that is not usable now keeps what it has, and is given nothing; with no home at all, every VIP keeps its
+ * owner. */
 static void put_home(struct plan *plan, int unit, int home)
 {
     if (plan_in(plan->open, home)) {
@@ -90,22 +92,50 @@ static void put_home(struct plan *plan, int unit, int home)
     }
 }
 
+/* What no node can be given, nor keep, stays where it is: known before others are placed next to it. */
+static void put_stuck(struct plan *plan, int unit)
+{
+    if (plan_home(plan, unit) == SLOT_NONE && (plan->scratch->able[unit] & plan->open) == 0) {
+        put_home(plan, unit, SLOT_NONE);
+    }
+}
+
 /* Step 3. */
 static void put_pinned(struct plan *plan, int unit)
 {
     int pin = plan_pin(plan, unit);
-    uint64_t nodes = candidates(plan, unit);
+    uint64_t nodes = plan->scratch->able[unit] & plan->open;
 
-    if (pin == SLOT_NONE) {
-        return;
+    if (pin == plan_home(plan, unit) && pin != SLOT_NONE) {
+        nodes |= 1ull << pin;
     }
-    if (pin == plan_home(plan, unit)) {
-        nodes |= 1ull << pin & ~plan_forbidden(plan, unit);
-    }
-    if (plan_in(nodes, pin)) {
+    if (plan_in(nodes & ~plan_forbidden(plan, unit), pin)) {
         put_home(plan, unit, pin);
         plan->scratch->aux[unit] |= PLAN_BY_PIN;
     }
+}
+
+/* All of it is where it stays if nothing asks it to move. */
+static bool is_at_home(const struct plan *plan, int unit)
+{
+    int home = plan_home(plan, unit);
+
+    for (int vip = unit; vip != END; vip = plan->scratch->next[vip]) {
+        if (plan->table->vips[vip].owner != home) {
+            return false;
+        }
+    }
+    return home != SLOT_NONE;
+}
+
+static bool is_where_pinned(const struct plan *plan, int unit)
+{
+    return is_at_home(plan, unit) && plan_pin(plan, unit) == plan_home(plan, unit);
+}
+
+static bool is_at_rest(const struct plan *plan, int unit)
+{
+    return is_at_home(plan, unit) && !plan_in(plan->scratch->able[unit] & plan->open, plan_pin(plan, unit));
 }
 
 /* Step 4; a unit that an apart-from rule drives away stays, too, when there is nowhere else. */
@@ -121,7 +151,7 @@ static void put_staying(struct plan *plan, int unit)
     } else if ((candidates(plan, unit) & ~(1ull << home)) != 0) {
         plan->scratch->aux[unit] |= PLAN_CROWDED;
     } else {
-        put_home(plan, unit, home);
+        put_home(plan, unit, SLOT_NONE);
     }
 }
 
@@ -181,6 +211,9 @@ static void decide(const struct plan_input *input, struct plan_scratch *scratch,
     ret->open = ret->base & input->usable;
     plan_units(ret);
     put_fixed(ret);
+    for_undecided(ret, any, put_stuck);
+    for_undecided(ret, is_where_pinned, put_pinned);
+    for_undecided(ret, is_at_rest, put_staying);
     for_undecided(ret, any, put_pinned);
     for_undecided(ret, any, put_staying);
     for_undecided(ret, several, put_anew);

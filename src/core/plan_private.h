@@ -3,8 +3,8 @@
 
 /* Shared by the files of the planner.
  *
- * A *unit* is what is placed as one: a VIP of its own, or the VIPs of a group. It goes by its leading slot, the lowest of
- * its members; ->next leads to the others. What the scratch memory is used for:
+ * A *unit* is what is placed as one: a VIP of its own, or the VIPs of a group. It goes by its leading slot, the lowest
+ * of its members; ->next leads to the others. What the scratch memory is used for:
  *
  *     target  where each VIP shall be; UNDECIDED until its unit is put somewhere
  *     next    the next member of the unit, or END
@@ -58,7 +58,7 @@ void plan_able(struct plan *plan);
 /* plan_unit.c */
 void plan_units(struct plan *plan);                         /* forms the units */
 int plan_leader(const struct plan *plan, int vip);          /* leading slot of the VIP's unit */
-int plan_home(const struct plan *plan, int unit);           /* where it stays if nothing asks it to move, or SLOT_NONE */
+int plan_home(const struct plan *plan, int unit); /* where it stays if nothing asks it to move, or SLOT_NONE */
 int plan_pin(const struct plan *plan, int unit);            /* node that it is pinned to, or SLOT_NONE */
 uint32_t plan_weight(const struct plan *plan, int unit, int node); /* of the preference for the node; 0 = none */
 uint64_t plan_forbidden(const struct plan *plan, int unit); /* nodes that an apart-from rule rules out */

@@ -1,8 +1,8 @@
 /* Evens out the loads of the open nodes, with as few moves as that takes.
  *
  * Even is: the least sum of the squares of the loads, which is "within one" wherever VIPs may go everywhere, and the
- * nearest to it where they may not. A VIP that the plan moves anyway costs nothing to be sent elsewhere; one that is where
- * it belongs costs one move. In this order:
+ * nearest to it where they may not. A VIP that the plan moves anyway costs nothing to be sent elsewhere; one that is
+ * where it belongs costs one move. In this order:
  *
  *     1. VIPs of their own go straight from full nodes to emptier ones, in batches: the bulk of the work.
  *     2. What is left to gain needs detours (a to b and another one from b to c), or saves moves at the same evenness.
@@ -237,7 +237,8 @@ static bool relax_all(const struct spread *spread, struct walk *walk)
     return nearer;
 }
 
-/* A point on a cycle of walk->before, or SLOT_NONE. Such a cycle always has negative cost, in whatever round it comes up. */
+/* A point on a cycle of walk->before, or SLOT_NONE. Such a cycle always has negative cost, in whatever round it comes
+ * up. */
 static int on_cycle(const struct walk *walk)
 {
     int seen_from[POINTS] = {0}; /* start of the walk that saw the point, plus one */

@@ -31,8 +31,8 @@ static void begin(struct plan *plan)
     }
 }
 
-/* Without a node that can own them all, or that may be given them now, the members go their own ways until there is one:
- * a part of a group that is held is better than none. */
+/* Without a node that can own them all, or that may be given them now, the members go their own ways until there is
+ * one: a part of a group that is held is better than none. */
 static bool can_be_together(const struct plan *plan, int unit, uint64_t able)
 {
     if ((able & plan->open) != 0) {
@@ -222,8 +222,8 @@ int plan_pin(const struct plan *plan, int unit)
 
 /* ------------------------------------------------------------------ apart-from */
 
-/* The rule holds both ways, whichever of the two VIPs it was given to: what the unit says itself is looked up here, what
- * others say of it is in `barred`. */
+/* The rule holds both ways, whichever of the two VIPs it was given to: what the unit says itself is looked up here,
+ * what others say of it is in `barred`. */
 uint64_t plan_forbidden(const struct plan *plan, int unit)
 {
     uint64_t nodes = plan->scratch->barred[unit];

@@ -336,7 +336,8 @@ static bool prefers_known(uint64_t nodes, const struct prefer *prefers, unsigned
     return true;
 }
 
-/* A VIP that refers to what is not there, or that is not found under its own name and address: these are taken twice. */
+/* A VIP that refers to what is not there, or that is not found under its own name and address: these are taken
+ * twice. */
 static bool vip_sound(const struct table *table, uint64_t nodes, int slot)
 {
     const struct vip *vip = &table->vips[slot];

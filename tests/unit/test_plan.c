@@ -1,0 +1,963 @@
+/* The planner: each step of its ladder, random small clusters against brute force, and its speed. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "core/plan.h"
+
+static struct table table;
+static struct plan_scratch scratch;
+static struct move moves[VIPS_MAX];
+static uint64_t unsettled[VIPS_MAX / 64];
+static struct plan_input input;
+
+/* ------------------------------------------------------------------ a cluster to plan for */
+
+static uint64_t seed;
+
+static uint32_t below(uint32_t n)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return (uint32_t)(seed >> 11) % n;
+}
+
+static struct prefix prefix_of(const char *text)
+{
+    struct prefix prefix;
+
+    assert_int_equal(prefix_parse(text, &prefix, NULL), 0);
+    return prefix;
+}
+
+/* n admitted, usable nodes a, b, c ... in 10.0.0.0/8 and 2001:db8::/64. */
+static void cluster(int n)
+{
+    table_init(&table);
+    memset(unsettled, 0, sizeof unsettled);
+    table.cluster_id = 1;
+    for (int i = 0; i < n; i++) {
+        struct node *node = &table.nodes[i];
+
+        node->used = true;
+        node->id = (uint64_t)i + 1;
+        snprintf(node->name, sizeof node->name, "%c%d", 'a' + i % 26, i);
+        node->status = NODE_ADMITTED;
+        node->gen = 1;
+        node->n_links = 2;
+        strcpy(node->links[0].name, "eth0");
+        node->links[0].up = true;
+        node->links[0].n_prefixes = 1;
+        node->links[0].prefixes[0] = prefix_of("10.0.0.1/8");
+        strcpy(node->links[1].name, "eth1");
+        node->links[1].up = true;
+        node->links[1].n_prefixes = 1;
+        node->links[1].prefixes[0] = prefix_of("2001:db8::1/64");
+    }
+    input = (struct plan_input){.table = &table, .usable = n == 64 ? UINT64_MAX : (1ull << n) - 1};
+}
+
+static struct vip *vip_at(int owner)
+{
+    int slot = table.vips_end++;
+    struct vip *vip = &table.vips[slot];
+
+    table.n_vips++;
+    memset(vip, 0, sizeof *vip);
+    vip->used = vip->enabled = true;
+    vip->address.addr.family = 4;
+    vip->address.len = 24;
+    vip->address.addr.bytes[0] = 10;
+    vip->address.addr.bytes[2] = (uint8_t)(slot >> 8);
+    vip->address.addr.bytes[3] = (uint8_t)slot;
+    snprintf(vip->name, sizeof vip->name, "v%d", slot);
+    vip->group = SLOT_NONE;
+    vip->pinned = vip->prev = SLOT_NONE;
+    vip->owner = (int8_t)owner;
+    vip->moved = 100 + (uint64_t)slot;
+    return vip;
+}
+
+static uint32_t plan(void)
+{
+    return plan_moves(&input, &scratch, moves, VIPS_MAX);
+}
+
+static void apply(uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        table.vips[moves[i].vip].owner = moves[i].to;
+    }
+}
+
+static int owner_after(uint32_t n, int slot)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (moves[i].vip == slot) {
+            return moves[i].to;
+        }
+    }
+    return table.vips[slot].owner;
+}
+
+static void assert_move(uint32_t i, int vip, int to, enum reason reason)
+{
+    assert_int_equal(moves[i].vip, vip);
+    assert_int_equal(moves[i].to, to);
+    assert_string_equal(reason_text(moves[i].reason), reason_text(reason));
+    assert_true(moves[i].moved == table.vips[vip].moved);
+}
+
+/* ------------------------------------------------------------------ the ladder, step by step */
+
+static void new_vips_are_spread(void **state)
+{
+    cluster(3);
+    for (int i = 0; i < 7; i++) {
+        vip_at(SLOT_NONE);
+    }
+    assert_int_equal(plan(), 7);
+    for (uint32_t i = 0; i < 7; i++) {
+        assert_move(i, (int)i, (int)i % 3, REASON_NEW);
+    }
+}
+
+static void nothing_moves_without_need(void **state)
+{
+    cluster(3);
+    vip_at(0);
+    vip_at(0);
+    vip_at(2);
+    assert_int_equal(plan(), 1); /* b has none, a has two */
+    assert_int_equal(moves[0].to, 1);
+    assert_string_equal(reason_text(moves[0].reason), "rebalance");
+    apply(1);
+    assert_int_equal(plan(), 0);
+    vip_at(2);
+    assert_int_equal(plan(), 0); /* 1 1 2 is even enough */
+}
+
+static void a_crash_moves_only_what_it_must(void **state)
+{
+    cluster(3);
+    for (int i = 0; i < 9; i++) {
+        vip_at(i % 3);
+    }
+    input.excluded = 1 << 1; /* the leader is about to fence b */
+    assert_int_equal(plan(), 3);
+    assert_move(0, 1, 0, REASON_CRASH);
+    assert_move(1, 4, 2, REASON_CRASH);
+    assert_move(2, 7, 0, REASON_CRASH);
+    input.excluded = 0;
+    table.nodes[1].status = NODE_FENCED;
+    assert_int_equal(plan(), 3);
+    assert_move(2, 7, 0, REASON_CRASH);
+}
+
+static void a_node_that_returns_gets_its_share(void **state)
+{
+    cluster(3);
+    for (int i = 0; i < 9; i++) {
+        vip_at(i % 2);
+    }
+    assert_int_equal(plan(), 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(moves[i].to, 2);
+        assert_string_equal(reason_text(moves[i].reason), "rebalance");
+    }
+    input.usable = 3; /* but not before it is heard */
+    assert_int_equal(plan(), 0);
+}
+
+static void drain_and_leave(void **state)
+{
+    cluster(3);
+    vip_at(0);
+    vip_at(1);
+    vip_at(2);
+    table.nodes[0].draining = true;
+    assert_int_equal(plan(), 1);
+    assert_move(0, 0, 1, REASON_DRAIN);
+    table.nodes[0].draining = false;
+    table.nodes[0].leaving = true;
+    assert_int_equal(plan(), 1);
+    assert_move(0, 0, 1, REASON_DRAIN);
+    table.nodes[0].leaving = false;
+    input.drained = 1; /* vipctl plan --drain a */
+    assert_int_equal(plan(), 1);
+    assert_move(0, 0, 1, REASON_DRAIN);
+}
+
+static void nowhere_to_go_keeps_the_owner(void **state)
+{
+    cluster(2);
+    vip_at(0)->nodes = 1;
+    table.nodes[0].draining = true;
+    assert_int_equal(plan(), 0);
+    table.nodes[0].status = NODE_FENCED;
+    assert_int_equal(plan(), 0);
+    table.vips[0].enabled = false;
+    assert_int_equal(plan(), 1);
+    assert_move(0, 0, SLOT_NONE, REASON_DISABLED);
+    unsettled[0] = 1;
+    input.unsettled = unsettled;
+    assert_int_equal(plan(), 0);
+}
+
+static void a_link_that_is_down_or_gone(void **state)
+{
+    cluster(3);
+    vip_at(0);
+    table.nodes[0].links[0].up = false;
+    assert_int_equal(plan(), 1);
+    assert_move(0, 0, 1, REASON_HEALTH);
+    table.nodes[0].n_links = 0;
+    assert_int_equal(plan(), 1);
+    assert_move(0, 0, 1, REASON_HEALTH);
+    table.nodes[1].witness = true;
+    assert_int_equal(plan(), 1);
+    assert_move(0, 0, 2, REASON_HEALTH);
+    table.nodes[2].links[0].up = false;
+    assert_int_equal(plan(), 0);
+}
+
+static void outside_its_set_of_nodes(void **state)
+{
+    cluster(3);
+    vip_at(0)->nodes = 1 << 2;
+    assert_int_equal(plan(), 1);
+    assert_move(0, 0, 2, REASON_PREFER);
+}
+
+static void unsettled_vips_stay_and_count(void **state)
+{
+    cluster(2);
+    vip_at(0);
+    vip_at(0);
+    vip_at(0);
+    vip_at(0);
+    unsettled[0] = 7;
+    input.unsettled = unsettled;
+    assert_int_equal(plan(), 1);
+    assert_move(0, 3, 1, REASON_REBALANCE);
+    unsettled[0] = 15;
+    assert_int_equal(plan(), 0);
+    table.nodes[0].status = NODE_FENCED;
+    assert_int_equal(plan(), 0);
+}
+
+static void preference_counts_when_placed_anew(void **state)
+{
+    cluster(3);
+    for (int i = 0; i < 2; i++) {
+        struct vip *vip = vip_at(SLOT_NONE);
+
+        vip->n_prefers = 2;
+        vip->prefers[0] = (struct prefer){.node = 1, .weight = 50};
+        vip->prefers[1] = (struct prefer){.node = 2, .weight = 100};
+    }
+    assert_int_equal(plan(), 2);
+    assert_move(0, 0, 2, REASON_NEW);
+    assert_move(1, 1, 2, REASON_NEW);
+    apply(2);
+    assert_int_equal(plan(), 0); /* both stay, although a and b have none */
+    table.nodes[2].status = NODE_FENCED;
+    assert_int_equal(plan(), 2);
+    assert_move(0, 0, 1, REASON_CRASH);
+    assert_move(1, 1, 1, REASON_CRASH);
+    apply(2);
+    table.nodes[2].status = NODE_ADMITTED;
+    /* No failback; evenness may draw a VIP to a node that it prefers more, never to one that it prefers less. */
+    assert_int_equal(plan(), 1);
+    assert_int_equal(moves[0].to, 2);
+    assert_string_equal(reason_text(moves[0].reason), "rebalance");
+}
+
+static void pinned_by_hand(void **state)
+{
+    cluster(3);
+    vip_at(0);
+    vip_at(1);
+    vip_at(2);
+    table.vips[0].pinned = 1;
+    assert_int_equal(plan(), 2); /* b gets v0; something goes to a */
+    assert_move(0, 0, 1, REASON_MANUAL);
+    assert_move(1, 1, 0, REASON_REBALANCE);
+    apply(2);
+    assert_int_equal(plan(), 0);
+    table.nodes[1].status = NODE_FENCED;
+    assert_int_equal(plan(), 1);
+    assert_int_equal(moves[0].vip, 0);
+    assert_string_equal(reason_text(moves[0].reason), "crash");
+    apply(1);
+    table.nodes[1].status = NODE_ADMITTED;
+    input.usable = 5;
+    assert_int_equal(plan(), 0); /* the pin waits until b can be given VIPs */
+    input.usable = 7;
+    assert_int_equal(plan(), 1);
+    assert_move(0, 0, 1, REASON_MANUAL);
+}
+
+static void group(const char *name, int n, ...)
+{
+    va_list slots;
+    int at = 0;
+
+    while (table.groups[at].name[0] != '\0') {
+        at++;
+    }
+    strcpy(table.groups[at].name, name);
+    va_start(slots, n);
+    for (int i = 0; i < n; i++) {
+        table.vips[va_arg(slots, int)].group = (int16_t)at;
+    }
+    va_end(slots);
+}
+
+static void a_group_is_together(void **state)
+{
+    cluster(3);
+    for (int i = 0; i < 6; i++) {
+        vip_at(SLOT_NONE);
+    }
+    group("web", 3, 0, 2, 4);
+    assert_int_equal(plan(), 6);
+    assert_move(0, 0, 0, REASON_NEW);
+    assert_move(2, 2, 0, REASON_NEW);
+    assert_move(4, 4, 0, REASON_NEW);
+    apply(6);
+    assert_int_equal(plan(), 0); /* 3 2 1: more even only without the group */
+    table.nodes[0].draining = true;
+    assert_int_equal(plan(), 4); /* to c, which has fewer; what c has makes it even */
+    assert_move(0, 0, 2, REASON_DRAIN);
+    assert_move(1, 2, 2, REASON_DRAIN);
+    assert_move(2, 3, 1, REASON_REBALANCE);
+    assert_move(3, 4, 2, REASON_DRAIN);
+    table.nodes[0].draining = false;
+    table.vips[4].pinned = 1; /* vipctl vip move of one of them */
+    uint32_t n = plan();
+    for (int i = 0; i < 6; i += 2) {
+        assert_int_equal(owner_after(n, i), 1);
+    }
+    assert_move(0, 0, 1, REASON_MANUAL);
+}
+
+static void a_scattered_group_gathers(void **state)
+{
+    cluster(3);
+    vip_at(0);
+    vip_at(1);
+    vip_at(1);
+    group("web", 3, 0, 1, 2);
+    assert_int_equal(plan(), 1);
+    assert_move(0, 0, 1, REASON_PREFER);
+    table.groups[0].n_prefers = 2;
+    table.groups[0].prefers[0] = (struct prefer){.node = 0, .weight = 1};
+    table.groups[0].prefers[1] = (struct prefer){.node = 2, .weight = 2};
+    assert_int_equal(plan(), 2); /* to a, which has one, not to c, which has none */
+    assert_move(0, 1, 0, REASON_PREFER);
+    assert_move(1, 2, 0, REASON_PREFER);
+    unsettled[0] = 4;
+    input.unsettled = unsettled;
+    assert_int_equal(plan(), 1);
+    assert_move(0, 1, 0, REASON_PREFER);
+}
+
+static void groups_are_evened_out_whole(void **state)
+{
+    cluster(2);
+    for (int i = 0; i < 4; i++) {
+        vip_at(0);
+    }
+    group("x", 2, 0, 1);
+    group("y", 2, 2, 3);
+    assert_int_equal(plan(), 2);
+    assert_move(0, 0, 1, REASON_REBALANCE);
+    assert_move(1, 1, 1, REASON_REBALANCE);
+}
+
+/* No node can have both: each goes where it can be held. */
+static void a_group_that_cannot_be_together(void **state)
+{
+    cluster(2);
+    vip_at(SLOT_NONE);
+    vip_at(SLOT_NONE)->address = prefix_of("2001:db8::50/64");
+    group("web", 2, 0, 1);
+    table.nodes[0].links[1].up = false;
+    table.nodes[1].links[0].up = false;
+    assert_int_equal(plan(), 2);
+    assert_move(0, 0, 0, REASON_NEW);
+    assert_move(1, 1, 1, REASON_NEW);
+    apply(2);
+    assert_int_equal(plan(), 0);
+    table.nodes[1].links[0].up = true;
+    assert_int_equal(plan(), 1);
+    assert_move(0, 0, 1, REASON_PREFER);
+}
+
+static void apart(int a, int b)
+{
+    struct vip *vip = &table.vips[a];
+
+    vip->apart[vip->n_apart++] = (uint16_t)b;
+}
+
+static void apart_from(void **state)
+{
+    cluster(3);
+    vip_at(SLOT_NONE);
+    vip_at(SLOT_NONE)->nodes = 3;
+    vip_at(SLOT_NONE)->nodes = 3;
+    apart(0, 2); /* given to the first, holds for the last as well */
+    assert_int_equal(plan(), 3);
+    assert_int_not_equal(owner_after(3, 0), owner_after(3, 2));
+    table.vips[0].owner = table.vips[1].owner = table.vips[2].owner = 1; /* the rule came later */
+    uint32_t n = plan();
+    assert_int_not_equal(owner_after(n, 0), owner_after(n, 2));
+    assert_int_equal(owner_after(n, 2), 0); /* the one with the higher slot gives way */
+    input.usable = 2; /* nowhere else: it stays */
+    assert_int_equal(plan(), 0);
+    table.nodes[1].status = NODE_FENCED; /* and with one node left, one of the two is not held */
+    input.usable = 1;
+    n = plan();
+    assert_int_equal(owner_after(n, 0), 0);
+    assert_int_equal(owner_after(n, 2), 1);
+}
+
+static void those_that_end_an_outage_come_first(void **state)
+{
+    cluster(3);
+    vip_at(0);
+    vip_at(0);
+    vip_at(0);
+    vip_at(1);
+    vip_at(SLOT_NONE);
+    table.nodes[0].draining = true;
+    table.nodes[1].status = NODE_FENCED;
+    assert_int_equal(plan(), 5);
+    for (uint32_t i = 0; i < 5; i++) {
+        assert_int_equal(moves[i].vip, i);
+    }
+    assert_int_equal(plan_moves(&input, &scratch, moves, 3), 3);
+    assert_move(0, 0, 2, REASON_DRAIN);
+    assert_move(1, 3, 2, REASON_CRASH);
+    assert_move(2, 4, 2, REASON_NEW);
+    assert_int_equal(plan_moves(&input, &scratch, moves, 1), 1);
+    assert_move(0, 3, 2, REASON_CRASH);
+    assert_int_equal(plan_moves(&input, &scratch, moves, 0), 0);
+}
+
+/* a has three of {a, b}, b one of {b, c}, c none: even takes a detour over b. */
+static void evenness_by_a_detour(void **state)
+{
+    cluster(3);
+    for (int i = 0; i < 2; i++) {
+        vip_at(0)->nodes = 3;
+    }
+    vip_at(1)->nodes = 6;
+    assert_int_equal(plan(), 2);
+    assert_move(0, 0, 1, REASON_REBALANCE);
+    assert_move(1, 2, 2, REASON_REBALANCE);
+}
+
+/* ------------------------------------------------------------------ explain */
+
+static enum plan_step step_for(int vip, int node)
+{
+    struct plan_candidate ret[NODES_MAX];
+    int n = plan_explain(&input, &scratch, vip, ret);
+
+    for (int i = 0; i < n; i++) {
+        if (ret[i].node == node) {
+            return ret[i].step;
+        }
+    }
+    fail_msg("node %d is not among the candidates", node);
+    return PLAN_CHOSEN;
+}
+
+#define assert_step(vip, node, step) assert_string_equal(plan_step_text(step_for(vip, node)), plan_step_text(step))
+
+static void explain_names_the_step(void **state)
+{
+    struct plan_candidate ret[NODES_MAX];
+
+    cluster(10);
+    vip_at(SLOT_NONE);
+    vip_at(8);
+    table.nodes[0].status = NODE_FENCED;
+    table.nodes[1].witness = true;
+    table.nodes[2].draining = true;
+    table.vips[0].nodes = 0x3f7;
+    table.nodes[4].n_links = 0;
+    table.nodes[5].links[0].up = false;
+    input.usable &= ~(1ull << 6);
+    apart(0, 1);
+    assert_step(0, 0, PLAN_NOT_A_MEMBER);
+    assert_step(0, 1, PLAN_WITNESS);
+    assert_step(0, 2, PLAN_DRAINING);
+    assert_step(0, 3, PLAN_NOT_IN_SET);
+    assert_step(0, 4, PLAN_NO_LINK);
+    assert_step(0, 5, PLAN_LINK_DOWN);
+    assert_step(0, 6, PLAN_NOT_USABLE);
+    assert_step(0, 8, PLAN_APART);
+    assert_step(0, 7, PLAN_CHOSEN);
+    assert_step(0, 9, PLAN_ORDER);
+    vip_at(9);
+    assert_step(0, 9, PLAN_LOAD);
+    table.vips[0].prefers[0] = (struct prefer){.node = 9, .weight = 5};
+    table.vips[0].n_prefers = 1;
+    assert_step(0, 9, PLAN_CHOSEN);
+    assert_step(0, 7, PLAN_PREFERENCE);
+    table.vips[0].owner = 7;
+    assert_step(0, 7, PLAN_CHOSEN);
+    assert_step(0, 9, PLAN_STAYS);
+    table.vips[0].pinned = 9;
+    assert_step(0, 9, PLAN_CHOSEN);
+    assert_step(0, 7, PLAN_PINNED);
+    assert_int_equal(plan_explain(&input, &scratch, 0, ret), 10);
+    assert_int_equal(ret[9].node, 9);
+    assert_int_equal(ret[9].weight, 5);
+    assert_int_equal(ret[9].load, 1); /* v2 makes room */
+    table.vips[0].enabled = false;
+    assert_int_equal(plan_explain(&input, &scratch, 0, ret), 0);
+    assert_int_equal(plan_explain(&input, &scratch, 5000, ret), 0);
+    assert_int_equal(plan_explain(&input, &scratch, -1, ret), 0);
+}
+
+static void explain_names_the_group(void **state)
+{
+    cluster(3);
+    vip_at(1);
+    vip_at(1);
+    vip_at(SLOT_NONE);
+    group("web", 3, 0, 1, 2);
+    assert_step(2, 1, PLAN_CHOSEN);
+    assert_step(2, 0, PLAN_GROUP);
+    assert_step(0, 0, PLAN_STAYS);
+}
+
+/* What plan_explain() calls chosen is where plan_moves() leads. */
+static void assert_explained(uint32_t n)
+{
+    struct plan_candidate ret[NODES_MAX];
+    static struct plan_scratch other;
+
+    for (int slot = 0; slot < table.vips_end; slot++) {
+        int owner = owner_after(n, slot);
+        int count = plan_explain(&input, &other, slot, ret);
+
+        for (int i = 0; i < count; i++) {
+            if (ret[i].step == PLAN_CHOSEN) {
+                assert_int_equal(ret[i].node, owner);
+            } else if (ret[i].node == owner) {
+                assert_int_equal(owner, table.vips[slot].owner); /* unable, and nowhere to go */
+            }
+        }
+    }
+}
+
+/* ------------------------------------------------------------------ random clusters */
+
+static void random_nodes(int n)
+{
+    cluster(n);
+    for (int i = 0; i < n; i++) {
+        struct node *node = &table.nodes[i];
+
+        switch (below(12)) {
+        case 0:
+            node->status = below(2) ? NODE_FENCED : NODE_CLEARED;
+            break;
+        case 1:
+            node->draining = true;
+            break;
+        case 2:
+            node->links[0].up = false;
+            break;
+        case 3:
+            input.usable &= ~(1ull << i);
+            break;
+        case 4:
+            input.excluded |= 1ull << i;
+            break;
+        case 5:
+            node->witness = below(2);
+            break;
+        default:
+            break;
+        }
+    }
+}
+
+static void random_vips(int n_nodes, int n_vips)
+{
+    for (int i = 0; i < n_vips; i++) {
+        struct vip *vip = vip_at((int)below((uint32_t)n_nodes + 1) - 1);
+
+        if (below(3) == 0) {
+            vip->nodes = below(1u << n_nodes);
+        }
+        vip->enabled = below(12) != 0;
+        if (below(8) == 0) {
+            unsettled[0] |= 1ull << i;
+            input.unsettled = unsettled;
+        }
+    }
+}
+
+static bool able(int slot, int node)
+{
+    return node >= 0 && table_may_own(&table, node, &table.vips[slot]) &&
+           ((input.excluded | input.drained) >> node & 1) == 0;
+}
+
+static bool open_node(int node)
+{
+    const struct node *at = &table.nodes[node];
+
+    return at->used && at->status == NODE_ADMITTED && !at->witness && !at->draining && !at->leaving &&
+           (input.usable >> node & 1) != 0 && ((input.excluded | input.drained) >> node & 1) == 0;
+}
+
+static uint64_t candidates(int slot)
+{
+    uint64_t nodes = 0;
+
+    for (int node = 0; node < NODES_MAX; node++) {
+        if (able(slot, node) && open_node(node)) {
+            nodes |= 1ull << node;
+        }
+    }
+    return nodes;
+}
+
+static bool is_unsettled(int slot)
+{
+    return input.unsettled != NULL && (unsettled[slot / 64] >> slot % 64 & 1) != 0;
+}
+
+static bool is_in_apart_rule(int slot)
+{
+    bool in = table.vips[slot].n_apart > 0;
+
+    for (int i = 0; i < table.vips_end; i++) {
+        for (int k = 0; k < table.vips[i].n_apart; k++) {
+            in |= table.vips[i].apart[k] == slot;
+        }
+    }
+    return in;
+}
+
+/* Each move goes where it may, says what it replaces, and none is empty or double. */
+static void assert_valid(uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const struct vip *vip = &table.vips[moves[i].vip];
+
+        assert_true(vip->used && !vip->deleted);
+        assert_true(moves[i].moved == vip->moved);
+        assert_false(is_unsettled(moves[i].vip));
+        assert_int_not_equal(moves[i].to, vip->owner);
+        assert_true(i == 0 || moves[i - 1].vip < moves[i].vip);
+        if (vip->enabled) {
+            assert_true(moves[i].to >= 0 && (candidates(moves[i].vip) >> moves[i].to & 1) != 0);
+        } else {
+            assert_int_equal(moves[i].to, SLOT_NONE);
+        }
+    }
+    for (int slot = 0; slot < table.vips_end; slot++) {
+        int owner = owner_after(n, slot);
+
+        if (table.vips[slot].enabled && !is_unsettled(slot) && table.vips[slot].group == SLOT_NONE &&
+            !is_in_apart_rule(slot)) {
+            assert_true(able(slot, owner) || candidates(slot) == 0);
+        }
+    }
+}
+
+struct score
+{
+    uint32_t squares, moves;
+};
+
+static struct score best_score;
+
+static void search(int slot, uint32_t *load, uint32_t n_moves)
+{
+    const struct vip *vip = &table.vips[slot];
+    uint64_t nodes;
+
+    if (slot == table.vips_end) {
+        uint32_t squares = 0;
+
+        for (int node = 0; node < NODES_MAX; node++) {
+            squares += open_node(node) ? load[node] * load[node] : 0;
+        }
+        if (squares < best_score.squares || (squares == best_score.squares && n_moves < best_score.moves)) {
+            best_score = (struct score){squares, n_moves};
+        }
+        return;
+    }
+    if (!vip->enabled || is_unsettled(slot) || candidates(slot) == 0 ||
+        (able(slot, vip->owner) && !open_node(vip->owner))) {
+        uint32_t *there = vip->enabled && vip->owner >= 0 ? &load[vip->owner] : NULL;
+
+        if (there != NULL) {
+            ++*there;
+        }
+        search(slot + 1, load, n_moves + (!vip->enabled && !is_unsettled(slot) && vip->owner >= 0));
+        if (there != NULL) {
+            --*there;
+        }
+        return;
+    }
+    for (nodes = candidates(slot); nodes != 0; nodes &= nodes - 1) {
+        int node = __builtin_ctzll(nodes);
+
+        load[node]++;
+        search(slot + 1, load, n_moves + (node != vip->owner));
+        load[node]--;
+    }
+}
+
+static struct score score_of(uint32_t n)
+{
+    uint32_t load[NODES_MAX] = {0};
+    struct score score = {.moves = n};
+
+    for (int slot = 0; slot < table.vips_end; slot++) {
+        int owner = owner_after(n, slot);
+
+        if (table.vips[slot].enabled && owner >= 0) {
+            load[owner]++;
+        }
+    }
+    for (int node = 0; node < NODES_MAX; node++) {
+        score.squares += open_node(node) ? load[node] * load[node] : 0;
+    }
+    return score;
+}
+
+static void assert_fixpoint(void)
+{
+    for (int round = 0; round < 4; round++) {
+        uint32_t n = plan();
+
+        if (n == 0) {
+            return;
+        }
+        assert_valid(n);
+        apply(n);
+    }
+    assert_int_equal(plan(), 0);
+}
+
+static void brute_force(void **state)
+{
+    int moved = 0, detours = 0;
+
+    for (int i = 0; i < 6000; i++) {
+        uint32_t load[NODES_MAX] = {0};
+        struct score got;
+        int n_nodes;
+        uint32_t n;
+
+        seed = 0x9e3779b97f4a7c15ull * ((uint64_t)i + 1);
+        n_nodes = 2 + (int)below(3);
+        random_nodes(n_nodes);
+        random_vips(n_nodes, 1 + (int)below(n_nodes == 4 ? 6 : 8));
+        n = plan();
+        assert_valid(n);
+        assert_explained(n);
+        best_score = (struct score){UINT32_MAX, UINT32_MAX};
+        search(0, load, 0);
+        n = plan();
+        got = score_of(n);
+        if (got.squares != best_score.squares || got.moves != best_score.moves) {
+            fail_msg("case %d: squares %u moves %u, best is %u and %u", i, got.squares, got.moves, best_score.squares,
+                     best_score.moves);
+        }
+        moved += n > 0;
+        detours += n > 3;
+        apply(n);
+        assert_int_equal(plan(), 0);
+    }
+    assert_in_range(moved, 3000, 6000); /* the cases are worth something */
+    assert_in_range(detours, 100, 6000);
+}
+
+/* Where every VIP may go everywhere, even is within one. */
+static void within_one(void **state)
+{
+    for (int i = 0; i < 300; i++) {
+        int n_nodes, n_vips;
+        uint32_t least = UINT32_MAX, most = 0;
+
+        seed = 0xd1342543de82ef95ull * ((uint64_t)i + 1);
+        n_nodes = 2 + (int)below(62);
+        n_vips = (int)below(700);
+        cluster(n_nodes);
+        for (int k = 0; k < n_vips; k++) {
+            vip_at((int)below((uint32_t)n_nodes / (1 + below(3)) + 1) - 1);
+        }
+        apply(plan());
+        for (int node = 0; node < n_nodes; node++) {
+            uint32_t load = 0;
+
+            for (int k = 0; k < n_vips; k++) {
+                load += table.vips[k].owner == node;
+            }
+            least = load < least ? load : least;
+            most = load > most ? load : most;
+        }
+        assert_in_range(most - least, 0, 1);
+        assert_int_equal(plan(), 0);
+    }
+}
+
+/* All rules at once: valid, agreed on by explain, at rest after a few plans; and no VIP of its own is moved next to one
+ * that it must be apart from, unless that one is stuck where it must not be. */
+static void random_rules(void **state)
+{
+    for (int i = 0; i < 4000; i++) {
+        int n_nodes, n_vips;
+        uint32_t n;
+
+        seed = 0xa0761d6478bd642full * ((uint64_t)i + 1);
+        n_nodes = 2 + (int)below(5);
+        n_vips = 1 + (int)below(12);
+        random_nodes(n_nodes);
+        random_vips(n_nodes, n_vips);
+        for (int k = 0; k < n_vips; k++) {
+            struct vip *vip = &table.vips[k];
+
+            if (below(4) == 0) {
+                vip->n_prefers = 1;
+                vip->prefers[0] = (struct prefer){.node = (int8_t)below((uint32_t)n_nodes), .weight = 10};
+            }
+            if (below(8) == 0) {
+                vip->pinned = (int8_t)below((uint32_t)n_nodes);
+            }
+            if (below(4) == 0 && k > 0) {
+                apart(k, (int)below((uint32_t)k));
+            }
+            if (below(3) == 0) {
+                int g = (int)below(2);
+
+                snprintf(table.groups[g].name, NAME_SIZE, "g%d", g);
+                vip->group = (int16_t)g;
+            }
+        }
+        n = plan();
+        assert_valid(n);
+        assert_explained(n);
+        n = plan();
+        for (int k = 0; k < n_vips; k++) {
+            for (int m = 0; m < table.vips[k].n_apart; m++) {
+                int other = table.vips[k].apart[m];
+                bool alone = table.vips[k].group == SLOT_NONE && table.vips[other].group == SLOT_NONE;
+                int a = owner_after(n, k), b = owner_after(n, other);
+
+                if (a == b && alone && able(k, a) && able(other, b) && table.vips[k].enabled &&
+                    table.vips[other].enabled) {
+                    /* Only where both have been before. */
+                    assert_true(table.vips[k].owner == a && table.vips[other].owner == b);
+                }
+            }
+        }
+        apply(n);
+        assert_fixpoint();
+    }
+}
+
+/* ------------------------------------------------------------------ speed */
+
+static double plan_ms(uint32_t *ret_n)
+{
+    struct timespec from, to;
+
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    *ret_n = plan();
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    return (double)(to.tv_sec - from.tv_sec) * 1e3 + (double)(to.tv_nsec - from.tv_nsec) / 1e6;
+}
+
+static void speed(void **state)
+{
+    uint32_t n;
+    double ms;
+
+    cluster(50);
+    for (int i = 0; i < 10000; i++) {
+        vip_at(SLOT_NONE);
+    }
+    ms = plan_ms(&n);
+    assert_int_equal(n, 10000);
+    print_message("10000 VIPs, 50 nodes: placed anew in %.2f ms\n", ms);
+    apply(n);
+    ms = plan_ms(&n);
+    assert_int_equal(n, 0);
+    print_message("  nothing to do: %.2f ms\n", ms);
+    table.nodes[7].status = NODE_FENCED;
+    ms = plan_ms(&n);
+    assert_int_equal(n, 200);
+    print_message("  one node gone: %u moves in %.2f ms\n", n, ms);
+    apply(n);
+    table.nodes[7].status = NODE_ADMITTED;
+    ms = plan_ms(&n);
+    assert_int_equal(n, 200);
+    print_message("  and back: %u moves in %.2f ms\n", n, ms);
+    apply(n);
+    for (int i = 0; i < 10000; i++) {
+        table.vips[i].nodes = 3ull << i % 49;
+        table.vips[i].owner = SLOT_NONE;
+    }
+    ms = plan_ms(&n);
+    print_message("  each on two nodes only: %u moves in %.2f ms\n", n, ms);
+    apply(n);
+    table.nodes[20].draining = true;
+    ms = plan_ms(&n);
+    print_message("  and one of them drained: %u moves in %.2f ms\n", n, ms);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(new_vips_are_spread),
+        cmocka_unit_test(nothing_moves_without_need),
+        cmocka_unit_test(a_crash_moves_only_what_it_must),
+        cmocka_unit_test(a_node_that_returns_gets_its_share),
+        cmocka_unit_test(drain_and_leave),
+        cmocka_unit_test(nowhere_to_go_keeps_the_owner),
+        cmocka_unit_test(a_link_that_is_down_or_gone),
+        cmocka_unit_test(outside_its_set_of_nodes),
+        cmocka_unit_test(unsettled_vips_stay_and_count),
+        cmocka_unit_test(preference_counts_when_placed_anew),
+        cmocka_unit_test(pinned_by_hand),
+        cmocka_unit_test(a_group_is_together),
+        cmocka_unit_test(a_scattered_group_gathers),
+        cmocka_unit_test(groups_are_evened_out_whole),
+        cmocka_unit_test(a_group_that_cannot_be_together),
+        cmocka_unit_test(apart_from),
+        cmocka_unit_test(those_that_end_an_outage_come_first),
+        cmocka_unit_test(evenness_by_a_detour),
+        cmocka_unit_test(explain_names_the_step),
+        cmocka_unit_test(explain_names_the_group),
+        cmocka_unit_test(brute_force),
+        cmocka_unit_test(within_one),
+        cmocka_unit_test(random_rules),
+        cmocka_unit_test(speed),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
