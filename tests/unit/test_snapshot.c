@@ -1,0 +1,338 @@
+/* Snapshots: a table that is decoded is the one that was encoded; damaged ones are refused. */
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/command.h"
+#include "wire/snapshot.h"
+
+static struct table table, decoded;
+static uint8_t bytes[SNAPSHOT_BYTES_MAX], again[SNAPSHOT_BYTES_MAX];
+
+static void apply(const struct command *command)
+{
+    struct outcome outcome;
+
+    table_apply(&table, table.applied + 1, command, &outcome);
+    if (outcome.code != OUTCOME_DONE) {
+        fail_msg("%s", outcome.detail);
+    }
+}
+
+static struct prefix prefix_of(const char *text)
+{
+    struct prefix prefix;
+
+    assert_int_equal(prefix_parse(text, &prefix, NULL), 0);
+    return prefix;
+}
+
+static void fill(char *text, size_t size, int number)
+{
+    memset(text, 'n', size - 1);
+    text[size - 1] = '\0';
+    snprintf(text, size, "%0*d", (int)size - 1, number);
+}
+
+/* A table with something of everything, made by commands. */
+static void some_table(void)
+{
+    static struct found_node founders[3];
+    static struct vip_spec specs[3];
+    static struct move moves[2];
+    struct command command = {.type = COMMAND_FOUND, .at_ms = 1, .who = ""};
+
+    table_init(&table);
+    for (int i = 0; i < 3; i++) {
+        founders[i] = (struct found_node){.id = UINT64_MAX - (uint64_t)i, .name = {(char)('a' + i)}};
+        assert_int_equal(endpoint_parse("[2001:db8:1::1]:7400", &founders[i].at), 0);
+        founders[i].at.port = (uint16_t)(7400 + i);
+        specs[i] = (struct vip_spec){.enabled = i != 1, .pinned = i == 1 ? 2 : SLOT_NONE};
+        specs[i].address = prefix_of(i == 0 ? "10.0.0.50/24" : i == 1 ? "2001:db8::50/64" : "10.0.0.52/32");
+    }
+    strcpy(command.found.cluster, "prod");
+    command.found.cluster_id = 5;
+    command.found.timing = (struct timing){100, 300, 500, 20, 1000};
+    command.found.settings = (struct settings){5, 200, 60000};
+    command.found.n_nodes = 3;
+    command.found.nodes = founders;
+    apply(&command);
+    command = (struct command){.type = COMMAND_ADMIT, .at_ms = 2};
+    command.node.since = 1;
+    apply(&command);
+    command = (struct command){.type = COMMAND_NODE_REPORT};
+    command.report.id = UINT64_MAX;
+    command.report.identity = 9;
+    command.report.n_links = 1;
+    strcpy(command.report.links[0].name, "eth0");
+    command.report.links[0].up = true;
+    command.report.links[0].n_prefixes = 1;
+    command.report.links[0].prefixes[0] = prefix_of("10.0.0.1/24");
+    strcpy(command.report.version, "0.1.0");
+    apply(&command);
+    command = (struct command){.type = COMMAND_VIP_ADD, .request = 77, .who = "uid 0 on a", .at_ms = -1};
+    strcpy(specs[0].group, "web");
+    strcpy(specs[0].dev, "eth0");
+    specs[0].nodes = 5;
+    specs[0].n_prefers = 1;
+    specs[0].prefers[0] = (struct prefer){.node = 2, .weight = 100};
+    command.vip_add.vips = specs;
+    command.vip_add.n_vips = 3;
+    apply(&command);
+    command = (struct command){.type = COMMAND_VIP_SET};
+    command.vip_set.vip = 2;
+    strcpy(command.vip_set.name, "10.0.0.52");
+    command.vip_set.set = VIP_SET_APART;
+    command.vip_set.spec.n_apart = 1;
+    command.vip_set.spec.pinned = SLOT_NONE;
+    apply(&command);
+    moves[0] = (struct move){.vip = 0, .to = 0, .reason = REASON_NEW, .moved = table.vips[0].moved};
+    moves[1] = (struct move){.vip = 2, .to = 1, .reason = REASON_MANUAL, .moved = table.vips[2].moved};
+    command = (struct command){.type = COMMAND_MOVE, .move = {.n_moves = 2, .moves = moves}};
+    apply(&command);
+    moves[0] = (struct move){.vip = 0};
+    command = (struct command){.type = COMMAND_VIP_DELETE, .vip_del = {.n_vips = 1, .vips = moves}};
+    apply(&command);
+    command = (struct command){.type = COMMAND_LEAVE, .leave = {.node = 1, .id = UINT64_MAX - 1, .run = 4}};
+    apply(&command);
+    table_skip(&table, 1000000000000ull);
+}
+
+static size_t encode(void)
+{
+    size_t len = 0, counted = 1;
+
+    assert_int_equal(snapshot_encode(&table, NULL, 0, &counted), 0);
+    assert_in_range(counted, 1, SNAPSHOT_BYTES_MAX);
+    assert_int_equal(snapshot_encode(&table, bytes, sizeof bytes, &len), 0);
+    assert_int_equal(len, counted);
+    return len;
+}
+
+static void assert_round_trip(void)
+{
+    size_t len = encode(), len_again;
+
+    memset(&decoded, 0xa5, sizeof decoded);
+    assert_int_equal(snapshot_decode(bytes, len, &decoded), 0);
+    assert_true(table_digest(&decoded) == table_digest(&table));
+    assert_int_equal(decoded.n_vips, table.n_vips);
+    assert_int_equal(decoded.vips_end, table.vips_end);
+    assert_int_equal(snapshot_encode(&decoded, again, sizeof again, &len_again), 0);
+    assert_int_equal(len_again, len);
+    assert_memory_equal(again, bytes, len);
+}
+
+static void round_trip(void **state)
+{
+    some_table();
+    assert_round_trip();
+    assert_int_equal(table_vip_find(&decoded, "2001:db8::50"), 1);
+    assert_int_equal(table_vip_find(&decoded, "10.0.0.50"), SLOT_NONE); /* a tombstone */
+    assert_int_equal(table_vip_by_addr(&decoded, &table.vips[0].address.addr), 0);
+    assert_int_equal(decoded.vips[0].prev, 0);
+}
+
+static void an_empty_table(void **state)
+{
+    table_init(&table);
+    assert_round_trip();
+}
+
+/* What is applied afterwards has the same effect on both. */
+static void goes_on_alike(void **state)
+{
+    struct vip_spec spec = {.enabled = true, .pinned = SLOT_NONE};
+    struct command command = {.type = COMMAND_VIP_ADD, .request = 78};
+    struct outcome a, b;
+
+    some_table();
+    assert_int_equal(snapshot_decode(bytes, encode(), &decoded), 0);
+    spec.address = prefix_of("10.0.0.53/24");
+    command.vip_add.vips = &spec;
+    command.vip_add.n_vips = 1;
+    for (int i = 0; i < 3; i++) {
+        command.request = 76 + (uint64_t)i; /* one of them was done before */
+        spec.address.addr.bytes[3]++;
+        table_apply(&table, table.applied + 1, &command, &a);
+        table_apply(&decoded, decoded.applied + 1, &command, &b);
+        assert_int_equal(a.code, b.code);
+        assert_true(a.index == b.index);
+    }
+    assert_true(table_digest(&decoded) == table_digest(&table));
+}
+
+/* The largest table: every slot, every list, every text and number at its longest. */
+static void the_largest_table(void **state)
+{
+    size_t len;
+
+    some_table();
+    table.n_history = UINT64_MAX;
+    table.n_dedup = UINT64_MAX;
+    table.applied = UINT64_MAX;
+    for (int i = 0; i < NODES_MAX; i++) {
+        table.nodes[i] = table.nodes[0];
+        table.nodes[i].id = UINT64_MAX - (uint64_t)i;
+        fill(table.nodes[i].name, NAME_SIZE, i);
+        table.nodes[i].n_links = LINKS_MAX;
+        for (int k = 0; k < LINKS_MAX; k++) {
+            fill(table.nodes[i].links[k].name, DEV_SIZE, k);
+            table.nodes[i].links[k].n_prefixes = LINK_PREFIXES_MAX;
+            for (int m = 0; m < LINK_PREFIXES_MAX; m++) {
+                table.nodes[i].links[k].prefixes[m] = prefix_of("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff/128");
+            }
+        }
+    }
+    for (int i = 0; i < GROUPS_MAX; i++) {
+        fill(table.groups[i].name, NAME_SIZE, i);
+        table.groups[i].n_prefers = PREFERS_MAX;
+        for (int k = 0; k < PREFERS_MAX; k++) {
+            table.groups[i].prefers[k] = (struct prefer){.node = (int8_t)k, .weight = UINT16_MAX};
+        }
+    }
+    for (int i = 0; i < VIPS_MAX; i++) {
+        struct vip *vip = &table.vips[i];
+
+        memset(vip, 0, sizeof *vip);
+        vip->used = vip->enabled = true;
+        fill(vip->name, NAME_SIZE, i);
+        fill(vip->dev, DEV_SIZE, i);
+        vip->address = prefix_of("2001:db8:ffff:ffff:ffff:ffff::/128");
+        vip->address.addr.bytes[14] = (uint8_t)(i >> 8);
+        vip->address.addr.bytes[15] = (uint8_t)i;
+        vip->nodes = UINT64_MAX;
+        vip->group = GROUPS_MAX - 1;
+        vip->n_prefers = PREFERS_MAX;
+        memcpy(vip->prefers, table.groups[0].prefers, sizeof vip->prefers);
+        vip->n_apart = APART_MAX;
+        for (int k = 0; k < APART_MAX; k++) {
+            vip->apart[k] = (uint16_t)(VIPS_MAX - 1 - k);
+        }
+        vip->pinned = vip->owner = vip->prev = NODES_MAX - 1;
+        vip->moved = UINT64_MAX;
+        vip->moved_ms = INT64_MIN;
+    }
+    for (int i = 0; i < HISTORY_MAX; i++) {
+        table.history[i] = (struct history){.index = UINT64_MAX, .at_ms = INT64_MIN};
+        fill(table.history[i].subject, NAME_SIZE, i);
+        fill(table.history[i].who, WHO_SIZE, i);
+    }
+    for (int i = 0; i < DEDUP_MAX; i++) {
+        table.dedup[i] = (struct dedup){.request = UINT64_MAX, .code = OUTCOME_FAILED, .index = UINT64_MAX};
+    }
+    table_index(&table);
+    assert_int_equal(table.n_vips, VIPS_MAX);
+    assert_round_trip();
+    len = encode();
+    print_message("the largest snapshot has %zu bytes\n", len);
+    assert_in_range(len, SNAPSHOT_BYTES_MAX / 4, SNAPSHOT_BYTES_MAX);
+    assert_int_equal(snapshot_encode(&table, bytes, len - 1, &len), -ENOBUFS);
+}
+
+static void truncated_or_longer(void **state)
+{
+    size_t len;
+
+    some_table();
+    len = encode();
+    for (size_t i = 0; i < len; i++) {
+        uint8_t *piece = test_malloc(i + 1); /* so that ASan sees a read behind its end */
+
+        memcpy(piece + 1, bytes, i);
+        assert_int_equal(snapshot_decode(piece + 1, i, &decoded), -EBADMSG);
+        test_free(piece);
+    }
+    bytes[len] = 0;
+    assert_int_equal(snapshot_decode(bytes, len + 1, &decoded), -EBADMSG);
+    assert_int_equal(decoded.n_vips, 0);
+    assert_true(decoded.cluster_id == 0 && decoded.applied == 0);
+}
+
+/* Refused, or a table that holds together: it can be encoded, decoded and is the same again. */
+static void damaged(void **state)
+{
+    static const uint8_t VALUES[] = {0x00, 0x01, 0x7f, 0x80, 0x90, 0xa0, 0xc0, 0xcc, 0xcf, 0xd9, 0xdc, 0xdd, 0xff};
+    size_t len, taken = 0, refused = 0;
+
+    some_table();
+    len = encode();
+    for (size_t at = 0; at < len; at++) {
+        uint8_t was = bytes[at];
+
+        /* table_init() of some MiB is what takes the time */
+        for (size_t i = at % 4; i < sizeof VALUES; i += 4) {
+            size_t len_again;
+
+            bytes[at] = VALUES[i];
+            if (VALUES[i] == was) {
+                continue;
+            }
+            if (snapshot_decode(bytes, len, &decoded) != 0) {
+                refused++;
+                continue;
+            }
+            taken++;
+            assert_int_equal(snapshot_encode(&decoded, again, sizeof again, &len_again), 0);
+            assert_in_range(len_again, len - 16, len);
+        }
+        bytes[at] = was;
+    }
+    assert_in_range(taken, 10, len * 4);
+    assert_in_range(refused, 100, len * 4);
+}
+
+/* Each is well-formed and means nothing. */
+static void what_does_not_hang_together(void **state)
+{
+#define REFUSED(change)                                                                                                \
+    do {                                                                                                               \
+        some_table();                                                                                                  \
+        change;                                                                                                        \
+        assert_int_equal(snapshot_decode(bytes, encode(), &decoded), -EBADMSG);                                        \
+    } while (0)
+    REFUSED(table.voters |= 1ull << 40);
+    REFUSED(table.vips[2].owner = 40);
+    REFUSED(table.vips[2].prev = 40);
+    REFUSED(table.vips[2].pinned = 40);
+    REFUSED(table.vips[2].owner = NODES_MAX);
+    REFUSED(table.vips[2].nodes = 1ull << 40);
+    REFUSED(table.vips[2].group = 9);
+    REFUSED(table.vips[2].apart[0] = 9);
+    REFUSED(table.vips[2].address = table.vips[1].address);
+    REFUSED(strcpy(table.vips[2].name, table.vips[1].name));
+    REFUSED(table.vips[2].name[0] = '\0');
+    REFUSED(table.vips[2].moved = table.applied + 1);
+    REFUSED(table.vips[2].reason = REASONS_N);
+    REFUSED(table.nodes[1].id = table.nodes[0].id);
+    REFUSED(strcpy(table.nodes[1].name, "a"));
+    REFUSED(table.nodes[1].status = NODE_FENCED + 1);
+    REFUSED(table.nodes[1].role = ROLE_SPARE + 1);
+    REFUSED(table.groups[0].n_prefers = 1; table.groups[0].prefers[0].node = 40);
+    REFUSED(table.history[0].kind = HISTORY_KINDS_N);
+    REFUSED(table.dedup[0].code = OUTCOME_FAILED + 1);
+#undef REFUSED
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(round_trip),
+        cmocka_unit_test(an_empty_table),
+        cmocka_unit_test(goes_on_alike),
+        cmocka_unit_test(the_largest_table),
+        cmocka_unit_test(truncated_or_longer),
+        cmocka_unit_test(damaged),
+        cmocka_unit_test(what_does_not_hang_together),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
