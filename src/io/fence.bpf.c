@@ -19,8 +19,8 @@
 #include <linux/icmpv6.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
+#include <linux/in6.h>
 #include <linux/ip.h>
-#include <linux/ipv6.h>
 #include <linux/pkt_cls.h>
 
 #include <bpf/bpf_endian.h>
@@ -82,10 +82,38 @@ struct arp_ipv4
     __u8 target[4];
 };
 
+/* RFC 8200, 3. */
+struct ip6
+{
+    __be32 flow;
+    __be16 len;
+    __u8 next;
+    __u8 hop_limit;
+    __u64 source[2];
+    __u64 target[2];
+};
+
 struct vlan_tag
 {
     __be16 tci;
     __be16 proto;
+};
+
+/* All that a program keeps on its stack, as one object, and the key written in whole words only. Without CAP_PERFMON
+ * the verifier of older kernels (seen with 6.1) refuses a part of a stack word to be written where a whole one was
+ * before, and left alone the compiler does that, in one variable or by giving two the same place. Likewise the loops are
+ * unrolled: it follows every branch of a counted loop twice, and gives up. */
+struct work
+{
+    struct fence_key key;
+    struct ip6 ip6;
+    __u64 target[2];
+    struct arp_ipv4 arp;
+    __be32 ip4;
+    struct vlan_tag tag;
+    __be16 proto;
+    __u8 extension[2]; /* next header, length */
+    __u8 type;
 };
 
 static __always_inline int drop(__u32 reason)
@@ -109,65 +137,72 @@ static __always_inline bool leased(void)
     return bpf_ktime_get_boot_ns() < until;
 }
 
-static __always_inline bool is_vip4(const __u8 addr[4])
+/* A word whose first four bytes in memory are those of `half`. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define FRONT(half) ((__u64)(half))
+#else
+#define FRONT(half) ((__u64)(half) << 32)
+#endif
+
+static __always_inline bool is_vip4(struct work *work, __be32 addr)
 {
-    struct fence_key key = {.family = 4};
-    __builtin_memcpy(key.bytes, addr, 4);
-    return bpf_map_lookup_elem(&vips, &key) != NULL;
+    work->key.family = 4;
+    work->key.addr[0] = FRONT(addr);
+    work->key.addr[1] = 0;
+    return bpf_map_lookup_elem(&vips, &work->key) != NULL;
 }
 
-static __always_inline bool is_vip6(const void *addr)
+static __always_inline bool is_vip6(struct work *work, const __u64 addr[2])
 {
-    struct fence_key key = {.family = 6};
-    __builtin_memcpy(key.bytes, addr, 16);
-    return bpf_map_lookup_elem(&vips, &key) != NULL;
+    work->key.family = 6;
+    work->key.addr[0] = addr[0];
+    work->key.addr[1] = addr[1];
+    return bpf_map_lookup_elem(&vips, &work->key) != NULL;
 }
 
-static __always_inline int arp(struct __sk_buff *skb, __u32 offset, enum direction direction)
+static __always_inline int arp(struct __sk_buff *skb, struct work *work, __u32 offset, enum direction direction)
 {
-    struct arp_ipv4 arp;
-    if (bpf_skb_load_bytes(skb, offset, &arp, sizeof(arp)) != 0) {
+    __be32 sender, target;
+    if (bpf_skb_load_bytes(skb, offset, &work->arp, sizeof(work->arp)) != 0) {
         return drop(FENCE_DROP_UNREADABLE);
     }
+    __builtin_memcpy(&sender, work->arp.sender, sizeof(sender));
+    __builtin_memcpy(&target, work->arp.target, sizeof(target));
     if (direction == OUT) {
-        return is_vip4(arp.sender) ? drop(FENCE_DROP_ARP_OUT) : TC_ACT_UNSPEC;
+        return is_vip4(work, sender) ? drop(FENCE_DROP_ARP_OUT) : TC_ACT_UNSPEC;
     }
     /* Sender and target alike: another host's announcement in the request form (RFC 5227, 3). */
-    bool announcement = __builtin_memcmp(arp.sender, arp.target, 4) == 0;
-    if (arp.op != bpf_htons(ARP_REQUEST) || announcement) {
+    if (work->arp.op != bpf_htons(ARP_REQUEST) || sender == target) {
         return TC_ACT_UNSPEC;
     }
-    return is_vip4(arp.target) ? drop(FENCE_DROP_ARP_IN) : TC_ACT_UNSPEC;
+    return is_vip4(work, target) ? drop(FENCE_DROP_ARP_IN) : TC_ACT_UNSPEC;
 }
 
 /* Fragments need no care: every one of them carries both addresses. */
-static __always_inline int ipv4(struct __sk_buff *skb, __u32 offset, enum direction direction)
+static __always_inline int ipv4(struct __sk_buff *skb, struct work *work, __u32 offset, enum direction direction)
 {
-    __u8 addr[4];
     __u32 where = direction == IN ? offsetof(struct iphdr, daddr) : offsetof(struct iphdr, saddr);
-    if (bpf_skb_load_bytes(skb, offset + where, addr, sizeof(addr)) != 0) {
+    if (bpf_skb_load_bytes(skb, offset + where, &work->ip4, sizeof(work->ip4)) != 0) {
         return drop(FENCE_DROP_UNREADABLE);
     }
-    if (!is_vip4(addr)) {
+    if (!is_vip4(work, work->ip4)) {
         return TC_ACT_UNSPEC;
     }
     return drop(direction == IN ? FENCE_DROP_IP_IN : FENCE_DROP_IP_OUT);
 }
 
-static __always_inline int icmpv6(struct __sk_buff *skb, __u32 offset, enum direction direction)
+static __always_inline int icmpv6(struct __sk_buff *skb, struct work *work, __u32 offset, enum direction direction)
 {
-    __u8 type;
-    if (bpf_skb_load_bytes(skb, offset, &type, sizeof(type)) != 0) {
+    if (bpf_skb_load_bytes(skb, offset, &work->type, sizeof(work->type)) != 0) {
         return TC_ACT_UNSPEC; /* nothing behind the header: not a message */
     }
-    if (type != (direction == IN ? ND_SOLICITATION : ND_ADVERTISEMENT)) {
+    if (work->type != (direction == IN ? ND_SOLICITATION : ND_ADVERTISEMENT)) {
         return TC_ACT_UNSPEC;
     }
-    __u8 target[16];
-    if (bpf_skb_load_bytes(skb, offset + ND_TARGET_OFFSET, target, sizeof(target)) != 0) {
+    if (bpf_skb_load_bytes(skb, offset + ND_TARGET_OFFSET, work->target, sizeof(work->target)) != 0) {
         return drop(FENCE_DROP_UNREADABLE);
     }
-    if (!is_vip6(target)) {
+    if (!is_vip6(work, work->target)) {
         return TC_ACT_UNSPEC;
     }
     return drop(direction == IN ? FENCE_DROP_ND_IN : FENCE_DROP_ND_OUT);
@@ -175,48 +210,51 @@ static __always_inline int icmpv6(struct __sk_buff *skb, __u32 offset, enum dire
 
 /* Follows the extension headers to ICMPv6. A fragment header ends the search: neighbour discovery is never fragmented
  * (RFC 6980), and the packet's own addresses have been checked. */
-static __always_inline int ipv6_payload(struct __sk_buff *skb, __u32 offset, __u8 next, enum direction direction)
+static __always_inline int ipv6_payload(struct __sk_buff *skb, struct work *work, __u32 offset,
+                                        enum direction direction)
 {
+    __u8 next = work->ip6.next;
+#pragma unroll
     for (int i = 0; i <= EXTENSIONS_MAX; i++) {
         if (next == IPPROTO_ICMPV6) {
-            return icmpv6(skb, offset, direction);
+            return icmpv6(skb, work, offset, direction);
         }
         if (next != IPPROTO_HOPOPTS && next != IPPROTO_DSTOPTS && next != IPPROTO_ROUTING && next != IPPROTO_AH) {
             return TC_ACT_UNSPEC;
         }
-        __u8 head[2]; /* next header, length */
-        if (bpf_skb_load_bytes(skb, offset, head, sizeof(head)) != 0) {
+        if (bpf_skb_load_bytes(skb, offset, work->extension, sizeof(work->extension)) != 0) {
             return drop(FENCE_DROP_UNREADABLE);
         }
         /* RFC 4302, 2.2: the length of an authentication header counts in other units. */
-        offset += next == IPPROTO_AH ? ((__u32)head[1] + 2) * 4 : ((__u32)head[1] + 1) * 8;
-        next = head[0];
+        __u32 len = work->extension[1];
+        offset += next == IPPROTO_AH ? (len + 2) * 4 : (len + 1) * 8;
+        next = work->extension[0];
     }
     return drop(FENCE_DROP_UNREADABLE);
 }
 
-static __always_inline int ipv6(struct __sk_buff *skb, __u32 offset, enum direction direction)
+static __always_inline int ipv6(struct __sk_buff *skb, struct work *work, __u32 offset, enum direction direction)
 {
-    struct ipv6hdr ip;
-    if (bpf_skb_load_bytes(skb, offset, &ip, sizeof(ip)) != 0) {
+    if (bpf_skb_load_bytes(skb, offset, &work->ip6, sizeof(work->ip6)) != 0) {
         return drop(FENCE_DROP_UNREADABLE);
     }
-    if (is_vip6(direction == IN ? &ip.daddr : &ip.saddr)) {
+    if (is_vip6(work, direction == IN ? work->ip6.target : work->ip6.source)) {
         return drop(direction == IN ? FENCE_DROP_IP_IN : FENCE_DROP_IP_OUT);
     }
-    return ipv6_payload(skb, offset + sizeof(ip), ip.nexthdr, direction);
+    return ipv6_payload(skb, work, offset + sizeof(work->ip6), direction);
 }
 
-static __always_inline int network(struct __sk_buff *skb, __u32 offset, __be16 proto, enum direction direction)
+static __always_inline int network(struct __sk_buff *skb, struct work *work, __u32 offset, __be16 proto,
+                                   enum direction direction)
 {
     if (proto == bpf_htons(ETH_P_IP)) {
-        return ipv4(skb, offset, direction);
+        return ipv4(skb, work, offset, direction);
     }
     if (proto == bpf_htons(ETH_P_IPV6)) {
-        return ipv6(skb, offset, direction);
+        return ipv6(skb, work, offset, direction);
     }
     if (proto == bpf_htons(ETH_P_ARP)) {
-        return arp(skb, offset, direction);
+        return arp(skb, work, offset, direction);
     }
     return TC_ACT_UNSPEC;
 }
@@ -230,40 +268,41 @@ static __always_inline bool is_tag(__be16 proto)
  * likes. */
 static __always_inline int ethernet(struct __sk_buff *skb, enum direction direction)
 {
+    struct work work;
+    __u32 offset = sizeof(struct ethhdr);
     if (leased()) {
         return TC_ACT_UNSPEC;
     }
-    __be16 proto;
-    __u32 offset = sizeof(struct ethhdr);
-    if (bpf_skb_load_bytes(skb, offsetof(struct ethhdr, h_proto), &proto, sizeof(proto)) != 0) {
+    if (bpf_skb_load_bytes(skb, offsetof(struct ethhdr, h_proto), &work.proto, sizeof(work.proto)) != 0) {
         return drop(FENCE_DROP_UNREADABLE);
     }
+    __be16 proto = work.proto;
+#pragma unroll
     for (int i = 0; i < TAGS_MAX && is_tag(proto); i++) {
-        struct vlan_tag tag;
-        if (bpf_skb_load_bytes(skb, offset, &tag, sizeof(tag)) != 0) {
+        if (bpf_skb_load_bytes(skb, offset, &work.tag, sizeof(work.tag)) != 0) {
             return drop(FENCE_DROP_UNREADABLE);
         }
-        offset += sizeof(tag);
-        proto = tag.proto;
+        offset += sizeof(work.tag);
+        proto = work.tag.proto;
     }
-    return is_tag(proto) ? drop(FENCE_DROP_UNREADABLE) : network(skb, offset, proto, direction);
+    return is_tag(proto) ? drop(FENCE_DROP_UNREADABLE) : network(skb, &work, offset, proto, direction);
 }
 
 /* Devices without a link-layer header (tun, WireGuard, IP tunnels): the packet begins with its IP version. */
 static __always_inline int bare(struct __sk_buff *skb, enum direction direction)
 {
+    struct work work;
     if (leased()) {
         return TC_ACT_UNSPEC;
     }
-    __u8 first;
-    if (bpf_skb_load_bytes(skb, 0, &first, sizeof(first)) != 0) {
+    if (bpf_skb_load_bytes(skb, 0, &work.type, sizeof(work.type)) != 0) {
         return drop(FENCE_DROP_UNREADABLE);
     }
-    switch (first >> 4) {
+    switch (work.type >> 4) {
     case 4:
-        return ipv4(skb, 0, direction);
+        return ipv4(skb, &work, 0, direction);
     case 6:
-        return ipv6(skb, 0, direction);
+        return ipv6(skb, &work, 0, direction);
     default:
         return TC_ACT_UNSPEC;
     }

@@ -99,8 +99,9 @@ static int explain_load(int r)
     }
     return fence_fail(-EOPNOTSUPP,
                       "cannot load the kernel fence: kernel %s does not support it (needed: Linux 5.8 with "
-                      "CONFIG_BPF_SYSCALL, CONFIG_NET_CLS_BPF, CONFIG_NET_CLS_ACT, CONFIG_NET_SCH_INGRESS): %s: %s",
-                      kernel.release, strerror(-r), libbpf_text);
+                      "CONFIG_BPF_SYSCALL, CONFIG_NET_CLS_BPF, CONFIG_NET_CLS_ACT, CONFIG_NET_SCH_INGRESS%s): %s: %s",
+                      kernel.release, has_capability(CAP_PERFMON) ? "" : "; with CAP_PERFMON it checks less strictly",
+                      strerror(-r), libbpf_text);
 }
 
 static int lock_namespace(int *ret_fd)

@@ -7,12 +7,12 @@
 
 #define FENCE_VIPS_MAX 16384 /* fence.c checks that it equals VIPS_MAX */
 
-/* Key of the set of VIPs. As in struct addr: family 4 or 6, an IPv4 address fills bytes[0..3], the rest is zero. */
+/* Key of the set of VIPs: family 4 or 6, the address in network order, an IPv4 address in the first four bytes and zero
+ * behind. In whole words, because the programs build it so (see struct work there). */
 struct fence_key
 {
-    __u8 family;
-    __u8 zero[3]; /* explicit: the kernel hashes these bytes too */
-    __u8 bytes[16];
+    __u64 family;
+    __u64 addr[2];
 };
 
 /* Why a frame was dropped; index into the map of counters. */

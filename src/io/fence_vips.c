@@ -23,7 +23,7 @@ static int key_make(const struct addr *vip, struct fence_key *ret)
         return fence_fail(-EINVAL, "the kernel fence was given something that is not an address");
     }
     *ret = (struct fence_key){.family = vip->family};
-    memcpy(ret->bytes, vip->bytes, addr_bits(vip) / 8);
+    memcpy(ret->addr, vip->bytes, addr_bits(vip) / 8);
     return 0;
 }
 
