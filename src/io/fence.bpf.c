@@ -101,8 +101,8 @@ struct vlan_tag
 
 /* All that a program keeps on its stack, as one object, and the key written in whole words only. Without CAP_PERFMON
  * the verifier of older kernels (seen with 6.1) refuses a part of a stack word to be written where a whole one was
- * before, and left alone the compiler does that, in one variable or by giving two the same place. Likewise the loops are
- * unrolled: it follows every branch of a counted loop twice, and gives up. */
+ * before, and left alone the compiler does that, in one variable or by giving two the same place. Likewise the loops
+ * are unrolled: it follows every branch of a counted loop twice, and gives up. */
 struct work
 {
     struct fence_key key;
