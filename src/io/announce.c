@@ -239,14 +239,15 @@ static void gather(struct announce *an, uint16_t key)
     batch->items[item].frames = device->err < 0 || !device->ethernet ? 0 : vip->addr.family == 4 ? 2 : 1;
     for (int i = 0; i < batch->items[item].frames; i++) {
         int m = batch->messages_n++;
-        size_t size = vip->addr.family == 4 ? arp_nd_build_arp(batch->frames[m], device->mac, &vip->addr, i == 1)
-                                            : arp_nd_build_na(batch->frames[m], device->mac, &vip->addr, device->router);
+        uint8_t *frame = batch->frames[m];
+        size_t size = vip->addr.family == 4 ? arp_nd_build_arp(frame, device->mac, &vip->addr, i == 1)
+                                            : arp_nd_build_na(frame, device->mac, &vip->addr, device->router);
         batch->to[m] = (struct sockaddr_ll){.sll_family = AF_PACKET,
                                             .sll_ifindex = device->ifindex,
                                             .sll_protocol = htons(vip->addr.family == 4 ? ETH_P_ARP : ETH_P_IPV6),
                                             .sll_halen = ARP_ND_MAC_SIZE};
-        memcpy(batch->to[m].sll_addr, batch->frames[m], ARP_ND_MAC_SIZE);
-        batch->iov[m] = (struct iovec){.iov_base = batch->frames[m], .iov_len = size};
+        memcpy(batch->to[m].sll_addr, frame, ARP_ND_MAC_SIZE);
+        batch->iov[m] = (struct iovec){.iov_base = frame, .iov_len = size};
         batch->item_of[m] = item;
     }
 }

@@ -1,9 +1,9 @@
 #ifndef VIPD_IO_ANNOUNCE_H
 #define VIPD_IO_ANNOUNCE_H
 
-/* Tells the neighbours where a VIP is: gratuitous ARP, request and reply form, and unsolicited neighbour advertisements,
- * in a burst and then again from time to time. What it is told to announce it announces; whether it may is asked each
- * time. */
+/* Tells the neighbours where a VIP is: gratuitous ARP, request and reply form, and unsolicited neighbour
+ * advertisements, in a burst and then again from time to time. What it is told to announce it announces; whether it may
+ * is asked each time. */
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -68,7 +68,7 @@ const struct mirror_link *mirror_link_at(const struct mirror *mirror, int p);
 int mirror_addresses_end(const struct mirror *mirror);
 const struct mirror_address *mirror_address_at(const struct mirror *mirror, int p);
 
-/* Mark and sweep around a dump: mirror_unsee clears every `seen`; what stays without one is for the caller to remove. */
+/* Mark and sweep around a dump: mirror_unsee clears every `seen`; what stays without is for the caller to remove. */
 void mirror_unsee(struct mirror *mirror);
 
 #endif

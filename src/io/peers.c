@@ -1,28 +1,21 @@
 /* Happy path: peers_set() plans an attempt, the timer starts it (dial), peers_conn.c takes it through the handshake into
- * use; what others dial comes through connection_waits() and accept_one() into the same handshake. peers_send() queues on
- * the connection in use; message() brings what comes.
+ * use; what others dial comes through peers_listen.c into the same handshake. peers_send() queues on the connection in
+ * use; message() brings what comes.
  *
  * Failures: an attempt fails: the next one starts retry_ms after its start, doubled each time up to a limit, with
  * jitter, so that two nodes do not keep meeting half way. A connection in use ends: the next attempt is planned at once.
  * A peer heard by datagram (peers_hint) has its waiting cut short, and an attempt that began into silence is begun
- * anew once: its first packet is lost, and the kernel would repeat it a second later only. Strangers: accepted connections
- * that are not in use yet are bounded in number (the oldest goes, those from addresses of no peer first), time (the
- * handshake's deadline) and memory (one hello); accepting is bounded per turn of the loop. */
+ * anew once: its first packet is lost, and the kernel would repeat it a second later only. */
 
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 #include "io/peers_private.h"
-#include "io/sockaddr.h"
 
-#define BACKLOG 128
-#define ACCEPTS_MAX 32  /* in a millisecond: then the loop's other work comes first */
-#define SILENCE_MS 300  /* without a hint for so long, an attempt is made blindly */
-#define NEVER UINT64_MAX
+#define SILENCE_MS 300 /* without a hint for so long, an attempt is made blindly */
 
 /* ------------------------------------------------------------------------------------------------------------- time */
 
@@ -41,11 +34,10 @@ static uint32_t random_below(struct peers *peers, uint32_t bound)
 }
 
 static void dial(struct peers *peers, struct peer *peer);
-static void accept_waiting(struct peers *peers);
 
 static uint64_t next_due(const struct peers *peers)
 {
-    uint64_t due = NEVER;
+    uint64_t due = PEERS_NEVER;
 
     for (const struct conn *conn = peers->conns; conn != NULL; conn = conn->next) {
         if (conn->state != CONN_CLOSED && conn->due_ms < due) {
@@ -65,9 +57,9 @@ static void timer_due(uv_timer_t *timer)
     struct peers *peers = timer->data;
     uint64_t now = now_ms(peers);
 
-    peers->timer_ms = NEVER;
+    peers->timer_ms = PEERS_NEVER;
     if (peers->accept_waits) {
-        accept_waiting(peers);
+        peers_accept_waiting(peers);
     }
     for (struct conn *conn = peers->conns; conn != NULL && !peers->closing; conn = conn->next) {
         if (conn->due_ms <= now) {
@@ -141,7 +133,7 @@ static void dial(struct peers *peers, struct peer *peer)
 {
     uint64_t now = now_ms(peers);
 
-    peer->due_ms = NEVER;
+    peer->due_ms = PEERS_NEVER;
     if (peer->active != NULL || peer->dial != NULL) {
         return;
     }
@@ -181,7 +173,7 @@ int peers_set(struct peers *peers, uint64_t id, const struct endpoint *at)
     for (unsigned i = 0; i < NODES_MAX && peer == NULL; i++) {
         if (peers->peers[i].id == 0) {
             peer = &peers->peers[i];
-            *peer = (struct peer){.id = id, .due_ms = NEVER};
+            *peer = (struct peer){.id = id, .due_ms = PEERS_NEVER};
         }
     }
     if (peer == NULL) {
@@ -241,109 +233,6 @@ void peers_hint(struct peers *peers, uint64_t id)
         peer->retry_ms = peers->config.retry_min_ms;
         peers_plan(peers, peer);
     }
-}
-
-/* ------------------------------------------------------------------------------------------------------- listening */
-
-static bool is_stranger(const struct conn *conn)
-{
-    return !conn->dialled && conn->state != CONN_ACTIVE && conn->state != CONN_CLOSED;
-}
-
-static bool is_at_peer(const struct peers *peers, const struct conn *conn)
-{
-    for (unsigned i = 0; i < NODES_MAX; i++) {
-        if (peers->peers[i].id != 0 && addr_equal(&peers->peers[i].at.addr, &conn->remote.addr)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Over the bound: the oldest from an address of no peer, else the oldest of all (the list begins with the newest). */
-static void evict_stranger(struct peers *peers)
-{
-    struct conn *oldest = NULL, *oldest_foreign = NULL;
-    unsigned n = 0;
-
-    for (struct conn *conn = peers->conns; conn != NULL; conn = conn->next) {
-        if (is_stranger(conn)) {
-            n++;
-            oldest = conn;
-            oldest_foreign = is_at_peer(peers, conn) ? oldest_foreign : conn;
-        }
-    }
-    if (n > peers->config.strangers_max) {
-        peers->counters.evicted++;
-        conn_close(oldest_foreign != NULL ? oldest_foreign : oldest, "too many strangers");
-    }
-}
-
-static void accept_one(struct peers *peers)
-{
-    struct conn *conn = conn_new(peers, false, 0);
-
-    peers->accepted_n++;
-    if (conn == NULL) {
-        peers->accept_waits = true; /* tried again when there may be memory */
-        peers_wake(peers, now_ms(peers) + peers->config.retry_max_ms);
-        return;
-    }
-    if (conn_accept(conn) < 0) {
-        conn_close(conn, "it was gone before it was accepted");
-        return;
-    }
-    peers->counters.accepted++;
-    evict_stranger(peers);
-}
-
-static void connection_waits(uv_stream_t *listener, int status)
-{
-    struct peers *peers = listener->data;
-    uint64_t now = now_ms(peers);
-
-    if (status < 0 || peers->closing) {
-        return;
-    }
-    if (peers->accept_ms != now) {
-        peers->accept_ms = now;
-        peers->accepted_n = 0;
-    }
-    if (peers->accepted_n >= ACCEPTS_MAX) {
-        peers->accept_waits = true; /* libuv listens again once it is accepted */
-        peers_wake(peers, now + 1);
-        return;
-    }
-    accept_one(peers);
-}
-
-static void accept_waiting(struct peers *peers)
-{
-    peers->accept_waits = false;
-    peers->accept_ms = now_ms(peers);
-    peers->accepted_n = 0;
-    accept_one(peers);
-}
-
-/* The socket listens before libuv has a part in it, so that a failure leaves nothing to be closed by the loop. */
-static int listen_at(const struct endpoint *at, struct endpoint *ret_listening)
-{
-    struct sockaddr_storage address;
-    socklen_t len = sizeof address;
-    int fd = sockaddr_bound(at, SOCK_STREAM);
-
-    if (fd < 0) {
-        return fd;
-    }
-    if (listen(fd, BACKLOG) < 0 || getsockname(fd, (struct sockaddr *)&address, &len) < 0) {
-        int r = -errno;
-        close(fd);
-        return r;
-    }
-    if (!sockaddr_to(&address, ret_listening)) {
-        abort(); /* of the family that it was made of */
-    }
-    return fd;
 }
 
 /* ---------------------------------------------------------------------------------------------------------- messages */
@@ -484,27 +373,6 @@ int peers_set_hello(struct peers *peers, const struct hello *hello)
     return r;
 }
 
-static int open_listener(struct peers *peers)
-{
-    int fd = listen_at(&peers->config.listen, &peers->listening);
-
-    if (fd < 0) {
-        return fd;
-    }
-    if (uv_tcp_init(peers->loop, &peers->listener) < 0 || uv_timer_init(peers->loop, &peers->timer) < 0) {
-        abort(); /* neither can fail: no socket is made here */
-    }
-    peers->listener.data = peers;
-    peers->timer.data = peers;
-    peers->handles = 2;
-    int r = uv_tcp_open(&peers->listener, fd);
-    if (r < 0) {
-        close(fd);
-        return r;
-    }
-    return uv_listen((uv_stream_t *)&peers->listener, BACKLOG, connection_waits);
-}
-
 int peers_init(struct peers **ret, uv_loop_t *loop, const struct peers_config *config, const struct hello *hello,
                const struct peers_ops *ops, void *ud)
 {
@@ -516,7 +384,7 @@ int peers_init(struct peers **ret, uv_loop_t *loop, const struct peers_config *c
     peers->loop = loop;
     peers->ops = *ops;
     peers->ud = ud;
-    peers->timer_ms = NEVER;
+    peers->timer_ms = PEERS_NEVER;
     int r = configure(peers, config);
     if (r == 0) {
         r = peers_set_hello(peers, hello);
@@ -526,7 +394,7 @@ int peers_init(struct peers **ret, uv_loop_t *loop, const struct peers_config *c
     }
     peers->random |= 1; /* xorshift stays at zero for ever */
     if (r == 0) {
-        r = open_listener(peers);
+        r = peers_listen(peers);
     }
     if (r < 0) {
         peers_close(peers, NULL, NULL);

@@ -513,7 +513,7 @@ struct conn *conn_new(struct peers *peers, bool dialled, uint64_t id)
     conn->peers = peers;
     conn->dialled = dialled;
     conn->id = id;
-    conn->due_ms = UINT64_MAX;
+    conn->due_ms = PEERS_NEVER;
     conn->next = peers->conns;
     if (conn->next != NULL) {
         conn->next->prev = conn;

@@ -1,11 +1,13 @@
 #ifndef VIPD_IO_PEERS_PRIVATE_H
 #define VIPD_IO_PEERS_PRIVATE_H
 
-/* Between peers.c (the mesh: peers, dialling, listening, time) and peers_conn.c (one connection: its states, the
- * handshake, liveness). */
+/* Between peers.c (the mesh: peers, dialling, time), peers_listen.c (accepting) and peers_conn.c (one connection: its
+ * states, the handshake, liveness). */
 
 #include "io/peers.h"
 #include "io/stream.h"
+
+#define PEERS_NEVER UINT64_MAX
 
 enum conn_state
 {
@@ -47,7 +49,7 @@ struct peer
     bool blind;          /* the attempt under way began when nothing had been heard of the peer */
     uint64_t dial_ms;    /* start of the last attempt */
     uint64_t heard_ms;   /* last hint, 0 = never */
-    uint64_t due_ms;     /* of the next attempt, UINT64_MAX = none planned */
+    uint64_t due_ms;     /* of the next attempt, PEERS_NEVER = none planned */
     char reason[HELLO_REASON_SIZE]; /* last reported refusal, and when */
     uint64_t reason_ms;
 };
@@ -66,7 +68,7 @@ struct peers
     struct peer peers[NODES_MAX];
     struct conn *conns;
     unsigned handles; /* that libuv has not closed yet */
-    uint64_t timer_ms; /* when the timer is set to, UINT64_MAX = off */
+    uint64_t timer_ms; /* when the timer is set to, PEERS_NEVER = off */
     uint64_t accept_ms; /* since when accepted_n counts */
     unsigned accepted_n;
     bool accept_waits; /* a connection waits to be accepted: too many in this turn of the loop */
@@ -89,6 +91,12 @@ void peers_dial_failed(struct peers *peers, struct peer *peer, bool refused);
 /* A hello of this node to node `to` (0 = unknown). */
 void peers_greeting(struct peers *peers, uint64_t to, struct hello *ret);
 void peers_handle_closed(struct peers *peers);
+
+/* peers_listen.c */
+/* Opens the listener and the timer. On failure either none of the loop's handles is open (peers->handles is 0) or
+ * peers_close() closes them. */
+NODISCARD int peers_listen(struct peers *peers);
+void peers_accept_waiting(struct peers *peers); /* the connection that peers->accept_waits tells of */
 
 /* peers_conn.c */
 struct conn *conn_new(struct peers *peers, bool dialled, uint64_t id);

@@ -22,6 +22,9 @@
  * may set one of its own values while the writing thread is at work. */
 
 #define VERSION 1
+#define TIDY_FRAMES 1000 /* pages of 4 KiB in the write-ahead log, above which it is tidied when there is time ... */
+#define FORCE_FRAMES 2000 /* ... and in any case */
+#define LOG_SIZE ((size_t)9 << 20) /* bytes that it is kept at, more than FORCE_FRAMES take */
 #define BUSY_MS 2000 /* a person's sqlite3 may read meanwhile; one that writes must be quick */
 
 enum statement
@@ -71,10 +74,11 @@ static const char schema[] = "CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB
                              " term INTEGER NOT NULL, configuration_idx INTEGER NOT NULL, configuration BLOB NOT NULL,"
                              " data BLOB NOT NULL, crc INTEGER NOT NULL);";
 
-/* synchronous=FULL syncs the write-ahead log at each commit; the checkpoint and the size limit keep it at a few MiB. */
-static const char pragmas[] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=1000;"
-                              "PRAGMA journal_size_limit=8388608; PRAGMA cell_size_check=ON;"
-                              "PRAGMA wal_checkpoint(TRUNCATE);";
+/* synchronous=FULL syncs the write-ahead log at each commit. RESTART: what an unfinished transaction left in the log must
+ * not be there, under the same generation, when the next is written. The size limit takes back what a large snapshot
+ * made of the log; store_close() lifts it, for SQLite would cut the log to nothing. */
+static const char pragmas[] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA journal_size_limit=9437184;"
+                              "PRAGMA cell_size_check=ON; PRAGMA wal_checkpoint(RESTART);";
 
 struct state
 {
@@ -99,6 +103,7 @@ struct store
     sqlite3_stmt *statements[SQL_N];
     pthread_mutex_t mutex;
     struct state state;
+    int frames; /* in the write-ahead log */
     uint64_t identity;
     struct loaded loaded;
     char error[256];
@@ -219,6 +224,33 @@ static int begin(struct store *store)
     return r;
 }
 
+static int count_frames(void *ud, sqlite3 *db, const char *name, int frames)
+{
+    ((struct store *)ud)->frames = frames;
+    return SQLITE_OK;
+}
+
+/* A person's sqlite3 that reads an old state can keep it from being done in full; then the log grows meanwhile. */
+static int checkpoint(struct store *store)
+{
+    int rc = sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+
+    store->frames = 0;
+    return rc == SQLITE_OK || rc == SQLITE_BUSY ? 0 : fail(store, rc);
+}
+
+int store_tidy(struct store *store)
+{
+    int r = 0;
+
+    pthread_mutex_lock(&store->mutex);
+    if (store->frames >= TIDY_FRAMES) {
+        r = checkpoint(store);
+    }
+    pthread_mutex_unlock(&store->mutex);
+    return r;
+}
+
 /* Commits when r is 0, else rolls back. */
 static int end(struct store *store, int r)
 {
@@ -226,6 +258,9 @@ static int end(struct store *store, int r)
 
     if (r == 0) {
         r = run(store, SQL_COMMIT);
+    }
+    if (r == 0 && store->frames >= FORCE_FRAMES) {
+        r = checkpoint(store);
     }
     if (r < 0) {
         memcpy(error, store->error, sizeof error);
@@ -874,8 +909,14 @@ static int open_database(struct store *store, char text[STORE_TEXT_SIZE])
     if (rc != SQLITE_OK) {
         return refuse(store, fail(store, rc), text);
     }
+    int keep = 1;
     (void)!sqlite3_busy_timeout(store->db, BUSY_MS);
+    sqlite3_wal_hook(store->db, count_frames, store);
     r = execute(store, pragmas);
+    if (r == 0) {
+        (void)!sqlite3_file_control(store->db, NULL, SQLITE_FCNTL_PERSIST_WAL, &keep);
+        r = store_dir_extend_wal(wal, LOG_SIZE);
+    }
     return r < 0 ? refuse(store, r, text) : 0;
 }
 
@@ -935,6 +976,9 @@ void store_close(struct store *store)
         return;
     }
     store_unload(store);
+    if (store->db != NULL) {
+        (void)!execute(store, "PRAGMA journal_size_limit=-1");
+    }
     for (int i = 0; i < SQL_N; i++) {
         sqlite3_finalize(store->statements[i]);
     }

@@ -45,9 +45,13 @@ void store_unload(struct store *store);
 /* Writes the entry at index 1 (see consensus_founding()) and term 1. -EEXIST: there is a log or a term already. */
 NODISCARD int store_found(struct store *store, const void *configuration, size_t len);
 
-/* Carries out the jobs in one transaction. -ENOSPC, -EIO, ...: nothing of them was written, and whatever the node said
- * since is void. Any thread. */
+/* Carries out the jobs in one transaction. -ENOSPC, -EIO, ...: they may be written, all, or none; nothing may be written
+ * after them. Any thread. */
 NODISCARD int store_write(struct store *store, struct consensus_job *const *jobs, size_t n);
+
+/* Moves what was written from the write-ahead log to its place, when there is enough of it. Worth doing when nobody waits
+ * for a write: store_write() does it only when it must. Any thread. */
+NODISCARD int store_tidy(struct store *store);
 
 /* What the last error of this store was, for a person. */
 const char *store_error(const struct store *store);

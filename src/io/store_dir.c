@@ -127,6 +127,15 @@ static bool sum_is(const struct wal *wal, const uint8_t *at)
     return wal->sum[0] == get_u32(at, true) && wal->sum[1] == get_u32(at + 4, true);
 }
 
+/* Nothing was ever written to it: zeros where the header and the first frame's would be. */
+static bool is_blank(const struct wal *wal)
+{
+    static const uint8_t zeros[WAL_HEADER + FRAME_HEADER];
+    uint8_t start[sizeof zeros] = {0};
+
+    return pread(wal->fd, start, sizeof start, 0) >= WAL_HEADER && memcmp(start, zeros, sizeof zeros) == 0;
+}
+
 static int read_header(struct wal *wal)
 {
     uint8_t header[WAL_HEADER];
@@ -197,7 +206,7 @@ int store_dir_check_wal(const char *path)
     }
     if (fstat(wal.fd, &st) < 0) {
         r = -errno;
-    } else if (st.st_size >= WAL_HEADER) {
+    } else if (st.st_size >= WAL_HEADER && !is_blank(&wal)) {
         r = read_header(&wal);
     }
     if (r == 0 && wal.frame != NULL) {
@@ -205,5 +214,30 @@ int store_dir_check_wal(const char *path)
     }
     free(wal.frame);
     close(wal.fd);
+    return r;
+}
+
+int store_dir_extend_wal(const char *path, size_t size)
+{
+    static const uint8_t zeros[65536];
+    struct stat st;
+    int r = 0;
+
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return -errno;
+    }
+    if (fstat(fd, &st) < 0) {
+        r = -errno;
+    }
+    for (off_t at = st.st_size; r == 0 && at < (off_t)size;) {
+        ssize_t n = pwrite(fd, zeros, sizeof zeros, at);
+        r = n < 0 ? -errno : 0;
+        at += n;
+    }
+    if (r == 0 && fsync(fd) < 0) {
+        r = -errno;
+    }
+    close(fd);
     return r;
 }

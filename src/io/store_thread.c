@@ -99,6 +99,12 @@ static void write_all(void *ud)
             status = store_write(thread->store, group, n);
         }
         finish_group(thread, group, n, status);
+        if (status == 0 && store_tidy(thread->store) < 0) {
+            /* What was written is written; but the next write would not be. */
+            uv_mutex_lock(&thread->mutex);
+            thread->status = -EIO;
+            uv_mutex_unlock(&thread->mutex);
+        }
     }
 }
 

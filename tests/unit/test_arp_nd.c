@@ -249,7 +249,7 @@ static void test_truncation(void **state)
     }
 }
 
-/* Every single-bit flip of an NA between IPv6 header and end is noticed or harmless, and never a crash; random frames. */
+/* Every single-bit flip of an NA behind its hop limit is noticed; random frames do no harm. */
 static void test_noise(void **state)
 {
     uint8_t frame[ARP_ND_FRAME_MAX];

@@ -450,9 +450,9 @@ static void test_recreated_unseen(void **state)
 static void test_links(void **state)
 {
     assert_int_equal(add("v0", "10.0.0.50/24", false), 0);
-    assert_int_equal(add("v0", "172.16.0.50/24", false), 0); /* ours, of a subnet that is not there: no prefix of its own */
-    sh("ip addr add 10.0.0.9/32 dev v0 && ip addr add fe80::1/64 dev v0 nodad && ip addr add 2001:db8::2/64 dev v0 nodad"
-       " && ip addr add 192.168.7.1/16 dev v0");
+    assert_int_equal(add("v0", "172.16.0.50/24", false), 0); /* ours, of a subnet that is not there */
+    sh("ip addr add 10.0.0.9/32 dev v0 && ip addr add fe80::1/64 dev v0 nodad &&"
+       " ip addr add 2001:db8::2/64 dev v0 nodad && ip addr add 192.168.7.1/16 dev v0");
     assert_int_equal(netlink_sync(fx->nl), 0);
     struct link links[LINKS_MAX];
     assert_int_equal(netlink_links(fx->nl, links, LINKS_MAX), 2);
@@ -565,7 +565,7 @@ static void test_overrun(void **state)
 
 static void test_many(void **state)
 {
-    /* Every IPv6 addition walks all IPv6 addresses of the host: fewer of them, for the test's sake (see the decision). */
+    /* Every IPv6 addition walks all IPv6 addresses of the host: fewer of them, for the test's sake. */
     static const int many[2] = {10000, 1000};
     struct netlink_item *items = calloc((size_t)many[0], sizeof(*items));
     assert_non_null(items);

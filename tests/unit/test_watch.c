@@ -70,6 +70,7 @@ static void make_cable(void)
     fx->wire = socket(AF_PACKET, SOCK_RAW, 0);
     assert_true(fx->wire >= 0);
     assert_int_equal(bind(fx->wire, (struct sockaddr *)&at, sizeof(at)), 0);
+    wait_up("v1");
     netns_enter(fx->home);
 }
 
@@ -155,8 +156,9 @@ static void test_claims(void **state)
 static void test_kernel_of_another(void **state)
 {
     netns_enter(fx->peer);
-    sh("ip link set v1 address 02:00:00:00:00:09 && ip addr add 10.0.0.50/24 dev v1 &&"
-       " bash -c 'echo x > /dev/udp/10.0.0.77/9'");
+    sh("ip link set v1 address 02:00:00:00:00:09 && ip addr add 10.0.0.50/24 dev v1");
+    wait_up("v1");
+    sh("bash -c 'echo x > /dev/udp/10.0.0.77/9'");
     netns_enter(fx->home);
     wait_calls(1);
     struct addr v4 = address("10.0.0.50");
@@ -232,6 +234,9 @@ static void test_own_is_read_anew(void **state)
 static void test_down_and_up(void **state)
 {
     sh("ip link set v0 down && ip link set v0 up");
+    netns_enter(fx->peer);
+    wait_up("v1");
+    netns_enter(fx->home);
     put_arp("10.0.0.50", other_mac, false);
     wait_calls(1);
 }

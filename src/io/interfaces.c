@@ -1,4 +1,4 @@
-#include "io/links.h"
+#include "io/interfaces.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -110,7 +110,7 @@ static int choose_all(const struct mirror *mirror, const struct mirror_link **ch
     return n;
 }
 
-int links_fill(const struct mirror *mirror, const char (*names)[DEV_SIZE], int n, struct link *ret, int max)
+int interfaces_fill(const struct mirror *mirror, const char (*names)[DEV_SIZE], int n, struct link *ret, int max)
 {
     const struct mirror_link *chosen[LINKS_MAX] = {NULL};
     max = max < LINKS_MAX ? max : LINKS_MAX;
