@@ -301,14 +301,19 @@ static void stranger_closed(void *ud)
 static const struct stream_ops STRANGER_OPS = {
     .opened = stranger_opened, .frame = stranger_frame, .broken = stranger_broken, .closed = stranger_closed};
 
-static void approach(struct stranger *stranger, const struct node *node)
+static void approach_from(struct stranger *stranger, const struct node *node, uint8_t last_byte)
 {
-    struct endpoint from = loopback(0);
+    struct endpoint from = {.addr = {.family = 4, .bytes = {127, 0, 0, last_byte}}};
 
     memset(stranger, 0, sizeof *stranger);
     stream_init(&stranger->stream, &loop, scratch, &STRANGER_OPS, stranger, CHANNEL_ALL);
     assert_int_equal(stream_dial(&stranger->stream, &from, &node->at, 60000), 0);
     UNTIL(stranger->opened);
+}
+
+static void approach(struct stranger *stranger, const struct node *node)
+{
+    approach_from(stranger, node, 1);
 }
 
 static void leave(struct stranger *stranger)
@@ -364,6 +369,58 @@ static void join(struct stranger *stranger, struct node *node, uint64_t id, uint
     assert_int_equal(stream_send(&stranger->stream, CHANNEL_PING, NULL, 0), 0);
     UNTIL(stranger->link != 0);
     assert_true(peers_is_connected(node->peers, id));
+}
+
+/* A stranger that is dialled. */
+struct host
+{
+    uv_tcp_t listener;
+    struct endpoint at;
+    struct stranger *next; /* what the next connection becomes, NULL = it is left waiting */
+    bool taken, closed;
+};
+
+static void host_connection(uv_stream_t *listener, int status)
+{
+    struct host *host = listener->data;
+    struct endpoint from;
+
+    assert_int_equal(status, 0);
+    if (host->next == NULL) {
+        return; /* it waits until the host stops */
+    }
+    memset(host->next, 0, sizeof *host->next);
+    stream_init(&host->next->stream, &loop, scratch, &STRANGER_OPS, host->next, CHANNEL_ALL);
+    assert_int_equal(stream_accept(&host->next->stream, listener, 60000, &from), 0);
+    host->next = NULL;
+    host->taken = true;
+}
+
+static void host_start(struct host *host, struct stranger *next)
+{
+    int fd = sockaddr_bound(&(struct endpoint){.addr = loopback(0).addr}, SOCK_STREAM);
+    struct sockaddr_storage address;
+    socklen_t len = sizeof address;
+
+    *host = (struct host){.next = next};
+    assert_true(fd >= 0);
+    assert_int_equal(uv_tcp_init(&loop, &host->listener), 0);
+    assert_int_equal(uv_tcp_open(&host->listener, fd), 0);
+    host->listener.data = host;
+    assert_int_equal(uv_listen((uv_stream_t *)&host->listener, 8, host_connection), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+    assert_true(sockaddr_to(&address, &host->at));
+}
+
+static void host_closed(uv_handle_t *handle)
+{
+    ((struct host *)handle->data)->closed = true;
+}
+
+static void host_stop(struct host *host)
+{
+    uv_close((uv_handle_t *)&host->listener, host_closed);
+    UNTIL(host->closed);
 }
 
 /* A node `a` (id 1) that expects node 2, which the test plays itself. */
@@ -636,6 +693,7 @@ static void the_dialling_side_refuses_as_well(void **state)
     meet(&a, &b);
     UNTIL(a.refusals > 0 && b.refusals > 0);
     assert_string_equal(a.reason, "it has been replaced");
+    assert_true(peers_find(a.peers, 2)->refused && peers_find(a.peers, 2)->retry_ms >= 500); /* no hurry */
     assert_string_equal(b.reason, "it refuses this node: it has been replaced");
     stop(&a);
     stop(&b);
@@ -743,6 +801,11 @@ static void frames_out_of_place_are_closed_and_counted(void **state)
     close(fd);
 }
 
+static unsigned drip(struct stranger *stranger, const uint8_t *byte, bool more)
+{
+    return more && !stranger->broken && send(stranger_fd(stranger), byte, 1, MSG_NOSIGNAL) == 1;
+}
+
 static void who_says_nothing_or_too_slowly_is_closed(void **state)
 {
     struct node a;
@@ -761,14 +824,7 @@ static void who_says_nothing_or_too_slowly_is_closed(void **state)
     approach(&half, &a);  /* says half of it */
     say_bytes(&half, bytes, (FRAME_HEADER + len) / 2);
     approach(&slow, &a);  /* says another byte whenever something happens, but never all */
-    while (!slow.broken || !quiet.broken || !half.broken) {
-        if (!slow.broken && said < len && send(stranger_fd(&slow), bytes + said, 1, MSG_NOSIGNAL) == 1) {
-            said++;
-        }
-        bool broken = slow.broken;
-        unsigned turns = 0;
-        UNTIL(slow.broken != broken || ++turns > 1 || (quiet.broken && half.broken));
-    }
+    UNTIL((said += drip(&slow, bytes + said, said < len), slow.broken && quiet.broken && half.broken));
     assert_int_equal(peers_counters(a.peers)->late, 3);
     assert_true(said > 0);
     leave(&quiet);
@@ -789,32 +845,65 @@ static void who_says_nothing_or_too_slowly_is_closed(void **state)
 
 static void a_crowd_of_strangers_is_bounded_and_keeps_nobody_out(void **state)
 {
-    struct node a, b;
+    static struct stranger first, crowd[40];
+
+    for (int from_a_peers_address = 0; from_a_peers_address < 2; from_a_peers_address++) {
+        struct node a, b;
+        struct peers_config config = quick();
+        config.strangers_max = 8;
+        config.hello_timeout_ms = 2 * DEADLINE_MS; /* their number bounds them, not time */
+        start_as(&a, 1, config);
+        start(&b, 2);
+        assert_int_equal(peers_set(a.peers, 3, &(struct endpoint){.addr = a.at.addr, .port = 1}), 0);
+        approach(&first, &a);
+        for (unsigned i = 0; i < COUNT(crowd); i++) {
+            approach_from(&crowd[i], &a, from_a_peers_address ? 1 : 2);
+        }
+        UNTIL(peers_counters(a.peers)->accepted == COUNT(crowd) + 1);
+        assert_int_equal(peers_counters(a.peers)->evicted, COUNT(crowd) - 7);
+        /* the oldest went, but not for the sake of those from nowhere */
+        UNTIL(crowd[0].broken && crowd[COUNT(crowd) - 9].broken);
+        assert_int_equal(first.broken, from_a_peers_address);
+        assert_int_equal(crowd[COUNT(crowd) - 8].broken, !from_a_peers_address);
+        assert_false(crowd[COUNT(crowd) - 7].broken);
+
+        meet(&b, &a);
+        meet(&a, &b);
+        UNTIL(together(&a, &b));
+        leave(&first);
+        for (unsigned i = 0; i < COUNT(crowd); i++) {
+            leave(&crowd[i]);
+        }
+        assert_true(together(&a, &b));
+        stop(&a);
+        stop(&b);
+    }
+}
+
+static void a_burst_of_connections_is_accepted_in_parts(void **state)
+{
+    enum { BURST = 100 };
+    struct node a;
     struct peers_config config = quick();
-    static struct stranger crowd[40];
+    struct sockaddr_storage address;
+    int fds[BURST];
 
-    config.strangers_max = 8;
-    config.hello_timeout_ms = 2 * DEADLINE_MS; /* their number bounds them, not time */
+    config.strangers_max = 2 * BURST;
     start_as(&a, 1, config);
-    for (unsigned i = 0; i < COUNT(crowd); i++) {
-        approach(&crowd[i], &a);
+    socklen_t len = sockaddr_from(&a.at, &address);
+    for (unsigned i = 0; i < BURST; i++) { /* the kernel completes them while the loop stands still */
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_true(fds[i] >= 0);
+        assert_int_equal(connect(fds[i], (struct sockaddr *)&address, len), 0);
     }
-    UNTIL(peers_counters(a.peers)->accepted == COUNT(crowd));
-    assert_int_equal(open_connections(&a), 8);
-    assert_int_equal(peers_counters(a.peers)->evicted, COUNT(crowd) - 8);
-    UNTIL(crowd[0].broken && crowd[COUNT(crowd) - 9].broken); /* the oldest went */
-    assert_false(crowd[COUNT(crowd) - 1].broken);
-
-    start(&b, 2);
-    meet(&b, &a);
-    meet(&a, &b);
-    UNTIL(together(&a, &b));
-    for (unsigned i = 0; i < COUNT(crowd); i++) {
-        leave(&crowd[i]);
+    UNTIL(peers_counters(a.peers)->accepted > 0);
+    assert_true(peers_counters(a.peers)->accepted < BURST / 2);
+    UNTIL(peers_counters(a.peers)->accepted == BURST);
+    for (unsigned i = 0; i < BURST; i++) {
+        close(fds[i]);
     }
-    assert_true(together(&a, &b));
+    UNTIL(open_connections(&a) == 0);
     stop(&a);
-    stop(&b);
 }
 
 /* What a stopped node finds in its backlog when it wakes up. */
@@ -877,6 +966,45 @@ static void a_second_connection_is_taken_only_when_the_first_is_lost(void **stat
     close(fd);
 }
 
+/* What the higher end brings to that: the name of the last link, as soon as it has one. */
+static void the_higher_end_names_the_link_that_it_lost(void **state)
+{
+    struct node b;
+    struct host host;
+    struct stranger first, second;
+    struct hello hello = hello_of(1, 50);
+
+    host_start(&host, &first);
+    start(&b, 2);
+    assert_int_equal(peers_set(b.peers, 1, &host.at), 0);
+    UNTIL(host.taken && first.frames == 1);
+    assert_int_equal(first.hello.from, 2);
+    assert_int_equal(first.hello.to, 1);
+    assert_int_equal(first.hello.link, 0);
+    say_hello(&first, &hello);
+    UNTIL(first.frames == 2 && first.channel == CHANNEL_PING);
+    assert_int_equal(b.connected[1], 0); /* the lower end has not chosen it yet */
+    assert_int_equal(stream_send(&first.stream, CHANNEL_PING, "\0\0\0\0\0\0\x12\x34", 8), 0);
+    UNTIL(b.connected[1] == 1);
+    host.next = &second;
+    host.taken = false;
+    leave(&first);
+    UNTIL(b.disconnected[1] == 1);
+    UNTIL(host.taken && second.frames == 1);
+    assert_int_equal(second.hello.link, 0x1234);
+
+    /* and it takes nobody else for the one that it dialled */
+    hello.from = 3;
+    say_hello(&second, &hello);
+    UNTIL(b.refusals == 1 && second.broken);
+    assert_string_equal(b.reason, "it is another node than the one expected at this address");
+    assert_true(second.hello.refused);
+    assert_int_equal(b.connected[3], 0);
+    leave(&second);
+    stop(&b);
+    host_stop(&host);
+}
+
 static void a_silent_peer_is_given_up_and_a_pinging_one_is_not(void **state)
 {
     struct node a, b;
@@ -886,7 +1014,7 @@ static void a_silent_peer_is_given_up_and_a_pinging_one_is_not(void **state)
     int fd = dead_end(&nowhere);
 
     config.ping_ms = 20;
-    config.dead_ms = 100;
+    config.dead_ms = 400;
     start_as(&a, 1, config);
     start_as(&b, 3, config);
     meet(&a, &b);
@@ -1115,8 +1243,10 @@ int main(void)
         LOOP_TEST(frames_out_of_place_are_closed_and_counted),
         LOOP_TEST(who_says_nothing_or_too_slowly_is_closed),
         LOOP_TEST(a_crowd_of_strangers_is_bounded_and_keeps_nobody_out),
+        LOOP_TEST(a_burst_of_connections_is_accepted_in_parts),
         LOOP_TEST(a_hello_whose_sender_is_gone_connects_nobody),
         LOOP_TEST(a_second_connection_is_taken_only_when_the_first_is_lost),
+        LOOP_TEST(the_higher_end_names_the_link_that_it_lost),
         LOOP_TEST(a_silent_peer_is_given_up_and_a_pinging_one_is_not),
         LOOP_TEST(a_big_message_passes_whole_and_in_order),
         LOOP_TEST(what_a_slow_reader_can_hold_up_is_bounded),
