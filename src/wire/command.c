@@ -181,47 +181,37 @@ static bool fits(const struct command *command)
     return command->type != COMMAND_GROUP_SET || command->group.n_prefers <= PREFERS_MAX;
 }
 
-int command_encode(const struct command *command, void *buf, size_t size, size_t *ret_len)
-{
-    struct packer packer;
-
-    if (body_values(command->type) == 0 || !fits(command)) {
-        return -EINVAL;
-    }
-    packer_init(&packer, buf, size);
-    pack_array(&packer, HEAD_VALUES);
-    pack_uint(&packer, COMMAND_VERSION);
-    pack_uint(&packer, command->type);
-    pack_int(&packer, command->at_ms);
-    pack_uint(&packer, command->request);
-    pack_text(&packer, command->who);
-    pack_array(&packer, body_values(command->type));
-    pack_body(&packer, command);
-    return packer.used > COMMAND_BYTES_MAX ? -EMSGSIZE : packer_done(&packer, ret_len);
-}
-
 /* ------------------------------------------------------------------ decoding */
 
 /* The bytes on their way into a command, and the memory for its arrays. */
 struct decoding
 {
     struct unpacker unpacker;
+    bool only_check; /* arrays are read and not kept: every item into the same place */
     void *scratch;
     size_t scratch_size;
     bool full;
 };
 
-/* A command has one array at most, so it begins where the scratch memory does. */
+/* Place of the first of n items; a command has one array at most, so it begins where the scratch memory does. NULL when
+ * there is too little. */
 static void *array_of(struct decoding *decoding, size_t n, size_t size)
 {
-    if (n * size > decoding->scratch_size) {
+    size_t bytes = decoding->only_check ? size : n * size;
+
+    if (bytes > decoding->scratch_size) {
         decoding->full = true;
         return NULL;
     }
-    if (n > 0) {
-        memset(decoding->scratch, 0, n * size);
+    if (bytes > 0) {
+        memset(decoding->scratch, 0, bytes);
     }
     return decoding->scratch;
+}
+
+static uint32_t place(const struct decoding *decoding, uint32_t i)
+{
+    return decoding->only_check ? 0 : i;
 }
 
 static const struct move *unpack_moves(struct decoding *decoding, uint32_t *ret_n)
@@ -235,10 +225,12 @@ static const struct move *unpack_moves(struct decoding *decoding, uint32_t *ret_
     }
     *ret_n = values / MOVE_FIELDS;
     for (uint32_t i = 0; moves != NULL && i < *ret_n; i++) {
-        moves[i].vip = unpack_vip(unpacker);
-        moves[i].to = unpack_node_or_none(unpacker);
-        moves[i].reason = (enum reason)unpack_uint(unpacker, REASONS_N - 1);
-        moves[i].moved = unpack_uint(unpacker, UINT64_MAX);
+        struct move *move = &moves[place(decoding, i)];
+
+        move->vip = unpack_vip(unpacker);
+        move->to = unpack_node_or_none(unpacker);
+        move->reason = (enum reason)unpack_uint(unpacker, REASONS_N - 1);
+        move->moved = unpack_uint(unpacker, UINT64_MAX);
     }
     return moves;
 }
@@ -264,7 +256,7 @@ static const struct vip_spec *unpack_specs(struct decoding *decoding, uint32_t *
 
     *ret_n = n;
     for (uint32_t i = 0; specs != NULL && i < n && !decoding->unpacker.failed; i++) {
-        unpack_spec(&decoding->unpacker, &specs[i]);
+        unpack_spec(&decoding->unpacker, &specs[place(decoding, i)]);
     }
     return specs;
 }
@@ -286,11 +278,13 @@ static void unpack_found(struct decoding *decoding, struct command *ret)
     ret->found.n_nodes = (uint8_t)(values / FOUND_FIELDS);
     nodes = array_of(decoding, ret->found.n_nodes, sizeof *nodes);
     ret->found.nodes = nodes;
-    for (int i = 0; nodes != NULL && i < ret->found.n_nodes; i++) {
-        nodes[i].id = unpack_uint(unpacker, UINT64_MAX);
-        unpack_text(unpacker, nodes[i].name, sizeof nodes[i].name);
-        nodes[i].at = unpack_endpoint(unpacker);
-        nodes[i].role = (enum node_role)unpack_uint(unpacker, ROLE_SPARE);
+    for (uint32_t i = 0; nodes != NULL && i < ret->found.n_nodes; i++) {
+        struct found_node *node = &nodes[place(decoding, i)];
+
+        node->id = unpack_uint(unpacker, UINT64_MAX);
+        unpack_text(unpacker, node->name, sizeof node->name);
+        node->at = unpack_endpoint(unpacker);
+        node->role = (enum node_role)unpack_uint(unpacker, ROLE_SPARE);
     }
 }
 
@@ -368,35 +362,88 @@ static void unpack_body(struct decoding *decoding, struct command *ret)
     }
 }
 
-int command_decode(const void *bytes, size_t len, void *scratch, size_t scratch_size, struct command *ret)
+static int decode(struct decoding *decoding, const void *bytes, size_t len, struct command *ret)
 {
-    struct decoding decoding = {.scratch = scratch, .scratch_size = scratch_size};
-    struct unpacker *unpacker = &decoding.unpacker;
-    struct command command;
+    struct unpacker *unpacker = &decoding->unpacker;
     uint64_t type;
 
-    memset(&command, 0, sizeof command);
+    memset(ret, 0, sizeof *ret);
     unpacker_init(unpacker, bytes, len);
     (void)unpack_array(unpacker, HEAD_VALUES, HEAD_VALUES);
     if (len > COMMAND_BYTES_MAX || unpack_uint(unpacker, UINT64_MAX) != COMMAND_VERSION) {
         return -EBADMSG;
     }
     type = unpack_uint(unpacker, UINT64_MAX);
-    command.at_ms = unpack_int(unpacker, INT64_MIN, INT64_MAX);
-    command.request = unpack_uint(unpacker, UINT64_MAX);
-    unpack_text(unpacker, command.who, sizeof command.who);
+    ret->at_ms = unpack_int(unpacker, INT64_MIN, INT64_MAX);
+    ret->request = unpack_uint(unpacker, UINT64_MAX);
+    unpack_text(unpacker, ret->who, sizeof ret->who);
     if (unpacker->failed || body_values(type) == 0) {
         return -EBADMSG;
     }
     (void)unpack_array(unpacker, body_values(type), body_values(type));
-    command.type = (enum command_type)type;
-    unpack_body(&decoding, &command);
-    if (decoding.full) {
+    ret->type = (enum command_type)type;
+    unpack_body(decoding, ret);
+    if (decoding->full) {
         return -ENOBUFS;
     }
-    if (unpacker_done(unpacker) != 0) {
-        return -EBADMSG;
+    return unpacker_done(unpacker);
+}
+
+int command_decode(const void *bytes, size_t len, void *scratch, size_t scratch_size, struct command *ret)
+{
+    struct decoding decoding = {.scratch = scratch, .scratch_size = scratch_size};
+    struct command command;
+    int r = decode(&decoding, bytes, len, &command);
+
+    if (r == 0) {
+        *ret = command;
     }
-    *ret = command;
-    return 0;
+    return r;
+}
+
+/* ------------------------------------------------------------------ both */
+
+/* What cannot be decoded must not get into the log, where every node would stop at it for good. */
+static bool can_be_decoded(const void *bytes, size_t len)
+{
+    union {
+        struct move move;
+        struct vip_spec spec;
+        struct found_node node;
+    } one;
+    struct decoding decoding = {.only_check = true, .scratch = &one, .scratch_size = sizeof one};
+    struct command command;
+
+    return decode(&decoding, bytes, len, &command) == 0;
+}
+
+int command_encode(const struct command *command, void *buf, size_t size, size_t *ret_len)
+{
+    struct packer packer;
+    size_t len;
+    int r;
+
+    if (body_values(command->type) == 0 || !fits(command)) {
+        return -EINVAL;
+    }
+    packer_init(&packer, buf, size);
+    pack_array(&packer, HEAD_VALUES);
+    pack_uint(&packer, COMMAND_VERSION);
+    pack_uint(&packer, command->type);
+    pack_int(&packer, command->at_ms);
+    pack_uint(&packer, command->request);
+    pack_text(&packer, command->who);
+    pack_array(&packer, body_values(command->type));
+    pack_body(&packer, command);
+    if (packer.used > COMMAND_BYTES_MAX) {
+        return -EMSGSIZE;
+    }
+    r = packer_done(&packer, &len);
+    if (r == 0 && buf != NULL && !can_be_decoded(buf, len)) {
+        r = -EINVAL;
+    }
+    if (r == 0) {
+        *ret_len = len;
+    }
+    return r;
 }

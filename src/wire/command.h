@@ -18,8 +18,9 @@
 /* Memory that is enough to decode any command. */
 #define COMMAND_SCRATCH_BYTES (VIPS_MAX * sizeof(struct vip_spec))
 
-/* Encodes into buf. -EMSGSIZE: more than COMMAND_BYTES_MAX; -ENOBUFS: more than size; -EINVAL: an unknown type, a
- * count beyond its limit. With buf NULL only *ret_len is found. */
+/* Encodes into buf. -EMSGSIZE: more than COMMAND_BYTES_MAX; -ENOBUFS: more than size; -EINVAL: an unknown type, a count
+ * beyond its limit, a number that command_decode() would refuse: what was encoded can be decoded, so that nothing gets
+ * into the log that stops every node. With buf NULL only *ret_len is found, and numbers are not looked at. */
 NODISCARD int command_encode(const struct command *command, void *buf, size_t size, size_t *ret_len);
 
 /* Decodes exactly len bytes. The arrays of *ret lie in scratch, which the caller gives, aligned for any type, and keeps

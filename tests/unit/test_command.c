@@ -299,31 +299,72 @@ static void damaged(void **state)
     }
 }
 
-static void out_of_range(void **state)
+static int try_encode(const struct command *command)
 {
-    struct command got, command = sample(COMMAND_FENCE);
+    size_t len;
+
+    return command_encode(command, mem.bytes, sizeof mem.bytes, &len);
+}
+
+/* What every node would have to refuse does not get into the log. */
+static void out_of_range_is_not_encoded(void **state)
+{
+    struct command command = sample(COMMAND_FENCE);
 
     command.fence.node = SLOT_NONE;
-    assert_int_equal(decode(mem.bytes, encode(&command), &got), -EBADMSG);
+    assert_int_equal(try_encode(&command), -EINVAL);
     command.fence.node = NODES_MAX;
-    assert_int_equal(decode(mem.bytes, encode(&command), &got), -EBADMSG);
+    assert_int_equal(try_encode(&command), -EINVAL);
     command = sample(COMMAND_MOVE);
-    mem.moves[1].to = NODES_MAX;
-    assert_int_equal(decode(mem.bytes, encode(&command), &got), -EBADMSG);
-    mem.moves[1].to = -2;
-    assert_int_equal(decode(mem.bytes, encode(&command), &got), -EBADMSG);
+    mem.moves[2].to = NODES_MAX;
+    assert_int_equal(try_encode(&command), -EINVAL);
+    mem.moves[2].to = -2;
+    assert_int_equal(try_encode(&command), -EINVAL);
     command = sample(COMMAND_MOVE);
-    mem.moves[1].vip = VIPS_MAX;
-    assert_int_equal(decode(mem.bytes, encode(&command), &got), -EBADMSG);
+    mem.moves[0].vip = VIPS_MAX;
+    assert_int_equal(try_encode(&command), -EINVAL);
     command = sample(COMMAND_MOVE);
     mem.moves[1].reason = REASONS_N;
-    assert_int_equal(decode(mem.bytes, encode(&command), &got), -EBADMSG);
+    assert_int_equal(try_encode(&command), -EINVAL);
     command = sample(COMMAND_VIP_SET);
     command.vip_set.set = VIP_SET_NAME * 2;
-    assert_int_equal(decode(mem.bytes, encode(&command), &got), -EBADMSG);
+    assert_int_equal(try_encode(&command), -EINVAL);
     command = sample(COMMAND_VIP_ADD);
     mem.specs[2].address.len = 129;
-    assert_int_equal(decode(mem.bytes, encode(&command), &got), -EBADMSG);
+    assert_int_equal(try_encode(&command), -EINVAL);
+    command = sample(COMMAND_FOUND);
+    founders[1].role = ROLE_SPARE + 1;
+    assert_int_equal(try_encode(&command), -EINVAL);
+}
+
+static void out_of_range_is_not_decoded(void **state)
+{
+    struct command got, command = command_of(COMMAND_MOVE);
+    size_t len;
+    uint8_t *end;
+
+    mem.moves[0] = (struct move){.vip = VIPS_MAX - 1, .to = 2, .reason = REASON_MANUAL, .moved = 4};
+    command.move.n_moves = 1;
+    command.move.moves = mem.moves;
+    len = encode(&command);
+    end = mem.bytes + len;
+    assert_int_equal(end[-1], 4);
+    assert_int_equal(end[-2], REASON_MANUAL);
+    assert_int_equal(end[-3], 2);
+    assert_int_equal(decode(mem.bytes, len, &got), 0);
+    end[-2] = REASONS_N;
+    assert_int_equal(decode(mem.bytes, len, &got), -EBADMSG);
+    end[-2] = 0;
+    end[-3] = NODES_MAX;
+    assert_int_equal(decode(mem.bytes, len, &got), -EBADMSG);
+    end[-3] = 0xfe; /* -2 */
+    assert_int_equal(decode(mem.bytes, len, &got), -EBADMSG);
+    end[-3] = 0xff; /* SLOT_NONE */
+    assert_int_equal(decode(mem.bytes, len, &got), 0);
+    assert_int_equal(got.move.moves[0].to, SLOT_NONE);
+    end[-4] = 0;
+    end[-5] = VIPS_MAX >> 8;
+    assert_int_equal(decode(mem.bytes, len, &got), -EBADMSG);
 }
 
 static void counts_beyond_their_limit_are_not_encoded(void **state)
@@ -400,7 +441,8 @@ int main(void)
         cmocka_unit_test(fields_of_plain_types),
         cmocka_unit_test(truncated_or_longer),
         cmocka_unit_test(damaged),
-        cmocka_unit_test(out_of_range),
+        cmocka_unit_test(out_of_range_is_not_encoded),
+        cmocka_unit_test(out_of_range_is_not_decoded),
         cmocka_unit_test(counts_beyond_their_limit_are_not_encoded),
         cmocka_unit_test(a_move_of_every_vip_is_small),
         cmocka_unit_test(a_command_has_a_limit),
