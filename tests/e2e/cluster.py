@@ -1,6 +1,6 @@
 """A cluster of real daemons in network namespaces, on a bridge in a namespace of its own.
 
-    with Cluster(3, profile="fast") as cluster:
+    with Cluster(3) as cluster:
         cluster.start()
         cluster.wait_formed()
         with cluster.witness("10.77.1.1") as witness:
@@ -219,6 +219,14 @@ class Node:
     def has(self, address):
         return address.split("/")[0] in self.addresses()
 
+    def as_in_kernel(self, address):
+        """The address with the prefix length that it has on the interface."""
+        bare = address.split("/")[0]
+        shown = json.loads(ip("-j", "-n", self.netns, "addr", "show").stdout)
+        return next(
+            f"{bare}/{info['prefixlen']}" for link in shown for info in link.get("addr_info", []) if info.get("local") == bare
+        )
+
     def link(self, state, dev="eth0"):
         """Sets a link up or down. Up gives the node its own IPv6 address back, which the kernel drops with the link."""
         ip("-n", self.netns, "link", "set", dev, state)
@@ -227,6 +235,10 @@ class Node:
 
     def exec(self, *command, **kwargs):
         return run("ip", "netns", "exec", self.netns, *command, **kwargs)
+
+    def make_eternal(self, address):
+        """Lets an address live for ever, with all its other attributes (marks, too) as they are."""
+        self.exec("/usr/bin/python3", pathlib.Path(__file__).with_name("eternal.py"), address.split("/")[0])
 
     def mac(self, dev="eth0"):
         return json.loads(ip("-j", "-n", self.netns, "link", "show", "dev", dev).stdout)[0]["address"]
@@ -247,8 +259,9 @@ class Cluster:
     """
 
     live = []  # those to be cleaned up, should the program end in their middle
+    last_words = []  # of those that a failure ended: (prefix, the ends of their logs)
 
-    def __init__(self, n=3, profile="fast", over_ipv6=False, separate=False, founders=None, name=None):
+    def __init__(self, n=3, profile="default", over_ipv6=False, separate=False, founders=None, name=None):
         self.prefix = f"vipd-e2e-{os.getpid()}-{secrets.token_hex(3)}"
         self.name = name or f"e2e-{secrets.token_hex(3)}"
         self.profile, self.over_ipv6, self.separate = profile, over_ipv6, separate
@@ -279,7 +292,9 @@ class Cluster:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, failure, *_):
+        if failure is not None:
+            Cluster.last_words.append((self.prefix, self.tails()))
         self.close()
 
     # -- building and removing --
@@ -362,13 +377,19 @@ class Cluster:
             leaders = set()
             for name in wanted:
                 rows = self[name].rows("node", "list")
-                if {row["name"] for row in rows if row["status"] == "up"} < set(wanted):
+                if not set(wanted) <= {row["name"] for row in rows if row["status"] == "up"}:
                     return False
                 leaders |= {row["name"] for row in rows if row["leader"]}
-            return len(leaders) == 1 and leaders <= set(wanted)
+            return len(leaders) == 1 and leaders <= set(wanted) and all(self.can_hold(name) for name in wanted)
 
         wait_until(formed, timeout, f"a cluster of {', '.join(wanted)}", every=0.03)
         return self
+
+    def can_hold(self, name, at=None):
+        """The cluster knows the node's shared link and that it is up."""
+        done = (at or self.any()).vipctl_raw("node", "show", name, "-o", "json")
+        links = json.loads(done.stdout).get("links", []) if done.returncode == DONE else []
+        return any(link["name"] == "eth0" and link["up"] for link in links)
 
     def any(self, but=()):
         """A node that runs."""
@@ -483,7 +504,7 @@ class Cluster:
             text = "table inet vipd_e2e {}\ndelete table inet vipd_e2e\n"
             if rules:
                 text += "table inet vipd_e2e { chain input { type filter hook input priority 0;\n"
-                text += "\n".join(rules) + "\n} }\n"
+                text += "\n".join(rules) + "\n}\n}\n"
             run("ip", "netns", "exec", target.netns, "nft", "-f", "-", input=text)
 
     # -- for a failed test --

@@ -18,8 +18,10 @@ def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
     if report.failed:
-        for cluster in clusters.Cluster.live:
-            report.sections.append((f"cluster {cluster.prefix}", cluster.tails()))
+        told = [(cluster.prefix, cluster.tails()) for cluster in clusters.Cluster.live] + clusters.Cluster.last_words
+        for prefix, text in told:
+            report.sections.append((f"cluster {prefix}", text))
+    clusters.Cluster.last_words.clear()
 
 
 @pytest.fixture

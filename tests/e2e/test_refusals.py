@@ -62,7 +62,7 @@ timing: default
         ("node: z", "node: a", "", ["z"]),
         ("node: a\nnode: a", "node: a", "3:1", ["node"]),
         ("cluster: [prod]", "cluster: prod", "1:10", ["cluster"]),
-        ("timing: {{heartbeat: 100}}", "timing: default", "10:", ["100", "ms"]),
+        ("timing: {{interval: 100}}", "timing: default", "10:", ["100", "ms"]),
         ("timing: default\nwitness: perhaps", "timing: default", "11:10", ["perhaps", "true"]),
         ("peers: [a\n", "peers:\n", "", []),
         ("", "cluster: prod\n", "", ["cluster"]),
