@@ -204,13 +204,15 @@ static void wait_failed(struct vipd_reply *reply, const char *why, uint32_t time
 static int wait_turn(const struct asking *asking, const struct value *args, struct vipd_reply *turn)
 {
     uint64_t now_ms = exchange_now_ms();
-    struct control_request request = { .op = "wait", .args = args, .timeout_ms = WAIT_TURN_MS };
+    uint64_t left_ms = asking->deadline_ms > now_ms ? asking->deadline_ms - now_ms : 0;
+    uint32_t turn_ms = (uint32_t)(left_ms < WAIT_TURN_MS ? left_ms : WAIT_TURN_MS);
+    /* Half of it, so that the last answer, which tells why, still comes in time. */
+    struct control_request request = { .op = "wait", .args = args, .timeout_ms = turn_ms / 2 + 1 };
     struct asking asking_turn = *asking;
 
     asking_turn.reply = turn;
     asking_turn.persistent = true;
-    asking_turn.deadline_ms = now_ms + WAIT_TURN_MS < asking->deadline_ms ? now_ms + WAIT_TURN_MS
-                                                                          : asking->deadline_ms;
+    asking_turn.deadline_ms = now_ms + turn_ms;
     asking_turn.retry_ms = 0; /* the caller's loop repeats */
     int r = ask(&asking_turn, &request);
     if (r < 0) {
@@ -233,6 +235,7 @@ static int wait_until_real(const struct asking *asking, uint32_t timeout_ms)
     bool changed = value_as_bool(value_get(reply->reply.result, "changed"), true);
     uint64_t index = reply->reply.index;
     char why[400] = "the daemon did not answer";
+    bool told = false; /* `why` is what a node that knows has said */
 
     if (named == NULL) {
         return 0;
@@ -244,7 +247,8 @@ static int wait_until_real(const struct asking *asking, uint32_t timeout_ms)
         int r = wait_turn(asking, args, &turn);
         if (r == 1) {
             wait_over(reply, &turn, index, changed);
-        } else if (r == 0) {
+        } else if (r == 0 && (turn.reply.code == CONTROL_DONE || !told)) {
+            told = turn.reply.code == CONTROL_DONE;
             snprintf(why, sizeof why, "%s", why_not(&turn));
         }
         bool refused = r == 0 && turn.reply.code != CONTROL_DONE && turn.reply.code != CONTROL_NO_QUORUM &&
@@ -309,7 +313,8 @@ static int call(struct vipd_client *client, const char *op, const struct vipd_ar
     if (r < 0) {
         return r;
     }
-    request.timeout_ms = timeout_ms;
+    /* What the daemon may take: less than we wait, so that its answer, which tells why, still comes in time. */
+    request.timeout_ms = patient ? timeout_ms - timeout_ms / 8 : VIPD_RETRY_MS;
     r = ask(&asking, &request);
     if (r == 0 && options->wait && !options->dry_run && reply->reply.code == CONTROL_DONE) {
         r = wait_until_real(&asking, timeout_ms);

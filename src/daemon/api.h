@@ -8,7 +8,7 @@
  *       API_READ    ask the leader when there is one, else answer here with view.local set: api_read()
  *       API_OWN     of this node alone, never passed on: api_read()
  *       API_WAIT    as API_READ; the answerer calls api_settled() again and again, and api_read() once it is true or
- *                   API_WAIT_MS have passed
+ *                   api_wait_ms() have passed
  *       API_CHANGE  on the leader: api_command(), then EV_REQUEST with the command, then api_outcome()
  *       API_DAEMON  on the leader, but no command of the log ("leader.transfer"): api_transfer(), then api_outcome()
  *
@@ -27,7 +27,7 @@
 
 #define API_VIPS_MAX 1024u /* VIPs that one request adds or deletes */
 #define API_ROWS_MAX 1000u /* rows of one reply; the client asks for the next ones */
-#define API_WAIT_MS 1000u
+#define API_WAIT_MS 1000u /* the longest wait of one request */
 
 enum api_kind
 {
@@ -84,6 +84,9 @@ enum api_kind api_kind(const char *op);
 void api_read(const struct api_view *view, const struct control_request *request, struct value_arena *arena,
               struct control_reply *ret);
 
+/* How long the answer to a "wait" may take that is not over yet, ms. */
+uint32_t api_wait_ms(const struct control_request *request);
+
 /* Whether a "wait" is over; false also for arguments that make no sense (api_read() says so at once: see ret_bad). */
 bool api_settled(const struct api_view *view, const struct control_request *request, bool *ret_bad);
 
@@ -100,7 +103,7 @@ NODISCARD int api_command(const struct api_view *view, const struct control_requ
 NODISCARD int api_transfer(const struct api_view *view, const struct control_request *request,
                            struct value_arena *arena, uint64_t *ret_id, struct control_reply *ret_reply);
 
-/* The reply to a change, from what became of it (ACT_REPLY or EV_OUTCOME); `view` is taken after it was applied. */
+/* The reply to a change, from what became of it (ACT_REPLY, or table_apply() of its entry); `view` is taken after it was applied. */
 void api_outcome(const struct api_view *view, const struct control_request *request, const struct outcome *outcome,
                  struct value_arena *arena, struct control_reply *ret);
 

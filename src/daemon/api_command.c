@@ -564,6 +564,13 @@ static bool is_so_already(const struct table *table, const struct command *comma
     return false;
 }
 
+static bool is_well(const struct api_view *view, int node)
+{
+    enum node_state state = core_node_state(view->core, node, view->now);
+
+    return state != NODE_STATE_DOWN && state != NODE_STATE_FENCED;
+}
+
 int api_transfer(const struct api_view *view, const struct control_request *request, struct value_arena *arena,
                  uint64_t *ret_id, struct control_reply *ret_reply)
 {
@@ -581,8 +588,8 @@ int api_transfer(const struct api_view *view, const struct control_request *requ
         api_outcome(view, request, &nothing, arena, &reply);
     } else if (node != SLOT_NONE && (view->table->voters >> node & 1) == 0) {
         (void)api_no(&call, CONTROL_USAGE, NULL, "node %s is no voter, so it cannot lead", name);
-    } else if (node != SLOT_NONE && core_node_state(view->core, node, view->now) == NODE_STATE_DOWN) {
-        (void)api_no(&call, CONTROL_UNSAFE, NULL, "node %s is not heard, so it cannot lead now", name);
+    } else if (node != SLOT_NONE && !is_well(view, node)) {
+        (void)api_no(&call, CONTROL_UNSAFE, NULL, "node %s is not heard, or fenced, so it cannot lead now", name);
     } else if (node != SLOT_NONE) {
         *ret_id = view->table->nodes[node].id;
         return 0;

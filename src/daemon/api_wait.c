@@ -177,6 +177,13 @@ static bool is_bad(const struct control_request *request)
     return vips != NULL && (!value_is(vips, VALUE_ARRAY) || vips->n > API_VIPS_MAX);
 }
 
+uint32_t api_wait_ms(const struct control_request *request)
+{
+    uint32_t ms = request->timeout_ms;
+
+    return ms == 0 || ms > API_WAIT_MS ? API_WAIT_MS : ms;
+}
+
 bool api_settled(const struct api_view *view, const struct control_request *request, bool *ret_bad)
 {
     char why[WHY_SIZE] = "";

@@ -1,0 +1,671 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api_cluster.h"
+
+/* One test's cluster and its last request and reply. */
+struct bench
+{
+    struct cluster *cluster;
+    struct value_arena arena;
+    struct control_request request;
+    struct control_reply reply;
+    uint64_t next_id;
+};
+
+static int setup(void **state)
+{
+    struct bench *bench = calloc(1, sizeof *bench);
+
+    bench->cluster = cluster_open();
+    value_arena_init(&bench->arena, CONTROL_REQUEST_ARENA_MAX);
+    bench->next_id = 1;
+    *state = bench;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct bench *bench = *state;
+
+    cluster_close(bench->cluster);
+    value_arena_close(&bench->arena);
+    free(bench);
+    return 0;
+}
+
+/* Arguments as text: keys and values by turns, up to NULL; "a,b" behind a key that ends in '*' is a list, a key that ends
+ * in '#' has a number. */
+static struct value *args_of(struct bench *bench, va_list texts)
+{
+    struct value_arena *arena = &bench->arena;
+    struct value *map = value_map(arena);
+
+    for (const char *key = va_arg(texts, const char *); key != NULL; key = va_arg(texts, const char *)) {
+        const char *text = va_arg(texts, const char *);
+        char name[32], words[256], *save = NULL;
+        snprintf(name, sizeof name, "%s", key);
+        char *mark = &name[strlen(name) - 1];
+        struct value *value;
+        if (*mark == '*') {
+            value = value_array(arena);
+            snprintf(words, sizeof words, "%s", text);
+            for (char *word = strtok_r(words, ",", &save); word != NULL; word = strtok_r(NULL, ",", &save)) {
+                value_push(arena, value, value_string(arena, word));
+            }
+            *mark = '\0';
+        } else if (*mark == '#') {
+            value = value_int(arena, atoll(text));
+            *mark = '\0';
+        } else {
+            value = value_string(arena, text);
+        }
+        value_put(arena, map, name, value);
+    }
+    return map;
+}
+
+static enum control_code serve(struct bench *bench, const char *op, struct value *args)
+{
+    bench->request = (struct control_request){ .id = bench->next_id++, .args = args };
+    strcpy(bench->request.op, op);
+    cluster_serve(bench->cluster, &bench->request, &bench->arena, &bench->reply);
+    assert_false(value_failed(&bench->arena));
+    assert_true((bench->reply.code == CONTROL_DONE) == (bench->reply.error == NULL));
+    return bench->reply.code;
+}
+
+static enum control_code ask(struct bench *bench, const char *op, ...)
+{
+    va_list texts;
+
+    va_start(texts, op);
+    struct value *args = args_of(bench, texts);
+    va_end(texts);
+    return serve(bench, op, args);
+}
+
+/* vip.add of one VIP with these attributes. */
+static enum control_code add(struct bench *bench, const char *address, ...)
+{
+    va_list texts;
+    struct value *args = value_map(&bench->arena), *vips = value_array(&bench->arena);
+
+    va_start(texts, address);
+    struct value *vip = args_of(bench, texts);
+    va_end(texts);
+    value_put_string(&bench->arena, vip, "address", address);
+    value_push(&bench->arena, vips, vip);
+    value_put(&bench->arena, args, "vips", vips);
+    return serve(bench, "vip.add", args);
+}
+
+/* vip.set */
+static enum control_code set(struct bench *bench, const char *name, ...)
+{
+    va_list texts;
+    struct value *args = value_map(&bench->arena), *vips = value_array(&bench->arena);
+
+    va_start(texts, name);
+    value_put(&bench->arena, args, "set", args_of(bench, texts));
+    va_end(texts);
+    value_push(&bench->arena, vips, value_string(&bench->arena, name));
+    value_put(&bench->arena, args, "vips", vips);
+    return serve(bench, "vip.set", args);
+}
+
+static const struct value *result(const struct bench *bench, const char *key)
+{
+    return value_get(bench->reply.result, key);
+}
+
+static const char *text(const struct value *map, const char *key)
+{
+    return value_as_string(value_get(map, key), "(none)");
+}
+
+/* The row of a VIP now. */
+static const struct value *shown(struct bench *bench, const char *name)
+{
+    assert_int_equal(ask(bench, "vip.show", "name", name, NULL), CONTROL_DONE);
+    return bench->reply.result;
+}
+
+#define SAYS(bench, word) assert_non_null(strstr((bench)->reply.error, word))
+
+/* ------------------------------------------------------------------------------------------------------- reading */
+
+static void test_status(void **state)
+{
+    struct bench *bench = *state;
+
+    assert_int_equal(add(bench, "10.0.0.50/24", "name", "web", NULL), CONTROL_DONE);
+    cluster_pass(bench->cluster, 500);
+    assert_int_equal(ask(bench, "status", NULL), CONTROL_DONE);
+    assert_string_equal(text(bench->reply.result, "cluster"), "prod");
+    assert_string_equal(text(bench->reply.result, "leader"), "a");
+    assert_string_equal(text(bench->reply.result, "node"), "a");
+    assert_string_equal(text(bench->reply.result, "fence"), "kernel");
+    assert_true(value_as_bool(result(bench, "quorum"), false));
+    assert_int_equal(value_as_uint(result(bench, "index"), 0), bench->cluster->table->applied);
+    assert_int_equal(result(bench, "nodes")->n, 3);
+    assert_int_equal(value_as_uint(value_get(result(bench, "vips"), "total"), 0), 1);
+    assert_int_equal(value_as_uint(value_get(result(bench, "vips"), "held"), 0), 1);
+    assert_int_equal(result(bench, "unheld")->n, 0);
+    assert_int_equal(result(bench, "warnings")->n, 0);
+}
+
+static void test_status_without_a_majority(void **state)
+{
+    struct bench *bench = *state;
+
+    assert_int_equal(add(bench, "10.0.0.50/24", "name", "web", NULL), CONTROL_DONE);
+    cluster_pass(bench->cluster, 500);
+    bench->cluster->silent[1] = bench->cluster->silent[2] = true;
+    cluster_pass(bench->cluster, 2000);
+    struct api_view view = cluster_view(bench->cluster);
+    struct control_request request = { .op = "status", .args = value_map(&bench->arena) };
+    view.local = true;
+    api_read(&view, &request, &bench->arena, &bench->reply);
+    assert_int_equal(bench->reply.code, CONTROL_DONE);
+    assert_true(bench->reply.local);
+    assert_false(value_as_bool(result(bench, "quorum"), true));
+    assert_string_equal(value_as_string(value_first(result(bench, "warnings")), ""),
+                        "no quorum: this node holds nothing");
+    assert_int_equal(value_as_uint(value_get(result(bench, "vips"), "held"), 9), 0);
+    assert_int_equal(result(bench, "unheld")->n, 1);
+}
+
+static void test_rows_have_what_scripts_rely_on(void **state)
+{
+    static const char *const vip_keys[] = { "name", "address", "dev", "owner", "state", "since_ms", "reason" };
+    static const char *const node_keys[] = { "id", "name", "address", "role", "status", "leader", "lease_ms", "vips" };
+    struct bench *bench = *state;
+
+    assert_int_equal(add(bench, "10.0.0.50/24", "name", "web", NULL), CONTROL_DONE);
+    cluster_pass(bench->cluster, 500);
+    assert_int_equal(ask(bench, "vip.list", NULL), CONTROL_DONE);
+    const struct value *row = value_first(result(bench, "rows"));
+    for (size_t i = 0; i < sizeof vip_keys / sizeof vip_keys[0]; i++) {
+        assert_non_null(value_get(row, vip_keys[i]));
+    }
+    assert_string_equal(text(row, "address"), "10.0.0.50/24");
+    assert_string_equal(text(row, "state"), "held");
+    assert_string_equal(text(row, "reason"), "new");
+    assert_string_equal(text(row, "dev"), "eth0");
+    assert_true(value_as_int(value_get(row, "since_ms"), 0) > CLUSTER_WALL_MS);
+    assert_int_equal(ask(bench, "node.list", NULL), CONTROL_DONE);
+    row = value_first(result(bench, "rows"));
+    for (size_t i = 0; i < sizeof node_keys / sizeof node_keys[0]; i++) {
+        assert_non_null(value_get(row, node_keys[i]));
+    }
+    assert_string_equal(text(row, "status"), "up");
+    assert_string_equal(text(row, "role"), "voter");
+    assert_true(value_as_bool(value_get(row, "leader"), false));
+}
+
+static void test_names_and_addresses_are_interchangeable(void **state)
+{
+    struct bench *bench = *state;
+
+    assert_int_equal(add(bench, "10.0.0.50/24", "name", "web", NULL), CONTROL_DONE);
+    assert_int_equal(add(bench, "2001:db8::50/64", NULL), CONTROL_DONE);
+    assert_string_equal(text(shown(bench, "web"), "name"), "web");
+    assert_string_equal(text(shown(bench, "10.0.0.50"), "name"), "web");
+    assert_string_equal(text(shown(bench, "10.0.0.50/24"), "name"), "web");
+    assert_string_equal(text(shown(bench, "2001:0db8:0::50"), "name"), "2001:db8::50");
+    assert_int_equal(ask(bench, "vip.show", "name", "wbe", NULL), CONTROL_NOT_FOUND);
+    SAYS(bench, "did you mean \"web\"");
+    assert_int_equal(ask(bench, "vip.show", NULL), CONTROL_USAGE);
+    assert_int_equal(ask(bench, "node.show", "name", "b", NULL), CONTROL_DONE);
+    assert_int_equal(ask(bench, "node.show", "name", "nosuch", NULL), CONTROL_NOT_FOUND);
+}
+
+/* Lists in pages: every row once, whatever the size of a page. */
+static void test_pages(void **state)
+{
+    struct bench *bench = *state;
+    char address[32];
+
+    for (int i = 0; i < 25; i++) {
+        snprintf(address, sizeof address, "10.0.0.%d/24", 100 + i);
+        assert_int_equal(add(bench, address, NULL), CONTROL_DONE);
+    }
+    assert_int_equal(ask(bench, "vip.del", "vips*", "10.0.0.110,10.0.0.111", NULL), CONTROL_DONE);
+    for (int max = 1; max <= 30; max += 4) {
+        int rows = 0;
+        int64_t after = -1;
+        do {
+            char number[16], limit[16];
+            snprintf(number, sizeof number, "%d", (int)after);
+            snprintf(limit, sizeof limit, "%d", max);
+            assert_int_equal(ask(bench, "vip.list", "after#", number, "max#", limit, NULL), CONTROL_DONE);
+            assert_true((int)result(bench, "rows")->n <= max);
+            rows += (int)result(bench, "rows")->n;
+            after = value_as_int(value_get(result(bench, "next"), "after"), -1);
+        } while (after >= 0);
+        assert_int_equal(rows, 23);
+    }
+    assert_int_equal(ask(bench, "vip.list", "max#", "1000000", "after#", "999999999", NULL), CONTROL_DONE);
+}
+
+static void test_filters(void **state)
+{
+    struct bench *bench = *state;
+
+    assert_int_equal(add(bench, "10.0.0.50/24", "name", "one", "nodes*", "b", "group", "g", NULL), CONTROL_DONE);
+    assert_int_equal(add(bench, "10.0.0.51/24", "name", "two", "nodes*", "c", NULL), CONTROL_DONE);
+    cluster_pass(bench->cluster, 500);
+    assert_int_equal(ask(bench, "vip.list", "node", "b", NULL), CONTROL_DONE);
+    assert_int_equal(result(bench, "rows")->n, 1);
+    assert_string_equal(text(value_first(result(bench, "rows")), "name"), "one");
+    assert_int_equal(ask(bench, "vip.list", "group", "g", NULL), CONTROL_DONE);
+    assert_int_equal(result(bench, "rows")->n, 1);
+    assert_int_equal(ask(bench, "vip.list", "state", "held", NULL), CONTROL_DONE);
+    assert_int_equal(result(bench, "rows")->n, 2);
+    assert_int_equal(ask(bench, "vip.list", "state", "unheld", NULL), CONTROL_DONE);
+    assert_int_equal(result(bench, "rows")->n, 0);
+    assert_int_equal(ask(bench, "vip.list", "state", "hold", NULL), CONTROL_USAGE);
+    assert_int_equal(ask(bench, "vip.list", "node", "nosuch", NULL), CONTROL_NOT_FOUND);
+}
+
+static void test_history(void **state)
+{
+    struct bench *bench = *state;
+
+    assert_int_equal(add(bench, "10.0.0.50/24", "name", "web", "nodes*", "a,b", NULL), CONTROL_DONE);
+    cluster_pass(bench->cluster, 500);
+    const char *owner = text(shown(bench, "web"), "owner");
+    const char *other = strcmp(owner, "a") == 0 ? "b" : "a";
+    assert_int_equal(ask(bench, "vip.move", "vips*", "web", "to", other, NULL), CONTROL_DONE);
+    cluster_pass(bench->cluster, 1000);
+    assert_string_equal(text(shown(bench, "web"), "owner"), other);
+    assert_string_equal(text(shown(bench, "web"), "reason"), "manual");
+    assert_int_equal(ask(bench, "history", "vip", "10.0.0.50", NULL), CONTROL_DONE);
+    const struct value *first = value_first(result(bench, "rows")), *last = first;
+    while (last->next != NULL) {
+        assert_true(value_as_uint(value_get(last, "number"), 0) < value_as_uint(value_get(last->next, "number"), 0));
+        last = last->next;
+    }
+    assert_string_equal(text(first, "kind"), "vip-add");
+    assert_string_equal(text(first, "who"), "uid 0 on a");
+    assert_string_equal(text(last, "kind"), "move");
+    assert_string_equal(text(last, "reason"), "manual");
+    assert_string_equal(text(last, "to"), other);
+    assert_string_equal(text(last, "from"), owner);
+    assert_int_equal(ask(bench, "history", "vip", "nosuch", NULL), CONTROL_DONE); /* a deleted one is found, too */
+    assert_int_equal(result(bench, "rows")->n, 0);
+    assert_int_equal(ask(bench, "history", "max#", "2", NULL), CONTROL_DONE);
+    assert_int_equal(result(bench, "rows")->n, 2);
+    assert_non_null(value_get(result(bench, "next"), "before"));
+    assert_int_equal(ask(bench, "history", "since_ms#", "1900000000000", NULL), CONTROL_DONE);
+    assert_int_equal(result(bench, "rows")->n, 0);
+}
+
+static void test_explain_plan_doctor(void **state)
+{
+    struct bench *bench = *state;
+
+    assert_int_equal(add(bench, "10.0.0.50/24", "name", "web", "nodes*", "a,b", NULL), CONTROL_DONE);
+    cluster_pass(bench->cluster, 500);
+    assert_int_equal(ask(bench, "explain", "vip", "web", NULL), CONTROL_DONE);
+    assert_int_equal(result(bench, "nodes")->n, 3);
+    int chosen = 0;
+    for (const struct value *row = value_first(result(bench, "nodes")); row != NULL; row = row->next) {
+        chosen += value_as_bool(value_get(row, "chosen"), false);
+        assert_true(strlen(text(row, "because")) > 3);
+        assert_true(strcmp(text(row, "node"), "c") != 0 || !value_as_bool(value_get(row, "chosen"), true));
+    }
+    assert_int_equal(chosen, 1);
+    assert_int_equal(ask(bench, "explain", "node", "b", NULL), CONTROL_DONE);
+    assert_true(value_as_bool(result(bench, "can_hold"), false));
+    assert_int_equal(ask(bench, "explain", NULL), CONTROL_USAGE);
+
+    const char *owner = text(shown(bench, "web"), "owner");
+    assert_int_equal(ask(bench, "plan", "fail*", owner, NULL), CONTROL_DONE);
+    assert_int_equal(value_as_uint(result(bench, "moves"), 0), 1);
+    assert_string_equal(text(value_first(result(bench, "rows")), "vip"), "web");
+    assert_true(value_as_bool(result(bench, "quorum"), false));
+    assert_int_equal(ask(bench, "plan", "fail*", "a,b", NULL), CONTROL_DONE);
+    assert_int_equal(result(bench, "nowhere")->n, 1);
+    assert_false(value_as_bool(result(bench, "quorum"), true));
+    assert_int_equal(ask(bench, "plan", "drain*", "nosuch", NULL), CONTROL_NOT_FOUND);
+    assert_string_equal(text(shown(bench, "web"), "owner"), owner); /* and nothing happened */
+
+    assert_int_equal(ask(bench, "doctor", NULL), CONTROL_DONE);
+    assert_true(value_as_bool(result(bench, "healthy"), false));
+    bench->cluster->silent[2] = true;
+    bench->cluster->daemon.fence = "addresses";
+    cluster_pass(bench->cluster, 2000);
+    assert_int_equal(ask(bench, "doctor", NULL), CONTROL_DONE);
+    assert_false(value_as_bool(result(bench, "healthy"), true));
+}
+
+static void test_the_small_ones(void **state)
+{
+    struct bench *bench = *state;
+
+    assert_int_equal(ask(bench, "version", NULL), CONTROL_DONE);
+    assert_string_equal(text(bench->reply.result, "version"), VIPD_VERSION);
+    assert_int_equal(ask(bench, "leader", NULL), CONTROL_DONE);
+    assert_string_equal(text(bench->reply.result, "leader"), "a");
+    assert_int_equal(ask(bench, "daemon", NULL), CONTROL_DONE);
+    assert_int_equal(value_as_uint(value_get(result(bench, "counters"), "heartbeats"), 0), 3);
+    assert_int_equal(ask(bench, "settings", NULL), CONTROL_DONE);
+    assert_int_equal(value_as_uint(value_get(result(bench, "announce"), "count"), 0), 5);
+    assert_int_equal(ask(bench, "nosuch", NULL), CONTROL_USAGE);
+    assert_int_equal(api_kind("nosuch"), API_UNKNOWN);
+    assert_int_equal(api_kind("vip.add"), API_CHANGE);
+}
+
+/* ------------------------------------------------------------------------------------------------------- changes */
+
+static void test_add_refusals(void **state)
+{
+    struct bench *bench = *state;
+
+    assert_int_equal(add(bench, "10.0.0.50/24", "name", "web", NULL), CONTROL_DONE);
+    uint64_t applied = bench->cluster->table->applied;
+    assert_int_equal(add(bench, "10.0.0.300/24", NULL), CONTROL_USAGE);
+    assert_int_equal(add(bench, "10.0.0.51/33", NULL), CONTROL_USAGE);
+    assert_int_equal(add(bench, "127.0.0.1/8", NULL), CONTROL_USAGE);
+    assert_int_equal(add(bench, "224.0.0.1", NULL), CONTROL_USAGE);
+    assert_int_equal(add(bench, "10.0.0.255/24", NULL), CONTROL_USAGE);
+    assert_int_equal(add(bench, "10.0.0.0/24", NULL), CONTROL_USAGE);
+    assert_int_equal(add(bench, "10.0.0.50/24", "name", "other", NULL), CONTROL_CONFLICT);
+    SAYS(bench, "web");
+    assert_int_equal(add(bench, "10.0.0.51/24", "name", "web", NULL), CONTROL_CONFLICT);
+    assert_int_equal(add(bench, "10.0.0.2/24", NULL), CONTROL_CONFLICT); /* node b's own */
+    assert_int_equal(add(bench, "10.0.0.51/24", "nodes*", "a,d", NULL), CONTROL_NOT_FOUND);
+    assert_int_equal(add(bench, "10.0.0.51/24", "apart_from*", "wbe", NULL), CONTROL_NOT_FOUND);
+    assert_int_equal(add(bench, "10.0.0.51/24", "dve", "eth0", NULL), CONTROL_USAGE);
+    assert_int_equal(add(bench, "10.0.0.51/24", "dev", "averylonginterface", NULL), CONTROL_USAGE);
+    assert_int_equal(add(bench, "10.0.0.51/24", "dev", "etho", NULL), CONTROL_UNSAFE);
+    SAYS(bench, "eth0");
+    assert_int_equal(add(bench, "192.168.9.9/24", NULL), CONTROL_UNSAFE);
+    assert_non_null(strstr(bench->reply.hint, "--force"));
+    assert_int_equal(ask(bench, "vip.add", NULL), CONTROL_USAGE);
+    assert_int_equal(ask(bench, "vip.add", "vips*", "10.0.0.51", NULL), CONTROL_USAGE); /* texts, not maps */
+    assert_int_equal(bench->cluster->table->applied, applied); /* none of these reached the log */
+}
+
+static void test_force_overrides_what_is_unsafe(void **state)
+{
+    struct bench *bench = *state;
+    struct value *args = value_map(&bench->arena), *vips = value_array(&bench->arena), *vip = value_map(&bench->arena);
+
+    value_put_string(&bench->arena, vip, "address", "192.168.9.9/24");
+    value_push(&bench->arena, vips, vip);
+    value_put(&bench->arena, args, "vips", vips);
+    bench->request = (struct control_request){ .id = 5, .op = "vip.add", .args = args, .force = true };
+    cluster_serve(bench->cluster, &bench->request, &bench->arena, &bench->reply);
+    assert_int_equal(bench->reply.code, CONTROL_DONE);
+    cluster_pass(bench->cluster, 500);
+    assert_string_equal(text(shown(bench, "192.168.9.9"), "state"), "unheld");
+    assert_true(strlen(text(shown(bench, "192.168.9.9"), "why")) > 6);
+}
+
+static void test_a_repeated_request_is_done_once(void **state)
+{
+    struct bench *bench = *state;
+
+    assert_int_equal(add(bench, "10.0.0.50/24", "name", "web", NULL), CONTROL_DONE);
+    uint64_t index = bench->reply.index, applied = bench->cluster->table->applied;
+    assert_true(index > 0);
+    cluster_serve(bench->cluster, &bench->request, &bench->arena, &bench->reply);
+    assert_int_equal(bench->reply.code, CONTROL_DONE);
+    assert_int_equal(bench->reply.index, index);
+    assert_int_equal(bench->cluster->table->applied, applied);
+}
+
+static void test_dry_run_changes_nothing(void **state)
+{
+    struct bench *bench = *state;
+
+    assert_int_equal(add(bench, "10.0.0.50/24", "name", "web", NULL), CONTROL_DONE);
+    cluster_pass(bench->cluster, 500);
+    uint64_t changed = bench->cluster->table->changed;
+    bench->request = (struct control_request){ .id = 7, .op = "vip.del", .dry_run = true, .args = bench->request.args };
+    strcpy(bench->request.op, "drain");
+    struct value *args = value_map(&bench->arena);
+    value_put_string(&bench->arena, args, "node", "b");
+    bench->request.args = args;
+    cluster_serve(bench->cluster, &bench->request, &bench->arena, &bench->reply);
+    assert_int_equal(bench->reply.code, CONTROL_DONE);
+    assert_false(value_as_bool(result(bench, "changed"), true));
+    assert_null(result(bench, "wait"));
+    assert_int_equal(bench->cluster->table->changed, changed);
+}
+
+static void test_set(void **state)
+{
+    struct bench *bench = *state;
+
+    assert_int_equal(add(bench, "10.0.0.50/24", "name", "web", NULL), CONTROL_DONE);
+    assert_int_equal(add(bench, "10.0.0.51/24", "name", "db", NULL), CONTROL_DONE);
+    assert_int_equal(set(bench, "web", "nodes*", "b,c", "group", "front", "apart_from*", "db", NULL), CONTROL_DONE);
+    const struct value *row = shown(bench, "web");
+    assert_int_equal(value_get(row, "nodes")->n, 2);
+    assert_string_equal(text(row, "group"), "front");
+    assert_string_equal(value_as_string(value_first(value_get(row, "apart_from")), ""), "db");
+    assert_int_equal(set(bench, "web", "group", "", "nodes*", "", NULL), CONTROL_DONE);
+    row = shown(bench, "web");
+    assert_null(value_get(row, "nodes"));
+    assert_null(value_get(row, "group"));
+    assert_int_equal(set(bench, "web", "name", "db", NULL), CONTROL_CONFLICT);
+    assert_int_equal(set(bench, "web", "name", "www", NULL), CONTROL_DONE);
+    assert_string_equal(text(value_first(result(bench, "vips")), "name"), "www");
+    assert_int_equal(set(bench, "web", "dev", "eth0", NULL), CONTROL_NOT_FOUND);
+    assert_int_equal(set(bench, "www", "address", "10.0.0.9", NULL), CONTROL_USAGE);
+    assert_int_equal(set(bench, "www", NULL), CONTROL_USAGE);
+    assert_int_equal(set(bench, "www", "nodes*", "nosuch", NULL), CONTROL_NOT_FOUND);
+}
+
+static void test_disable_enable_delete(void **state)
+{
+    struct bench *bench = *state;
+
+    assert_int_equal(add(bench, "10.0.0.50/24", "name", "web", NULL), CONTROL_DONE);
+    cluster_pass(bench->cluster, 500);
+    assert_int_equal(ask(bench, "vip.enable", "vips*", "web", NULL), CONTROL_DONE);
+    assert_false(value_as_bool(result(bench, "changed"), true));
+    assert_int_equal(ask(bench, "vip.disable", "vips*", "web", NULL), CONTROL_DONE);
+    assert_true(value_as_bool(result(bench, "changed"), false));
+    cluster_pass(bench->cluster, 500);
+    assert_string_equal(text(shown(bench, "web"), "state"), "disabled");
+    assert_int_equal(ask(bench, "vip.move", "vips*", "web", NULL), CONTROL_UNSAFE);
+    assert_int_equal(ask(bench, "vip.enable", "vips*", "web", NULL), CONTROL_DONE);
+    cluster_pass(bench->cluster, 500);
+    assert_string_equal(text(shown(bench, "web"), "state"), "held");
+    assert_int_equal(ask(bench, "vip.del", "vips*", "web,10.0.0.50,web", NULL), CONTROL_DONE);
+    assert_int_equal(ask(bench, "vip.show", "name", "web", NULL), CONTROL_NOT_FOUND);
+    assert_int_equal(ask(bench, "vip.del", "vips*", "web", NULL), CONTROL_NOT_FOUND);
+}
+
+static void test_move(void **state)
+{
+    struct bench *bench = *state;
+
+    assert_int_equal(add(bench, "10.0.0.50/24", "name", "web", "nodes*", "a,b", NULL), CONTROL_DONE);
+    cluster_pass(bench->cluster, 500);
+    const char *before = text(shown(bench, "web"), "owner");
+    assert_int_equal(ask(bench, "vip.move", "vips*", "web", NULL), CONTROL_DONE); /* the only other one */
+    cluster_pass(bench->cluster, 1000);
+    assert_string_not_equal(text(shown(bench, "web"), "owner"), before);
+    assert_int_equal(ask(bench, "vip.move", "vips*", "web", "to", "c", NULL), CONTROL_UNSAFE);
+    assert_int_equal(ask(bench, "vip.move", "vips*", "web", "to", "nosuch", NULL), CONTROL_NOT_FOUND);
+    assert_int_equal(ask(bench, "vip.move", "vips*", "nosuch", NULL), CONTROL_NOT_FOUND);
+    assert_int_equal(set(bench, "web", "nodes*", "a", NULL), CONTROL_DONE);
+    cluster_pass(bench->cluster, 1000);
+    assert_int_equal(ask(bench, "vip.move", "vips*", "web", NULL), CONTROL_UNSAFE);
+}
+
+static void test_drain(void **state)
+{
+    struct bench *bench = *state;
+
+    assert_int_equal(add(bench, "10.0.0.50/24", "name", "web", "nodes*", "b", NULL), CONTROL_DONE);
+    cluster_pass(bench->cluster, 500);
+    assert_int_equal(ask(bench, "drain", "node", "b", NULL), CONTROL_UNSAFE);
+    SAYS(bench, "web");
+    assert_non_null(strstr(bench->reply.hint, "--force"));
+    assert_int_equal(ask(bench, "drain", "node", "c", NULL), CONTROL_DONE);
+    assert_int_equal(ask(bench, "drain", "node", "c", NULL), CONTROL_DONE);
+    assert_false(value_as_bool(result(bench, "changed"), true));
+    cluster_pass(bench->cluster, 500);
+    assert_int_equal(ask(bench, "node.show", "name", "c", NULL), CONTROL_DONE);
+    assert_string_equal(text(bench->reply.result, "status"), "drained");
+    assert_int_equal(ask(bench, "undrain", "node", "c", NULL), CONTROL_DONE);
+    assert_int_equal(ask(bench, "drain", "node", "nosuch", NULL), CONTROL_NOT_FOUND);
+    assert_int_equal(ask(bench, "drain", NULL), CONTROL_USAGE);
+}
+
+static void test_settings_set(void **state)
+{
+    struct bench *bench = *state;
+    struct value *args = value_map(&bench->arena), *announce = value_map(&bench->arena);
+
+    value_put_uint(&bench->arena, announce, "count", 7);
+    value_put(&bench->arena, args, "announce", announce);
+    assert_int_equal(serve(bench, "settings.set", args), CONTROL_DONE);
+    assert_int_equal(bench->cluster->table->settings.announce_count, 7);
+    assert_int_equal(bench->cluster->table->settings.announce_interval_ms, 200);
+    args = value_map(&bench->arena), announce = value_map(&bench->arena);
+    value_put_uint(&bench->arena, announce, "count", 70000);
+    value_put(&bench->arena, args, "announce", announce);
+    assert_int_equal(serve(bench, "settings.set", args), CONTROL_USAGE);
+    assert_int_equal(ask(bench, "settings.set", NULL), CONTROL_USAGE);
+}
+
+static void test_leader_transfer(void **state)
+{
+    struct bench *bench = *state;
+    struct api_view view = cluster_view(bench->cluster);
+    struct value *args = value_map(&bench->arena);
+    struct control_request request = { .id = 3, .op = "leader.transfer", .args = args };
+    uint64_t id = 99;
+
+    assert_int_equal(api_transfer(&view, &request, &bench->arena, &id, &bench->reply), 0);
+    assert_int_equal(id, 0);
+    value_put_string(&bench->arena, args, "node", "c");
+    assert_int_equal(api_transfer(&view, &request, &bench->arena, &id, &bench->reply), 0);
+    assert_int_equal(id, 3);
+    bench->cluster->silent[2] = true;
+    cluster_pass(bench->cluster, 3000);
+    view = cluster_view(bench->cluster);
+    assert_int_equal(api_transfer(&view, &request, &bench->arena, &id, &bench->reply), API_ANSWERED);
+    assert_int_equal(bench->reply.code, CONTROL_UNSAFE);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- wait */
+
+/* Whether what the last change's reply says to wait for is so. */
+static bool waited(struct bench *bench, const struct value *wait, uint64_t index)
+{
+    struct api_view view = cluster_view(bench->cluster);
+    struct value *args = value_map(&bench->arena);
+    struct control_request request = { .op = "wait", .args = args };
+    bool bad;
+
+    value_put_uint(&bench->arena, args, "index", index);
+    for (const struct value *item = value_first(wait); item != NULL; item = item->next) {
+        struct value *copy = value_nil(&bench->arena);
+        *copy = *item;
+        copy->next = NULL;
+        value_put(&bench->arena, args, item->key, copy);
+    }
+    bool settled = api_settled(&view, &request, &bad);
+    assert_false(bad);
+    api_read(&view, &request, &bench->arena, &bench->reply);
+    assert_int_equal(bench->reply.code, CONTROL_DONE);
+    assert_int_equal(value_as_bool(result(bench, "settled"), !settled), settled);
+    assert_true(settled || strlen(text(bench->reply.result, "why")) > 6);
+    return settled;
+}
+
+#define WAITED(bench, after_ms)                                                   \
+    do {                                                                          \
+        const struct value *wait = result(bench, "wait");                         \
+        uint64_t index = (bench)->reply.index;                                    \
+        assert_non_null(wait);                                                    \
+        assert_false(waited(bench, wait, index));                                 \
+        cluster_pass((bench)->cluster, after_ms);                                 \
+        assert_true(waited(bench, wait, index));                                  \
+    } while (0)
+
+static void test_wait(void **state)
+{
+    struct bench *bench = *state;
+
+    assert_int_equal(add(bench, "10.0.0.50/24", "name", "web", "nodes*", "b,c", NULL), CONTROL_DONE);
+    WAITED(bench, 500);
+    assert_string_equal(text(value_first(result(bench, "vips")), "state"), "held");
+    const char *other = strcmp(text(shown(bench, "web"), "owner"), "b") == 0 ? "c" : "b";
+    assert_int_equal(ask(bench, "vip.move", "vips*", "web", "to", other, NULL), CONTROL_DONE);
+    WAITED(bench, 1000);
+    assert_int_equal(ask(bench, "drain", "node", other, NULL), CONTROL_DONE);
+    WAITED(bench, 1000);
+    assert_int_equal(ask(bench, "undrain", "node", other, NULL), CONTROL_DONE);
+    assert_true(waited(bench, result(bench, "wait"), bench->reply.index));
+    assert_int_equal(set(bench, "web", "nodes*", "a", NULL), CONTROL_DONE);
+    WAITED(bench, 1000);
+    /* The leader itself owns it now, and does at once what it ought to. */
+    assert_int_equal(ask(bench, "vip.disable", "vips*", "web", NULL), CONTROL_DONE);
+    assert_true(waited(bench, result(bench, "wait"), bench->reply.index));
+    assert_int_equal(ask(bench, "vip.enable", "vips*", "web", NULL), CONTROL_DONE);
+    const struct value *wait = result(bench, "wait");
+    cluster_pass(bench->cluster, 1000);
+    assert_true(waited(bench, wait, bench->reply.index));
+    assert_int_equal(ask(bench, "vip.del", "vips*", "web", NULL), CONTROL_DONE);
+    wait = result(bench, "wait");
+    assert_true(waited(bench, wait, bench->reply.index));
+    assert_false(waited(bench, wait, bench->cluster->table->applied + 1)); /* a follower that is behind */
+}
+
+static void test_wait_for_what_cannot_be(void **state)
+{
+    struct bench *bench = *state;
+
+    assert_int_equal(add(bench, "10.0.0.50/24", "name", "web", "nodes*", "b", NULL), CONTROL_DONE);
+    const struct value *wait = result(bench, "wait");
+    bench->cluster->silent[1] = true;
+    cluster_pass(bench->cluster, 5000);
+    assert_false(waited(bench, wait, 1));
+    struct value *args = value_map(&bench->arena);
+    value_put_uint(&bench->arena, args, "vips", 5);
+    assert_int_equal(serve(bench, "wait", args), CONTROL_USAGE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_status, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_status_without_a_majority, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_rows_have_what_scripts_rely_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_names_and_addresses_are_interchangeable, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_pages, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_filters, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_history, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_explain_plan_doctor, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_small_ones, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_add_refusals, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_force_overrides_what_is_unsafe, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_repeated_request_is_done_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_dry_run_changes_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_set, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_disable_enable_delete, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_move, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_drain, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_settings_set, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_leader_transfer, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_wait, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_wait_for_what_cannot_be, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
