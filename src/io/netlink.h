@@ -70,16 +70,22 @@ NODISCARD int netlink_sync(struct netlink *netlink);
 NODISCARD int netlink_address_add(struct netlink *netlink, const char *dev, const struct prefix *address,
                                   uint32_t valid_s, bool replace);
 /* The same for many. 0 when every result is 0, else the first result that is not; each item has its own. It blocks for
- * as long as the kernel takes, and the kernel walks a list for each: every IPv4 address of the interface (10 ns each,
+ * as long as the kernel takes, and the kernel walks a list for each: every IPv4 address of the interface (20 ns each,
  * as measured), and every IPv6 address of the host (0.3 to 0.6 us each, renewals too). So a caller with thousands of
  * them passes few at a time. */
 NODISCARD int netlink_address_add_many(struct netlink *netlink, struct netlink_item *items, int n, uint32_t valid_s,
                                        bool replace);
 
+/* Like netlink_address_add_many for as many of the first items as fit into budget_ms, more or less; at least one.
+ * Returns how many were worked on: the results of these are set, the others are as before. */
+NODISCARD int netlink_address_add_some(struct netlink *netlink, struct netlink_item *items, int n, uint32_t valid_s,
+                                       bool replace, uint32_t budget_ms);
+
 /* Removes the address, marked or not, from every interface but loopback. 0: the kernel has it no more; -EBUSY:
  * something else adds it as fast, or it is not ours and holds up others (see the decision); other -errno. */
 NODISCARD int netlink_address_del(struct netlink *netlink, const struct addr *addr);
 NODISCARD int netlink_address_del_many(struct netlink *netlink, struct netlink_item *items, int n);
+NODISCARD int netlink_address_del_some(struct netlink *netlink, struct netlink_item *items, int n, uint32_t budget_ms);
 
 /* Whether an interface other than loopback has the address, with or without our mark; as of the last netlink_sync, of
  * our own operations, or of the loop. */

@@ -12,6 +12,7 @@
 #include "io/promote.h"
 
 #define DELETE_ROUNDS 3 /* attempts against something that adds an address again */
+#define SLICE_FIRST 8   /* items of a slice of time, before it is known how long they take */
 
 static bool is_absent(int result)
 {
@@ -257,6 +258,61 @@ int netlink_address_del(struct netlink *nl, const struct addr *addr)
 {
     struct netlink_item item = {.address = {.addr = *addr}};
     return netlink_address_del_many(nl, &item, 1);
+}
+
+/* The size of the next slice: as many as the last one's speed lets into what is left of the budget. */
+static int next_slice(int last, uint64_t took_ns, uint64_t left_ns)
+{
+    uint64_t fits = took_ns > 0 ? left_ns * (uint64_t)last / took_ns : RTSOCK_BATCH;
+    int most = 2 * last < RTSOCK_BATCH ? 2 * last : RTSOCK_BATCH; /* the first ones of a list are quicker */
+    return fits < 1 ? 1 : fits < (uint64_t)most ? (int)fits : most;
+}
+
+/* Works through items in slices until the budget is used up. */
+static int in_slices(struct netlink *nl, struct netlink_item *items, int n, uint32_t budget_ms,
+                     int (*work)(struct netlink *nl, struct netlink_item *items, int n, const void *how),
+                     const void *how)
+{
+    uint64_t now = uv_hrtime(), end = now + (uint64_t)budget_ms * 1000000;
+    int done = 0, slice = SLICE_FIRST;
+    while (done < n && (done == 0 || now < end)) {
+        int size = n - done < slice ? n - done : slice;
+        uint64_t before = now;
+        (void)work(nl, items + done, size, how); /* each item has its result */
+        done += size;
+        now = uv_hrtime();
+        slice = next_slice(size, now - before, now < end ? end - now : 0);
+    }
+    return done;
+}
+
+struct addition
+{
+    uint32_t valid_s;
+    bool replace;
+};
+
+static int work_add(struct netlink *nl, struct netlink_item *items, int n, const void *how)
+{
+    const struct addition *addition = how;
+    return netlink_address_add_many(nl, items, n, addition->valid_s, addition->replace);
+}
+
+static int work_del(struct netlink *nl, struct netlink_item *items, int n, const void *how)
+{
+    return netlink_address_del_many(nl, items, n);
+}
+
+int netlink_address_add_some(struct netlink *nl, struct netlink_item *items, int n, uint32_t valid_s, bool replace,
+                             uint32_t budget_ms)
+{
+    struct addition addition = {.valid_s = valid_s, .replace = replace};
+    return in_slices(nl, items, n, budget_ms, work_add, &addition);
+}
+
+int netlink_address_del_some(struct netlink *nl, struct netlink_item *items, int n, uint32_t budget_ms)
+{
+    return in_slices(nl, items, n, budget_ms, work_del, NULL);
 }
 
 static int collect_marked(const struct netlink *nl, struct deletion *deletion)

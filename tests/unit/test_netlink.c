@@ -620,6 +620,39 @@ static void test_batch_results(void **state)
     assert_int_equal(netlink_address_del_many(fx->nl, items, 0), 0);
 }
 
+/* The budget ends the work early, and what was not worked on is not touched. */
+static void test_slices(void **state)
+{
+    enum { MANY = 4000, UNTOUCHED = 77 };
+    struct netlink_item *items = calloc(MANY, sizeof(*items));
+    assert_non_null(items);
+    for (int i = 0; i < MANY; i++) {
+        items[i] = (struct netlink_item){.dev = "v0", .address = {.addr = address("10.7.0.0"), .len = 16}};
+        items[i].address.addr.bytes[2] = (uint8_t)(i >> 8);
+        items[i].address.addr.bytes[3] = (uint8_t)i;
+        items[i].result = UNTOUCHED;
+    }
+    int done = netlink_address_add_some(fx->nl, items, MANY, 60, false, 0);
+    assert_in_range(done, 1, 8); /* always some, so that the work ends */
+    assert_int_equal(marked_in_kernel(), done);
+    int turns = 1;
+    for (; done < MANY; turns++) {
+        assert_int_equal(items[done].result, UNTOUCHED);
+        int more = netlink_address_add_some(fx->nl, items + done, MANY - done, 60, false, 5);
+        assert_true(more > 0);
+        done += more;
+    }
+    assert_true(turns > 2); /* 4,000 do not fit into one slice of 5 ms */
+    assert_int_equal(marked_in_kernel(), MANY);
+    assert_int_equal(netlink_address_del_some(fx->nl, items, MANY, 3600000), MANY);
+    assert_int_equal(marked_in_kernel(), 0);
+    for (int i = 0; i < MANY; i++) {
+        assert_int_equal(items[i].result, 0);
+    }
+    assert_int_equal(netlink_address_del_some(fx->nl, items, 0, 5), 0);
+    free(items);
+}
+
 int main(int argc, char **argv)
 {
     if (!netns_available()) {
@@ -648,6 +681,7 @@ int main(int argc, char **argv)
         T(test_flush_marked),
         T(test_overrun),
         T(test_batch_results),
+        T(test_slices),
         T(test_many),
     };
     if (argc > 1) {
