@@ -489,8 +489,8 @@ int consensus_receive(struct consensus *c, uint64_t from, const void *frame, siz
 void consensus_disconnected(struct consensus *c, uint64_t id)
 {
     for (size_t i = 0; i < CONSENSUS_SERVERS_MAX; i++) {
-        if (c->installs[i].id == id) {
-            c->installs[i].id = 0;
+        if (c->followers[i].id == id) {
+            c->followers[i].install_ms = 0;
         }
     }
 }

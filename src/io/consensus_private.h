@@ -46,6 +46,14 @@ struct consensus_letter
     uint8_t frame[];
 };
 
+/* What the leader has sent to a server, beyond what the library keeps. */
+struct consensus_follower
+{
+    uint64_t id;         /* 0: free */
+    uint64_t install_ms; /* when a snapshot was last sent to it; 0: none is under way */
+    uint64_t told;       /* the highest index that it has been told is committed */
+};
+
 struct consensus
 {
     struct raft raft;
@@ -71,10 +79,7 @@ struct consensus
 
     struct consensus_letter *letters, *letters_last;
     size_t letters_bytes;
-    struct
-    {
-        uint64_t id, at_ms;
-    } installs[CONSENSUS_SERVERS_MAX]; /* snapshots under way to followers */
+    struct consensus_follower followers[CONSENSUS_SERVERS_MAX]; /* of the leader; in no order */
 
     uint64_t disk_index, disk_term;
     uint64_t low_index, low_term; /* what was left after a truncation that the owner has not been told */
@@ -107,6 +112,7 @@ void consensus_work_free(struct consensus_work *work);
 /* consensus_send.c */
 void consensus_post(struct consensus *c, const struct raft_message *message);
 void consensus_post_commit(struct consensus *c);
+struct consensus_follower *consensus_follower(struct consensus *c, uint64_t id); /* NULL: no room */
 /* Sends what waits for nothing any more; whether it did. */
 bool consensus_deliver(struct consensus *c);
 void consensus_letters_free(struct consensus *c);

@@ -60,6 +60,24 @@ void consensus_letters_free(struct consensus *c)
     }
 }
 
+struct consensus_follower *consensus_follower(struct consensus *c, uint64_t id)
+{
+    struct consensus_follower *vacant = NULL;
+
+    for (size_t i = 0; i < CONSENSUS_SERVERS_MAX; i++) {
+        if (c->followers[i].id == id) {
+            return &c->followers[i];
+        }
+        if (vacant == NULL && consensus_server(c, c->followers[i].id) == NULL) {
+            vacant = &c->followers[i]; /* never used, or its server is gone */
+        }
+    }
+    if (vacant != NULL) {
+        *vacant = (struct consensus_follower){.id = id};
+    }
+    return vacant;
+}
+
 /* As many of the n entries as fit into one frame, at least one; a configuration begins a frame of its own (wire/
  * raft_message.c says why). Fills c->scratch. */
 static unsigned fill_frame(struct consensus *c, uint64_t first, unsigned n)
@@ -88,7 +106,13 @@ static void post_append(struct consensus *c, const struct raft_message *message)
     struct raft_message part = *message;
     struct raft_append_entries *append = &part.append_entries;
     unsigned left = append->n_entries;
+    struct consensus_follower *follower = consensus_follower(c, message->server_id);
+    uint64_t reach = append->prev_log_index + append->n_entries;
+    uint64_t tells = reach < append->leader_commit ? reach : append->leader_commit;
 
+    if (follower != NULL && tells > follower->told) {
+        follower->told = tells;
+    }
     do {
         append->entries = c->scratch;
         append->n_entries = left > 0 ? fill_frame(c, append->prev_log_index + 1, left) : 0;
@@ -105,24 +129,15 @@ static void post_append(struct consensus *c, const struct raft_message *message)
  * it again and again: once in install_ms is enough, or when the connection was lost. */
 static bool install_is_under_way(struct consensus *c, uint64_t id)
 {
-    size_t free_slot = CONSENSUS_SERVERS_MAX;
+    struct consensus_follower *follower = consensus_follower(c, id);
 
-    for (size_t i = 0; i < CONSENSUS_SERVERS_MAX; i++) {
-        if (c->installs[i].id == id) {
-            if (c->now_ms - c->installs[i].at_ms < c->options.install_ms) {
-                return true;
-            }
-            free_slot = i;
-            break;
-        }
-        if (c->installs[i].id == 0 && free_slot == CONSENSUS_SERVERS_MAX) {
-            free_slot = i;
-        }
+    if (follower == NULL) {
+        return false;
     }
-    if (free_slot < CONSENSUS_SERVERS_MAX) {
-        c->installs[free_slot].id = id;
-        c->installs[free_slot].at_ms = c->now_ms;
+    if (follower->install_ms != 0 && c->now_ms - follower->install_ms < c->options.install_ms) {
+        return true;
     }
+    follower->install_ms = c->now_ms > 0 ? c->now_ms : 1;
     return false;
 }
 
@@ -177,16 +192,20 @@ void consensus_post(struct consensus *c, const struct raft_message *message)
     }
 }
 
-/* Tells the followers of a new commit index at once: the library does so with the next entries or heartbeat. It is what a
- * heartbeat would say to a follower of whom no more is known than what it has acknowledged. */
+/* Tells the followers at once what is committed: the library does so with the next entries or heartbeat. It is what a
+ * heartbeat would say to a follower of whom no more is known than what it has acknowledged; so it is due when the commit
+ * index advances, and again when an acknowledgement comes in after that. */
 void consensus_post_commit(struct consensus *c)
 {
+    uint64_t commit = raft_commit_index(&c->raft);
+
     for (unsigned i = 0; i < c->raft.configuration.n; i++) {
         const struct raft_server *server = &c->raft.configuration.servers[i];
-        raft_index match = 0;
+        uint64_t match = consensus_match(c, server->id);
+        struct consensus_follower *follower = consensus_follower(c, server->id);
 
-        if (server->id == c->raft.id || server->role == RAFT_SPARE ||
-            raft_match_index(&c->raft, server->id, &match) != 0 || match == 0) {
+        if (server->id == c->raft.id || server->role == RAFT_SPARE || follower == NULL ||
+            (match < commit ? match : commit) <= follower->told) {
             continue;
         }
         struct raft_message message = {.type = RAFT_APPEND_ENTRIES, .server_id = server->id};
@@ -194,10 +213,10 @@ void consensus_post_commit(struct consensus *c)
             .term = raft_current_term(&c->raft),
             .prev_log_index = match,
             .prev_log_term = consensus_term_of(c, match),
-            .leader_commit = raft_commit_index(&c->raft),
+            .leader_commit = commit,
         };
         if (message.append_entries.prev_log_term != 0) {
-            post_frame(c, &message, NULL);
+            post_append(c, &message);
         }
     }
 }

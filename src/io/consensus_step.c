@@ -169,7 +169,7 @@ static void take_state(struct consensus *c, const struct raft_update *update)
 {
     c->barrier = 0;
     c->barrier_due = false;
-    memset(c->installs, 0, sizeof c->installs);
+    memset(c->followers, 0, sizeof c->followers);
     if (c->raft.state == RAFT_LEADER) {
         c->stats.elections++;
         /* The library writes a first entry of its own only when it does not know everything to be committed. */
@@ -178,7 +178,7 @@ static void take_state(struct consensus *c, const struct raft_update *update)
     }
 }
 
-static void take_update(struct consensus *c, struct raft_update *update)
+static void take_update(struct consensus *c, const struct raft_event *event, struct raft_update *update)
 {
     unsigned writes = (RAFT_UPDATE_CURRENT_TERM) | (RAFT_UPDATE_VOTED_FOR) | (RAFT_UPDATE_ENTRIES) |
                       (RAFT_UPDATE_SNAPSHOT);
@@ -194,7 +194,7 @@ static void take_update(struct consensus *c, struct raft_update *update)
             consensus_post(c, &update->messages.batch[i]);
         }
     }
-    if (update->flags & (RAFT_UPDATE_COMMIT_INDEX) && c->raft.state == RAFT_LEADER) {
+    if ((update->flags & (RAFT_UPDATE_COMMIT_INDEX) || event->type == RAFT_RECEIVE) && c->raft.state == RAFT_LEADER) {
         consensus_post_commit(c);
     }
 }
@@ -207,7 +207,7 @@ int consensus_step(struct consensus *c, struct raft_event *event)
     event->capacity = CAPACITY;
     int rv = raft_step(&c->raft, event, &update);
     if (rv == 0) {
-        take_update(c, &update);
+        take_update(c, event, &update);
     }
     return rv;
 }

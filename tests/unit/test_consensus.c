@@ -100,6 +100,9 @@ static struct
     bool cut[NODES][NODES];
     uint64_t seed;
     bool calm;
+    bool closed;  /* to servers that are not in the configuration */
+    uint64_t malformed; /* frames that the node which stops was given */
+    bool stuck;   /* the disks do nothing */
     bool membership; /* change the servers, too */
     bool sync_disk;  /* persist completes at once, within the callback */
     uint64_t digests[ACKS_MAX]; /* [i]: of the state after entry i, as the first that applied it had it */
@@ -273,7 +276,7 @@ static void when_persist(void *ud, struct consensus_job *job)
     }
     assert_true(node->n_jobs < sizeof node->jobs / sizeof node->jobs[0]);
     node->jobs[node->n_jobs++] = job;
-    if (!node->job_due) {
+    if (!node->job_due && !world.stuck) {
         node->job_due = true;
         push((struct event){
             .at = world.now + 1 + below(node->disk_ms), .kind = EVENT_DISK, .to = place(node->id), .epoch = node->epoch});
@@ -446,7 +449,7 @@ static void when_disk(void *ud, uint64_t last_term, uint64_t last_index)
 
 static bool when_known(void *ud, uint64_t id)
 {
-    return true; /* the peers' connections have proved who they are */
+    return !world.closed; /* the peers' connections have proved who they are */
 }
 
 static void when_fatal(void *ud, int error, const char *what)
@@ -525,7 +528,7 @@ static void stop(struct node *node)
         world.installed += stats.snapshots_installed;
         world.taken += stats.snapshots_taken;
         world.impossible += stats.impossible;
-        assert_int_equal(stats.malformed, 0);
+        assert_int_equal(stats.malformed, world.malformed);
     }
     node->epoch++;
     consensus_free(node->consensus);
@@ -793,6 +796,43 @@ static void happen(void)
     }
 }
 
+static void print_state(void)
+{
+    struct consensus_server servers[NODES];
+
+    print_message("seed %llu at %llu ms\n", (unsigned long long)world.seed, (unsigned long long)world.now);
+    for (unsigned i = 0; i < NODES; i++) {
+        const struct node *node = &world.nodes[i];
+        const struct consensus *c = node->consensus;
+        if (c == NULL) {
+            continue;
+        }
+        print_message("%llu: term %llu leader %llu snapshot %llu applied %llu commit %llu disk %llu last %llu servers",
+                      (unsigned long long)node->id, (unsigned long long)consensus_term(c),
+                      (unsigned long long)consensus_leader(c), (unsigned long long)consensus_snapshot_index(c),
+                      (unsigned long long)consensus_applied(c), (unsigned long long)consensus_commit(c),
+                      (unsigned long long)consensus_disk_index(c), (unsigned long long)consensus_last_index(c));
+        unsigned n = consensus_servers(c, servers, NODES);
+        for (unsigned j = 0; j < n; j++) {
+            print_message(" %llu:%d", (unsigned long long)servers[j].id, servers[j].role);
+        }
+        print_message("\n");
+    }
+}
+
+/* After a test that failed, too. */
+static int clean_up(void **state)
+{
+    for (unsigned i = 0; i < NODES; i++) {
+        if (world.nodes[i].consensus != NULL) {
+            print_state();
+            break;
+        }
+    }
+    world_end();
+    return 0;
+}
+
 static void run_until(uint64_t at)
 {
     while (world.now < at) {
@@ -830,35 +870,11 @@ static bool is_settled(void)
     unsigned n = consensus_servers(node->consensus, servers, NODES);
     for (unsigned i = 0; i < n; i++) {
         const struct node *other = &world.nodes[place(servers[i].id)];
-        if (servers[i].role != CONSENSUS_SPARE && other->applied != node->applied) {
+        if (servers[i].role != CONSENSUS_SPARE && other->consensus != NULL && other->applied != node->applied) {
             return false;
         }
     }
     return true;
-}
-
-static void print_state(void)
-{
-    struct consensus_server servers[NODES];
-
-    print_message("seed %llu at %llu ms\n", (unsigned long long)world.seed, (unsigned long long)world.now);
-    for (unsigned i = 0; i < NODES; i++) {
-        const struct node *node = &world.nodes[i];
-        const struct consensus *c = node->consensus;
-        if (c == NULL) {
-            continue;
-        }
-        print_message("%llu: term %llu leader %llu snapshot %llu applied %llu commit %llu disk %llu last %llu servers",
-                      (unsigned long long)node->id, (unsigned long long)consensus_term(c),
-                      (unsigned long long)consensus_leader(c), (unsigned long long)consensus_snapshot_index(c),
-                      (unsigned long long)consensus_applied(c), (unsigned long long)consensus_commit(c),
-                      (unsigned long long)consensus_disk_index(c), (unsigned long long)consensus_last_index(c));
-        unsigned n = consensus_servers(c, servers, NODES);
-        for (unsigned j = 0; j < n; j++) {
-            print_message(" %llu:%d", (unsigned long long)servers[j].id, servers[j].role);
-        }
-        print_message("\n");
-    }
 }
 
 static void settle(uint64_t within_ms)
@@ -904,6 +920,442 @@ static void schedule(uint64_t seed, uint64_t length_ms)
 
 /* ------------------------------------------------------------------ tests */
 
+/* Three voters, one millisecond for each message and each write, nothing lost, a leader. */
+static struct node *quiet(void)
+{
+    world_begin(7);
+    world.calm = true;
+    for (unsigned i = 0; i < NODES; i++) {
+        world.nodes[i].net_ms = world.nodes[i].disk_ms = 1;
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        start(&world.nodes[i]);
+    }
+    settle(5000);
+    return leader();
+}
+
+static struct node *other_than(const struct node *a, const struct node *b)
+{
+    for (unsigned i = 0; i < 3; i++) {
+        if (&world.nodes[i] != a && &world.nodes[i] != b) {
+            return &world.nodes[i];
+        }
+    }
+    return NULL;
+}
+
+static void isolate(const struct node *node, bool cut)
+{
+    for (unsigned i = 0; i < NODES; i++) {
+        world.cut[place(node->id)][i] = world.cut[i][place(node->id)] = cut && i != place(node->id);
+    }
+}
+
+/* One write and one message each way: own vote on disk, asked, theirs on disk, answered. */
+static void test_elect(void **state)
+{
+    struct node *old = quiet();
+    struct node *next = other_than(old, NULL);
+
+    assert_int_equal(consensus_elect(old->consensus, world.now), CONSENSUS_BEHIND);
+    crash(old);
+    uint64_t from = world.now;
+    assert_int_equal(consensus_elect(next->consensus, world.now), 0);
+    while (!consensus_is_leader(next->consensus) && world.now < from + 1000) {
+        happen();
+    }
+    assert_true(consensus_is_leader(next->consensus));
+    assert_true(world.now - from <= 4);
+    world_end();
+}
+
+static void test_elect_without_leader(void **state)
+{
+    world_begin(7);
+    start(&world.nodes[0]);
+    assert_int_equal(consensus_elect(world.nodes[0].consensus, 0), CONSENSUS_NO_LEADER);
+    start(&world.nodes[4]); /* has nothing and is no voter */
+    assert_int_equal(consensus_elect(world.nodes[4].consensus, 0), CONSENSUS_BEHIND);
+    world_end();
+}
+
+/* Long before the next heartbeat: sent, written, acknowledged, told. */
+static void test_commit_is_told(void **state)
+{
+    struct node *first = quiet();
+
+    uint64_t from = world.now, index = first->applied + 1;
+    assert_true(submit(first));
+    while (!is_settled() && world.now < from + 1000) {
+        happen();
+    }
+    assert_int_equal(first->applied, index);
+    assert_true(world.now - from <= 5 && 5 < HEARTBEAT_MS);
+    world_end();
+}
+
+static void test_transfer(void **state)
+{
+    struct node *old = quiet();
+    struct node *next = other_than(old, NULL);
+
+    assert_int_equal(consensus_transfer(old->consensus, FIRST_ID + 4, world.now), CONSENSUS_NO_SUCH_SERVER);
+    assert_int_equal(consensus_transfer(next->consensus, 0, world.now), CONSENSUS_NOT_LEADER);
+    uint64_t from = world.now;
+    assert_int_equal(consensus_transfer(old->consensus, next->id, world.now), 0);
+    assert_false(submit(old)); /* it is on its way out */
+    while (!consensus_is_leader(next->consensus) && world.now < from + 1000) {
+        happen();
+    }
+    assert_true(consensus_is_leader(next->consensus));
+    assert_true(world.now - from <= 6);
+    world_end();
+}
+
+static void test_one_voter(void **state)
+{
+    struct consensus_server server = {.id = FIRST_ID, .address = "10.0.0.0:7400", .role = CONSENSUS_VOTER};
+    void *data;
+    size_t len;
+
+    world_begin(7);
+    assert_int_equal(consensus_founding(&server, 1, &data, &len), 0);
+    struct consensus_entry entry = {.index = 1, .term = 1, .type = CONSENSUS_CHANGE, .data = data, .len = len};
+    disk_free(&world.nodes[0].disk);
+    disk_append(&world.nodes[0].disk, &entry);
+    world.nodes[0].disk.term = 1;
+    free(data);
+    world.sync_disk = true;
+    start(&world.nodes[0]);
+    assert_true(world.nodes[0].leader); /* at once: there is nobody to ask */
+    assert_true(world.nodes[0].applied >= consensus_barrier(world.nodes[0].consensus));
+    assert_true(submit(&world.nodes[0]));
+    assert_int_equal(world.nodes[0].applied, consensus_last_index(world.nodes[0].consensus));
+    world_end();
+}
+
+static void test_far_behind(void **state)
+{
+    struct node *first = quiet();
+    struct node *away = other_than(first, NULL);
+    struct consensus_stats stats;
+
+    stop(away);
+    for (unsigned i = 0; i < 200; i++) {
+        assert_true(submit(first));
+        run_until(world.now + 5);
+    }
+    assert_true(consensus_snapshot_index(first->consensus) > 150);
+    start(away);
+    settle(2000);
+    consensus_stats(away->consensus, &stats);
+    assert_int_equal(stats.snapshots_installed, 1);
+    assert_int_equal(away->digest, first->digest);
+    world_end();
+}
+
+/* What a leader could not commit is cut off, and the owner of the disk is told how far down. */
+static void test_truncation_is_told(void **state)
+{
+    struct node *old = quiet();
+
+    uint64_t agreed = old->applied;
+    isolate(old, true);
+    for (unsigned i = 0; i < 5; i++) {
+        assert_true(submit(old));
+    }
+    run_until(world.now + 20);
+    assert_int_equal(old->said_index, agreed + 5);
+    assert_int_equal(old->applied, agreed);
+    run_until(world.now + 2000); /* without a majority it has given up meanwhile */
+    assert_false(consensus_is_leader(old->consensus));
+    struct node *next = leader();
+    for (unsigned i = 0; i < 8; i++) {
+        assert_true(submit(next));
+    }
+    run_until(world.now + 20);
+    old->said_low = old->said_index;
+    isolate(old, false);
+    settle(3000);
+    assert_int_equal(old->said_low, agreed);
+    assert_true(old->said_index >= agreed + 8);
+    world_end();
+}
+
+static void test_joins(void **state)
+{
+    struct node *first = quiet();
+    struct node *gone = other_than(first, NULL);
+    struct consensus_server servers[NODES];
+    uint64_t index;
+
+    for (unsigned i = 0; i < 60; i++) {
+        assert_true(submit(first));
+        run_until(world.now + 5);
+    }
+    start(&world.nodes[3]); /* with an empty disk */
+    assert_int_equal(consensus_servers(first->consensus, servers, NODES), 3);
+    for (unsigned i = 0; i < 3; i++) {
+        servers[i].address = world.nodes[i].address; /* theirs end with the configuration */
+    }
+    servers[3] = (struct consensus_server){
+        .id = world.nodes[3].id, .address = world.nodes[3].address, .role = CONSENSUS_VOTER};
+    assert_int_equal(consensus_configure(first->consensus, servers, 4, world.now, &index), CONSENSUS_BEHIND);
+    servers[3].role = CONSENSUS_STANDBY;
+    assert_int_equal(consensus_configure(gone->consensus, servers, 4, world.now, &index), CONSENSUS_NOT_LEADER);
+    assert_int_equal(consensus_configure(first->consensus, servers, 3, world.now, &index), CONSENSUS_NO_SUCH_SERVER);
+    assert_int_equal(consensus_configure(first->consensus, servers, 4, world.now, &index), 0);
+    servers[3].role = CONSENSUS_SPARE;
+    assert_int_equal(consensus_configure(first->consensus, servers, 4, world.now, &index), CONSENSUS_BUSY);
+    settle(2000);
+    assert_int_equal(world.nodes[3].digest, first->digest);
+    servers[3].role = CONSENSUS_VOTER;
+    assert_int_equal(consensus_configure(first->consensus, servers, 4, world.now, &index), 0);
+    settle(2000);
+    servers[place(gone->id)] = servers[3];
+    assert_int_equal(consensus_configure(first->consensus, servers, 3, world.now, &index), 0);
+    settle(2000);
+    crash(gone);
+    crash(first);
+    settle(5000); /* two of the three that are left */
+    assert_true(submit(leader()));
+    settle(1000);
+    assert_int_equal(world.nodes[3].applied, world.agreed);
+    world_end();
+}
+
+static void test_failing_disk(void **state)
+{
+    struct node *first = quiet();
+    uint64_t index;
+
+    world.stuck = true;
+    assert_true(submit(first));
+    assert_int_equal(first->n_jobs, 1);
+    struct consensus_job *job = first->jobs[0];
+    assert_int_equal(consensus_persisted(first->consensus, job, -ENOSPC, world.now), -EIO);
+    assert_true(first->dead);
+    assert_int_equal(first->dead_error, ENOSPC);
+    assert_int_equal(consensus_submit(first->consensus, "x", 1, world.now, &index), -EIO);
+    assert_int_equal(consensus_tick(first->consensus, world.now + 10000), -EIO);
+    assert_int_equal(consensus_receive(first->consensus, FIRST_ID + 1, "x", 1, world.now), -EIO);
+    assert_int_equal(consensus_elect(first->consensus, world.now), -EIO);
+    world_end();
+}
+
+static void test_full(void **state)
+{
+    struct node *first = quiet();
+    uint8_t *big = calloc(1, CONSENSUS_ENTRY_MAX + 1);
+    uint64_t index, accepted = 0;
+    int r = 0;
+
+    assert_non_null(big);
+    assert_int_equal(consensus_submit(first->consensus, big, CONSENSUS_ENTRY_MAX + 1, world.now, &index), -EMSGSIZE);
+    world.stuck = true;
+    isolate(first, true);
+    while (accepted < 1000 && (r = consensus_submit(first->consensus, big, 10, world.now, &index)) == 0) {
+        accepted++;
+    }
+    assert_int_equal(r, CONSENSUS_BUSY);
+    assert_int_equal(accepted, 100); /* as start() has it */
+    world_end();
+
+    first = quiet();
+    world.stuck = true;
+    isolate(first, true);
+    for (accepted = 0; accepted < 20; accepted++) {
+        r = consensus_submit(first->consensus, big, CONSENSUS_ENTRY_MAX, world.now, &index);
+        if (r != 0) {
+            break;
+        }
+    }
+    assert_int_equal(r, CONSENSUS_BUSY);
+    assert_int_equal(accepted, (32u << 20) / CONSENSUS_ENTRY_MAX);
+    world_end();
+
+    /* And the largest goes through. */
+    first = quiet();
+    assert_int_equal(consensus_submit(first->consensus, big, CONSENSUS_ENTRY_MAX, world.now, &index), 0);
+    assert_int_equal(consensus_submit(first->consensus, big, CONSENSUS_ENTRY_MAX, world.now, &index), 0);
+    settle(2000);
+    assert_int_equal(world.agreed, index);
+    free(big);
+    world_end();
+}
+
+static void test_bad_frames(void **state)
+{
+    struct node *node = quiet();
+    struct raft_message message = {.type = RAFT_REQUEST_VOTE};
+    struct consensus_stats before, after;
+    uint8_t frame[64];
+
+    message.request_vote = (struct raft_request_vote){
+        .version = 2, .term = 1000, .candidate_id = FIRST_ID + 4, .last_log_index = 1, .last_log_term = 1, .disrupt_leader = true};
+    size_t len = raft_message_size(&message, NULL);
+    raft_message_encode(&message, NULL, frame);
+    uint64_t term = consensus_term(node->consensus);
+    consensus_stats(node->consensus, &before);
+    assert_int_equal(consensus_receive(node->consensus, FIRST_ID + 1, "nonsense", 8, world.now), -EBADMSG);
+    assert_int_equal(consensus_receive(node->consensus, FIRST_ID + 1, frame, len - 1, world.now), -EBADMSG);
+    /* from a stranger, from nobody, from itself, in another's name */
+    world.closed = true;
+    assert_int_equal(consensus_receive(node->consensus, FIRST_ID + 4, frame, len, world.now), 0);
+    assert_int_equal(consensus_receive(node->consensus, 0, frame, len, world.now), 0);
+    assert_int_equal(consensus_receive(node->consensus, node->id, frame, len, world.now), 0);
+    assert_int_equal(consensus_receive(node->consensus, other_than(node, NULL)->id, frame, len, world.now), 0);
+    consensus_stats(node->consensus, &after);
+    assert_int_equal(after.malformed - before.malformed, 2);
+    crash(other_than(node, NULL));
+    crash(other_than(node, other_than(node, NULL)));
+    world.malformed = 2;
+    assert_int_equal(after.strangers - before.strangers, 3);
+    assert_int_equal(after.impossible - before.impossible, 1);
+    assert_int_equal(consensus_term(node->consensus), term);
+    assert_true(consensus_is_leader(node->consensus));
+    world_end();
+}
+
+/* What a leader of old sends is refused with the term in force, and with nothing that could be taken for an
+ * acknowledgement. */
+static void test_old_leader(void **state)
+{
+    struct node *node = quiet();
+    struct raft_message message = {.type = RAFT_APPEND_ENTRIES};
+    uint8_t frame[64];
+
+    struct node *follower = other_than(node, NULL), *sender = other_than(node, follower);
+    isolate(follower, true);
+    while (world.n > 0) {
+        free(pop().frame);
+    }
+    isolate(follower, false);
+    message.append_entries.term = consensus_term(node->consensus) - 1;
+    size_t len = raft_message_size(&message, NULL);
+    raft_message_encode(&message, NULL, frame);
+    assert_int_equal(consensus_receive(follower->consensus, sender->id, frame, len, world.now), 0);
+    assert_int_equal(world.n, 1);
+    struct event reply = pop();
+    struct raft_buffer configuration;
+    struct raft_message result;
+    static struct raft_entry entries[RAFT_MESSAGE_ENTRIES_MAX];
+    assert_int_equal(reply.to, place(sender->id));
+    assert_int_equal(raft_message_decode(reply.frame, reply.len, entries, &result, &configuration), 0);
+    assert_int_equal(result.type, RAFT_APPEND_ENTRIES_RESULT);
+    assert_int_equal(result.append_entries_result.term, consensus_term(node->consensus));
+    assert_true(result.append_entries_result.rejected > 0);
+    assert_int_equal(result.append_entries_result.last_log_index, 0);
+    free(reply.frame);
+    world_end();
+}
+
+static void test_options(void **state)
+{
+    struct consensus_options good = {.id = 1, .address = "a", .election_ms = 100, .heartbeat_ms = 10}, options = good;
+    struct consensus *c = NULL;
+    struct consensus_server server = {.id = 1, .address = "a", .role = CONSENSUS_STANDBY};
+    void *data = NULL;
+    size_t len = 5;
+
+    options.id = 0;
+    assert_int_equal(consensus_new(&options, &ops, NULL, &c), -EINVAL);
+    options = good;
+    options.address = NULL;
+    assert_int_equal(consensus_new(&options, &ops, NULL, &c), -EINVAL);
+    options = good;
+    options.heartbeat_ms = 100;
+    assert_int_equal(consensus_new(&options, &ops, NULL, &c), -EINVAL);
+    options = good;
+    options.election_ms = 9;
+    assert_int_equal(consensus_new(&options, &ops, NULL, &c), -EINVAL);
+    assert_null(c);
+    assert_int_equal(consensus_founding(&server, 1, &data, &len), -EINVAL); /* no voter */
+    server.role = 9;
+    assert_int_equal(consensus_founding(&server, 1, &data, &len), -EINVAL);
+    server = (struct consensus_server){.id = 0, .address = "a", .role = CONSENSUS_VOTER};
+    assert_int_equal(consensus_founding(&server, 1, &data, &len), -EINVAL);
+    struct consensus_server twice[2] = {{1, "a", CONSENSUS_VOTER}, {1, "b", CONSENSUS_VOTER}};
+    assert_int_equal(consensus_founding(twice, 2, &data, &len), -EINVAL);
+    assert_int_equal(consensus_founding(twice, 0, &data, &len), -EINVAL);
+    assert_null(data);
+    assert_int_equal(len, 5);
+    consensus_free(NULL);
+}
+
+static void ignore_apply(void *ud, uint64_t index, uint64_t term, const void *data, size_t len)
+{
+}
+
+static void ignore_skip(void *ud, uint64_t index, uint64_t term)
+{
+}
+
+static int start_with(const struct consensus_state *state)
+{
+    struct consensus_options options = {.id = FIRST_ID, .address = "a", .election_ms = 100, .heartbeat_ms = 10};
+    struct consensus_ops deaf = ops;
+    struct node node = {.id = FIRST_ID};
+    struct consensus *c;
+
+    deaf.apply = ignore_apply;
+    deaf.skip = ignore_skip;
+    assert_int_equal(consensus_new(&options, &deaf, &node, &c), 0);
+    node.consensus = c;
+    int r = consensus_start(c, state, 0);
+    assert_false(node.dead);
+    consensus_free(c);
+    return r;
+}
+
+static void test_bad_state(void **state)
+{
+    struct consensus_server server = {.id = FIRST_ID, .address = "a", .role = CONSENSUS_STANDBY};
+    struct consensus_server voter = {.id = FIRST_ID + 1, .address = "b", .role = CONSENSUS_VOTER};
+    struct consensus_server servers[] = {server, voter};
+    void *data;
+    size_t len;
+
+    assert_int_equal(consensus_founding(servers, 2, &data, &len), 0);
+    struct consensus_entry entries[3] = {{1, 1, CONSENSUS_CHANGE, data, len}, {2, 1, CONSENSUS_COMMAND, "x", 1},
+                                         {3, 2, CONSENSUS_COMMAND, "y", 1}};
+    struct consensus_state good = {.term = 2, .entries = entries, .n_entries = 3}, bad = {0};
+    assert_int_equal(start_with(&good), 0);
+    assert_int_equal(start_with(&bad), 0); /* nothing yet */
+    bad.vote = 3;
+    assert_int_equal(start_with(&bad), -EBADMSG);
+    bad = good;
+    bad.term = 1; /* older than its log */
+    assert_int_equal(start_with(&bad), -EBADMSG);
+    bad = good;
+    bad.entries = entries + 1; /* no beginning */
+    bad.n_entries = 2;
+    assert_int_equal(start_with(&bad), -EBADMSG);
+    entries[2].index = 4; /* a gap */
+    assert_int_equal(start_with(&good), -EBADMSG);
+    entries[2].index = 3;
+    entries[1].term = 3; /* terms that fall */
+    bad = good;
+    bad.term = 3;
+    assert_int_equal(start_with(&bad), -EBADMSG);
+    entries[1].term = 1;
+    entries[0].len--; /* half a configuration */
+    entries[0].len -= 8;
+    assert_int_equal(start_with(&good), -EBADMSG);
+    entries[0].len = len;
+
+    struct consensus_snapshot snapshot = {.index = 5, .term = 2, .configuration_index = 1, .configuration = data,
+                                          .configuration_len = len};
+    bad = good;
+    bad.snapshot = &snapshot; /* the log does not reach it */
+    assert_int_equal(start_with(&bad), -EBADMSG);
+    snapshot.configuration_index = 6;
+    bad.n_entries = 0;
+    assert_int_equal(start_with(&bad), -EBADMSG);
+    free(data);
+}
+
 static uint64_t schedules = 300, first_seed = 1;
 
 static void test_schedules(void **state)
@@ -935,7 +1387,21 @@ static void test_schedules(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_schedules),
+        cmocka_unit_test_teardown(test_options, clean_up),
+        cmocka_unit_test_teardown(test_bad_state, clean_up),
+        cmocka_unit_test_teardown(test_elect, clean_up),
+        cmocka_unit_test_teardown(test_elect_without_leader, clean_up),
+        cmocka_unit_test_teardown(test_commit_is_told, clean_up),
+        cmocka_unit_test_teardown(test_transfer, clean_up),
+        cmocka_unit_test_teardown(test_one_voter, clean_up),
+        cmocka_unit_test_teardown(test_far_behind, clean_up),
+        cmocka_unit_test_teardown(test_truncation_is_told, clean_up),
+        cmocka_unit_test_teardown(test_joins, clean_up),
+        cmocka_unit_test_teardown(test_failing_disk, clean_up),
+        cmocka_unit_test_teardown(test_full, clean_up),
+        cmocka_unit_test_teardown(test_bad_frames, clean_up),
+        cmocka_unit_test_teardown(test_old_leader, clean_up),
+        cmocka_unit_test_teardown(test_schedules, clean_up),
     };
 
     if (argc > 2) {
@@ -943,10 +1409,6 @@ int main(int argc, char **argv)
         first_seed = strtoull(argv[2], NULL, 10);
     }
     int r = cmocka_run_group_tests(tests, NULL, NULL);
-    if (r != 0) {
-        print_state();
-        world_end();
-    }
     free(world.heap);
     return r;
 }
