@@ -11,14 +11,12 @@
 #include "io/control.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "io/control_socket.h"
 #include "wire/control.h"
 
 #define SWEEP_MS 1000
@@ -61,98 +59,12 @@ struct control
     unsigned n_handles;     /* that libuv still knows */
     size_t queued;
     struct control_stats stats;
-    struct sockaddr_un at;
-    dev_t dev;
-    ino_t ino;
+    struct control_socket at;
     uint64_t idle_ms, stall_ms;
     bool waiting; /* a connection could not be accepted for want of memory; libuv tells of it only once */
     void (*closed)(void *ud);
     void *closed_ud;
 };
-
-/* --------------------------------------------------------------------------------------------------- the socket file */
-
-static int make_directory(const char *path)
-{
-    char dir[sizeof((struct sockaddr_un *)0)->sun_path];
-
-    for (const char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-        memcpy(dir, path, (size_t)(slash - path));
-        dir[slash - path] = '\0';
-        if (mkdir(dir, 0755) < 0 && errno != EEXIST) {
-            return -errno;
-        }
-    }
-    return 0;
-}
-
-/* Whether a live process listens there: -EADDRINUSE; 0: nobody does. */
-static int probe(const struct sockaddr_un *at)
-{
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-    if (fd < 0) {
-        return -errno;
-    }
-    int r = connect(fd, (const struct sockaddr *)at, sizeof *at) < 0 ? errno : 0;
-    close(fd);
-    return r == ECONNREFUSED || r == ENOENT ? 0 : -EADDRINUSE;
-}
-
-static int remove_stale(const struct sockaddr_un *at)
-{
-    struct stat st;
-
-    if (lstat(at->sun_path, &st) < 0) {
-        return errno == ENOENT ? 0 : -errno;
-    }
-    if (!S_ISSOCK(st.st_mode)) {
-        return -ENOTSOCK;
-    }
-    int r = probe(at);
-    if (r < 0) {
-        return r;
-    }
-    return unlink(at->sun_path) < 0 && errno != ENOENT ? -errno : 0;
-}
-
-/* The mode is set before the name exists, so that the socket is never open to more than 0660. */
-static int bind_at(const struct sockaddr_un *at, int *ret_fd)
-{
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-    if (fd < 0) {
-        return -errno;
-    }
-    if (fchmod(fd, 0660) < 0 || bind(fd, (const struct sockaddr *)at, sizeof *at) < 0 ||
-        chmod(at->sun_path, 0660) < 0) {
-        int r = -errno;
-        close(fd);
-        return r;
-    }
-    *ret_fd = fd;
-    return 0;
-}
-
-static int socket_at(const char *path, struct sockaddr_un *ret_at, int *ret_fd)
-{
-    struct sockaddr_un at = { .sun_family = AF_UNIX };
-
-    if (path[0] == '\0') {
-        return -EINVAL;
-    }
-    if (strlen(path) >= sizeof at.sun_path) {
-        return -ENAMETOOLONG;
-    }
-    strcpy(at.sun_path, path);
-    int r = make_directory(path);
-    r = r < 0 ? r : remove_stale(&at);
-    r = r < 0 ? r : bind_at(&at, ret_fd);
-    if (r == 0) {
-        *ret_at = at;
-    }
-    return r;
-}
 
 /* --------------------------------------------------------------------------------------------------------- a client */
 
@@ -417,17 +329,11 @@ static void on_own_closed(uv_handle_t *handle)
 static int start(struct control *control, int fd)
 {
     int r = uv_pipe_open(&control->listener, fd);
-    struct stat st;
 
     if (r < 0) {
         close(fd);
         return r;
     }
-    if (stat(control->at.sun_path, &st) < 0) {
-        return -errno;
-    }
-    control->dev = st.st_dev;
-    control->ino = st.st_ino;
     r = uv_listen((uv_stream_t *)&control->listener, BACKLOG, on_connection);
     return r < 0 ? r : uv_timer_start(&control->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
 }
@@ -450,7 +356,7 @@ int control_open(struct control **ret, uv_loop_t *loop, const char *path, const 
     control->ops = ops;
     control->ud = ud;
     control_patience(control, CONTROL_IDLE_MS, CONTROL_STALL_MS);
-    int r = socket_at(path, &control->at, &fd);
+    int r = control_socket_bind(path, &control->at, &fd);
     r = r < 0 ? r : uv_pipe_init(loop, &control->listener, 0);
     if (r < 0) {
         if (fd >= 0) {
@@ -473,16 +379,6 @@ int control_open(struct control **ret, uv_loop_t *loop, const char *path, const 
     return 0;
 }
 
-/* Only our own: a later daemon may have put its socket there. */
-static void remove_own(const struct control *control)
-{
-    struct stat st;
-
-    if (lstat(control->at.sun_path, &st) == 0 && st.st_dev == control->dev && st.st_ino == control->ino) {
-        (void)unlink(control->at.sun_path);
-    }
-}
-
 void control_close(struct control *control, void (*closed)(void *ud), void *ud)
 {
     if (control == NULL) {
@@ -493,7 +389,7 @@ void control_close(struct control *control, void (*closed)(void *ud), void *ud)
     }
     control->closed = closed;
     control->closed_ud = ud;
-    remove_own(control);
+    control_socket_remove(&control->at);
     for (struct client *client = control->clients; client != NULL; client = client->next) {
         client_close(client);
     }

@@ -68,6 +68,8 @@ struct value *value_int(struct value_arena *arena, int64_t integer);
 struct value *value_uint(struct value_arena *arena, uint64_t integer);
 /* Copies; NULL makes nil. */
 struct value *value_string(struct value_arena *arena, const char *text);
+/* n bytes without a NUL among them. */
+struct value *value_text(struct value_arena *arena, const char *text, size_t n);
 struct value *value_format(struct value_arena *arena, const char *format, ...) PRINTF(2, 3);
 struct value *value_array(struct value_arena *arena);
 struct value *value_map(struct value_arena *arena);
@@ -76,6 +78,8 @@ struct value *value_map(struct value_arena *arena);
  * container. */
 void value_push(struct value_arena *arena, struct value *array, struct value *item);
 void value_put(struct value_arena *arena, struct value *map, const char *key, struct value *item);
+/* The same with a key that lives as long as the arena: it is not copied. */
+void value_put_kept(struct value_arena *arena, struct value *map, const char *key, struct value *item);
 
 /* The same with what is put most. */
 void value_put_bool(struct value_arena *arena, struct value *map, const char *key, bool boolean);
