@@ -21,6 +21,8 @@ struct mirror_link
     char name[IFNAMSIZ];
     bool up; /* administratively, operationally (up or unknown) and with a carrier */
     bool loopback;
+    uint8_t mac[6]; /* zero where it has none of six bytes */
+    bool mac_changed; /* for the owner of the mirror; no part of "just so" */
     bool seen; /* by mirror_sweep */
 };
 

@@ -107,7 +107,12 @@ static void on_link(void *ud, const struct mirror_link *link, bool gone)
         }
         return;
     }
-    int err = mirror_put_link(nl->mirror, link);
+    const struct mirror_link *before = mirror_link(nl->mirror, link->ifindex);
+    struct mirror_link now = *link;
+    now.mac_changed =
+        before != NULL && (before->mac_changed || memcmp(before->mac, link->mac, sizeof(link->mac)) != 0);
+    nl->macs_dirty = nl->macs_dirty || now.mac_changed;
+    int err = mirror_put_link(nl->mirror, &now);
     if (err == MIRROR_CHANGED) {
         nl->links_dirty = true;
     } else if (err < 0) {
@@ -204,11 +209,26 @@ static void deliver_links(struct netlink *nl)
     }
 }
 
+static void deliver_macs(struct netlink *nl)
+{
+    nl->macs_dirty = false;
+    for (int p = 0; p < mirror_links_n(nl->mirror) && !nl->closing; p++) {
+        struct mirror_link link = *mirror_link_at(nl->mirror, p);
+        if (link.mac_changed) {
+            link.mac_changed = false;
+            (void)!mirror_put_link(nl->mirror, &link); /* it is there: cannot fail */
+            if (nl->ops.hardware != NULL) {
+                nl->ops.hardware(nl->ud, link.name);
+            }
+        }
+    }
+}
+
 static void on_timer(uv_timer_t *timer);
 
 void netlink_arm(struct netlink *nl)
 {
-    bool pending = nl->stale || nl->changes_n > 0 || nl->links_dirty || nl->resynced;
+    bool pending = nl->stale || nl->changes_n > 0 || nl->links_dirty || nl->macs_dirty || nl->resynced;
     if (!pending || nl->closing) {
         return;
     }
@@ -232,6 +252,9 @@ static void deliver(struct netlink *nl)
     free(changes);
     if (nl->links_dirty && !nl->closing) {
         deliver_links(nl);
+    }
+    if (nl->macs_dirty && !nl->closing) {
+        deliver_macs(nl);
     }
     if (nl->resynced && !nl->stale && !nl->closing) {
         nl->resynced = false;
@@ -358,7 +381,7 @@ int netlink_init(struct netlink **ret, uv_loop_t *loop, const struct netlink_con
         return err;
     }
     nl->changes_n = 0; /* what is there at the start is no change */
-    nl->links_dirty = nl->resynced = false;
+    nl->links_dirty = nl->resynced = nl->macs_dirty = false;
     nl->last_n = netlink_links(nl, nl->last, LINKS_MAX);
     err = open_handles(nl, loop);
     if (err < 0) {

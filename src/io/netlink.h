@@ -30,6 +30,8 @@ struct netlink_ops
 {
     /* The set of links, their up state or own prefixes changed: ask netlink_links. Once per loop turn at most. */
     void (*links)(void *ud);
+    /* The hardware address of an interface changed: neighbours have to learn its addresses anew. May be NULL. */
+    void (*hardware)(void *ud, const char *dev);
     /* An address appeared, disappeared or changed its mark on some interface, by our doing or another's. present is
      * the state at the time of the call; marked is the entry's own that changed. */
     void (*address)(void *ud, const struct addr *addr, bool present, bool marked);

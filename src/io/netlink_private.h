@@ -28,6 +28,7 @@ struct netlink
     struct change *changes; /* queued for ops.address */
     int changes_n, changes_size;
     bool links_dirty;    /* something that netlink_links depends on */
+    bool macs_dirty;     /* a link of the mirror has mac_changed */
     bool resynced;       /* ops.resync is due */
     bool stale;          /* a dump failed */
     struct link last[LINKS_MAX]; /* as delivered */

@@ -147,6 +147,9 @@ static void link_message(struct nlmsghdr *message, const struct rtsock_ops *ops,
     if (attrs[IFLA_IFNAME] != NULL) {
         nla_strlcpy(link.name, attrs[IFLA_IFNAME], sizeof(link.name));
     }
+    if (attrs[IFLA_ADDRESS] != NULL && nla_len(attrs[IFLA_ADDRESS]) == (int)sizeof(link.mac)) {
+        memcpy(link.mac, nla_data(attrs[IFLA_ADDRESS]), sizeof(link.mac));
+    }
     ops->link(ud, &link, message->nlmsg_type == RTM_DELLINK);
 }
 

@@ -30,7 +30,8 @@ struct fixture
 {
     uv_loop_t loop;
     struct netlink *nl;
-    int links_calls, resync_calls, seen_n;
+    int links_calls, resync_calls, hardware_calls, seen_n;
+    char hardware_dev[DEV_SIZE];
     struct seen seen[SEEN_MAX];
     bool closed;
 };
@@ -53,7 +54,14 @@ static void on_resync(void *ud)
     fx->resync_calls++;
 }
 
-static const struct netlink_ops ops = {.links = on_links, .address = on_address, .resync = on_resync};
+static void on_hardware(void *ud, const char *dev)
+{
+    fx->hardware_calls++;
+    snprintf(fx->hardware_dev, sizeof(fx->hardware_dev), "%s", dev);
+}
+
+static const struct netlink_ops ops = {
+    .links = on_links, .address = on_address, .resync = on_resync, .hardware = on_hardware};
 
 static void open_netlink(const char (*interfaces)[DEV_SIZE], int n)
 {
@@ -490,6 +498,23 @@ static void test_links_bounded(void **state)
     assert_string_equal(links[0].name, "v0");
 }
 
+static bool hardware_called(const void *arg)
+{
+    return fx->hardware_calls > 0;
+}
+
+static void test_hardware(void **state)
+{
+    int calls = fx->links_calls;
+    sh("ip link set v0 mtu 1400 && ip link set v0 address 02:00:00:00:00:77");
+    assert_true(run_until(hardware_called, NULL) >= 0);
+    assert_string_equal(fx->hardware_dev, "v0");
+    sh("ip addr add 10.0.0.77/24 dev v0"); /* after whatever else may come of it */
+    assert_true(run_until(seen_present, "10.0.0.77") >= 0);
+    assert_int_equal(fx->hardware_calls, 1);
+    assert_int_equal(fx->links_calls, calls); /* up and prefixes are as before */
+}
+
 static void test_links_configured(void **state)
 {
     close_netlink();
@@ -676,6 +701,7 @@ int main(int argc, char **argv)
         T(test_recreated_unseen),
         T(test_links),
         T(test_links_bounded),
+        T(test_hardware),
         T(test_links_configured),
         T(test_bridge),
         T(test_flush_marked),
