@@ -29,6 +29,9 @@ enum
     PLAN_BY_PIN = 1 << 5,  /* unit: put where it is pinned */
     PLAN_CROWDED = 1 << 6, /* unit: an apart-from rule drives it away from its owner */
     PLAN_EVENED = 1 << 7,  /* unit: moved for the sake of an even spread */
+    PLAN_HOME_SHIFT = 8,   /* plan_spread.c, of VIPs that it may send elsewhere: slot + 1 of where it belongs, or 0 */
+    PLAN_HOME_MASK = 0x7f, /* ... 7 bits */
+    PLAN_WEIGHED = 1 << 15, /* ... and: it has preferences to look at */
     PLAN_SIZE_SHIFT = 16,
 };
 

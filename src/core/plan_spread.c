@@ -39,17 +39,11 @@ static bool has_preference(const struct plan *plan, int slot)
     return vip->n_prefers > 0 || vip->group != SLOT_NONE;
 }
 
-/* Open nodes that a unit may be sent to from where it is planned to be. */
-static uint64_t allowed(const struct plan *plan, int unit)
+/* Those of the nodes that the unit does not prefer less than the one where it is planned to be. */
+static uint64_t not_less_preferred(const struct plan *plan, int unit, uint64_t nodes)
 {
-    int now = plan->scratch->target[unit];
-    uint64_t nodes = plan->scratch->able[unit] & plan->open & ~(1ull << now);
-    uint32_t weight;
+    uint32_t weight = plan_weight(plan, unit, plan->scratch->target[unit]);
 
-    if (!has_preference(plan, unit) && plan_size(plan, unit) == 1) {
-        return nodes;
-    }
-    weight = plan_weight(plan, unit, now);
     for (uint64_t left = nodes; left != 0 && weight > 0; left &= left - 1) {
         int node = __builtin_ctzll(left);
 
@@ -60,26 +54,40 @@ static uint64_t allowed(const struct plan *plan, int unit)
     return nodes;
 }
 
-/* Those of the nodes that the VIP, which is planned to be on `now`, can be sent to at this cost. */
-static uint64_t at_cost(const struct plan *plan, int slot, int now, uint64_t nodes, int cost)
+/* Open nodes that a group, or a VIP with apart-from rules, may be sent to, those rules aside. */
+static uint64_t allowed(const struct plan *plan, int unit)
 {
-    int home = plan_home(plan, slot);
+    uint64_t nodes = plan->scratch->able[unit] & plan->open & ~(1ull << plan->scratch->target[unit]);
+
+    return not_less_preferred(plan, unit, nodes);
+}
+
+/* Open nodes that a VIP on `now` can be sent to at each cost. Asked for every VIP of a node again and again, so it
+ * touches no more memory than it must. */
+static void by_cost(const struct plan *plan, int slot, int now, uint64_t ret[COSTS])
+{
+    uint32_t flags = plan->scratch->aux[slot];
+    uint64_t nodes = plan->scratch->able[slot] & plan->open & ~(1ull << now);
+    int home = (int)(flags >> PLAN_HOME_SHIFT & PLAN_HOME_MASK) - 1;
     uint64_t back = home == SLOT_NONE ? 0 : 1ull << home;
 
-    if (home == now) {
-        return cost == 1 ? nodes : 0;
+    if ((flags & PLAN_WEIGHED) != 0) {
+        nodes = not_less_preferred(plan, slot, nodes);
     }
-    return cost == -1 ? nodes & back : cost == 0 ? nodes & ~back : 0;
+    ret[0] = home == now ? 0 : nodes & back;
+    ret[1] = home == now ? 0 : nodes & ~back;
+    ret[2] = home == now ? nodes : 0;
 }
 
 static void look(struct spread *spread, int node)
 {
     memset(spread->to[node], 0, sizeof spread->to[node]);
     for (int slot = spread->head[node]; slot != END; slot = spread->plan->scratch->order[slot]) {
-        uint64_t nodes = allowed(spread->plan, slot);
+        uint64_t nodes[COSTS];
 
-        for (int cost = -1; cost <= 1; cost++) {
-            spread->to[node][cost + 1] |= at_cost(spread->plan, slot, node, nodes, cost);
+        by_cost(spread->plan, slot, node, nodes);
+        for (int i = 0; i < COSTS; i++) {
+            spread->to[node][i] |= nodes[i];
         }
     }
 }
@@ -101,6 +109,9 @@ static void list_loose(struct spread *spread)
     }
     for (int slot = spread->plan->table->vips_end - 1; slot >= 0; slot--) {
         if (is_loose(spread->plan, slot)) {
+            scratch->aux[slot] &= ~(uint32_t)(PLAN_HOME_MASK << PLAN_HOME_SHIFT);
+            scratch->aux[slot] |= (uint32_t)(plan_home(spread->plan, slot) + 1) << PLAN_HOME_SHIFT |
+                                  (has_preference(spread->plan, slot) ? PLAN_WEIGHED : 0u);
             scratch->order[slot] = spread->head[scratch->target[slot]];
             spread->head[scratch->target[slot]] = (uint16_t)slot;
         }
@@ -119,8 +130,10 @@ static uint32_t send(struct spread *spread, int from, int to, int cost, uint32_t
 
     while (*link != END && sent < n) {
         uint16_t slot = *link;
+        uint64_t nodes[COSTS];
 
-        if (!plan_in(at_cost(spread->plan, slot, from, allowed(spread->plan, slot), cost), to)) {
+        by_cost(spread->plan, slot, from, nodes);
+        if (!plan_in(nodes[cost + 1], to)) {
             link = &scratch->order[slot];
             continue;
         }

@@ -886,9 +886,9 @@ static double plan_ms(uint32_t *ret_n)
 {
     struct timespec from, to;
 
-    clock_gettime(CLOCK_MONOTONIC, &from);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
     *ret_n = plan();
-    clock_gettime(CLOCK_MONOTONIC, &to);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
     return (double)(to.tv_sec - from.tv_sec) * 1e3 + (double)(to.tv_nsec - from.tv_nsec) / 1e6;
 }
 
@@ -903,7 +903,7 @@ static void speed(void **state)
     }
     ms = plan_ms(&n);
     assert_int_equal(n, 10000);
-    print_message("10000 VIPs, 50 nodes: placed anew in %.2f ms\n", ms);
+    print_message("10000 VIPs, 50 nodes: placed anew in %.2f ms of processor time\n", ms);
     apply(n);
     ms = plan_ms(&n);
     assert_int_equal(n, 0);
