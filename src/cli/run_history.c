@@ -11,11 +11,12 @@
 
 static const char *change_of(const struct vipd_value *row, char buf[TEXT_SIZE])
 {
-    if (vipd_get(row, "from") == NULL && vipd_get(row, "to") == NULL) {
+    const char *from = vipd_text(vipd_get(row, "from"), NULL), *to = vipd_text(vipd_get(row, "to"), NULL);
+
+    if (from == NULL && to == NULL) {
         return "";
     }
-    snprintf(buf, TEXT_SIZE, "%s > %s", vipd_text(vipd_get(row, "from"), "nobody"),
-             vipd_text(vipd_get(row, "to"), "nobody"));
+    snprintf(buf, TEXT_SIZE, "%s > %s", from != NULL ? from : "nobody", to != NULL ? to : "nobody");
     return buf;
 }
 

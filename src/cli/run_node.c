@@ -97,7 +97,8 @@ static void show_node(const struct vipd_value *row)
     printf("%-12s%s since %s (%s)\n", "membership", vipd_text(vipd_get(row, "membership"), "?"),
            text_ago(since_ms, ago), text_time(since_ms, buf));
     printf("%-12s%s\n", "lease", lease_of(row, buf));
-    printf("%-12s%" PRIu64 "\n", "vips", vipd_uint(vipd_get(row, "vips"), 0));
+    printf("%-12s%" PRIu64 " held, %" PRIu64 " owned\n", "vips", vipd_uint(vipd_get(row, "vips"), 0),
+           vipd_uint(vipd_get(row, "owns"), 0));
     printf("%-12s%s\n", "version", vipd_text(vipd_get(row, "version"), "?"));
     show_links(vipd_get(row, "links"));
 }

@@ -33,12 +33,24 @@ int run_settings(struct cli *cli)
                 snprintf(name, sizeof name, "%s.%.*s", vipd_key(part),
                          (int)(unit != NULL ? (size_t)(unit - vipd_key(item)) : strlen(vipd_key(item))),
                          vipd_key(item));
-                printf("%-20s%" PRIu64 "%s\n", name, vipd_uint(item, 0), unit != NULL ? "ms" : "");
+                uint64_t n = vipd_uint(item, 0);
+                bool seconds = unit != NULL && n >= 10000 && n % 1000 == 0;
+                printf("%-20s%" PRIu64 "%s\n", name, seconds ? n / 1000 : n,
+                       unit == NULL ? "" : seconds ? "s" : "ms");
             }
         }
     }
     vipd_reply_free(reply);
     return 0;
+}
+
+static bool is_count(const char *text, uint64_t *ret)
+{
+    char *end;
+    unsigned long n = strtoul(text, &end, 10);
+
+    *ret = n;
+    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && n <= UINT16_MAX;
 }
 
 /* "announce.count=5" into the map of announcements. */
@@ -57,15 +69,13 @@ static int put_setting(const struct cli *cli, struct vipd_args *args, struct vip
 
     for (size_t i = 0; i < 3; i++) {
         uint64_t number;
-        char *end;
         names[i] = settings[i].name;
         if (strlen(settings[i].name) != n || strncmp(settings[i].name, word, n) != 0) {
             continue;
         }
         const char *value = equals == NULL ? "" : equals + 1;
         bool ok = settings[i].duration ? arguments_duration(value, 86400000, &number)
-                                       : (number = strtoul(value, &end, 10), value[0] >= '0' && value[0] <= '9' && *end == '\0' &&
-                                                                                 number <= 65535);
+                                       : is_count(value, &number);
         if (!ok) {
             return complain(cli, VIPD_USAGE, settings[i].duration ? "for example 200ms or 60s" : "for example 5",
                             "\"%s\" is no value for %s", value, settings[i].name);

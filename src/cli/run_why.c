@@ -50,7 +50,7 @@ static void explain_node(const struct vipd_value *result)
     char colour[64];
 
     printf("%s is %s and %s hold VIPs; it owns %" PRIu64 "\n", vipd_text(vipd_get(node, "name"), "?"),
-           vipd_text(vipd_get(node, "status"), "?"), can ? "can" : "cannot", vipd_uint(vipd_get(node, "vips"), 0));
+           vipd_text(vipd_get(node, "status"), "?"), can ? "can" : "cannot", vipd_uint(vipd_get(node, "owns"), 0));
     const struct vipd_value *row = vipd_first(vipd_get(result, "checks"));
     for (; row != NULL; row = vipd_next(row)) {
         bool ok = vipd_bool(vipd_get(row, "ok"), false);

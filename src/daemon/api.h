@@ -12,8 +12,8 @@
  *       API_CHANGE  on the leader: api_command(), then EV_REQUEST with the command, then api_outcome()
  *       API_DAEMON  on the leader, but no command of the log ("leader.transfer"): api_transfer(), then api_outcome()
  *
- * Files: api.c kinds, outcomes; api_read.c status, lists; api_explain.c explain, plan; api_doctor.c; api_wait.c;
- * api_command.c. The operations with their arguments and results: docs/decisions/0007-control-protocol.md. */
+ * Files: api.c kinds, outcomes; api_read.c lists; api_rows.c; api_status.c; api_explain.c explain, plan; api_doctor.c;
+ * api_wait.c; api_command.c and api_vip_spec.c changes. The operations with their arguments and results: docs/decisions/0007-control-protocol.md. */
 
 #include <stdbool.h>
 #include <stdint.h>

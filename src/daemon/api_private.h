@@ -32,16 +32,32 @@ const char *api_named(const struct control_request *request, const struct value 
 /* Rows. */
 struct value *api_vip_row(const struct api_call *call, int vip);
 struct value *api_node_row(const struct api_call *call, int node);
+struct value *api_node_rows(const struct api_call *call); /* of all nodes */
+const char *api_vip_state_text(enum vip_state state);
+const char *api_node_state_text(enum node_state state);
 const char *api_node_name(const struct table *table, int node); /* NULL for SLOT_NONE */
 
 /* How many VIPs each node owns. */
 void api_loads(const struct table *table, uint32_t ret[NODES_MAX]);
 
 /* Each answers one operation. */
+void api_status(const struct api_call *call);
+void api_leader(const struct api_call *call);
+void api_settings(const struct api_call *call);
+void api_own(const struct api_call *call);
+void api_version(const struct api_call *call);
 void api_explain(const struct api_call *call);
 void api_plan(const struct api_call *call);
 void api_doctor(const struct api_call *call);
 void api_wait(const struct api_call *call);
+
+/* api_vip_spec.c, for api_command.c: each returns false after the refusal. A VIP as `vip.add` has it; the attributes of a
+ * map, and which they are (enum vip_set); a name that no other VIP than slot `self` has. */
+bool api_vip_spec(const struct api_call *call, const struct value *item, struct vip_spec *ret);
+bool api_vip_attributes(const struct api_call *call, const struct value *map, struct vip_spec *ret, uint32_t *ret_set);
+bool api_name_is_free(const struct api_call *call, const char *name, int self);
+/* A node that may own VIPs, or SLOT_NONE after the refusal. */
+int api_find_owner(const struct api_call *call, const char *name);
 
 /* What a client is to wait for after a change ({vips, to, node, until}), or NULL. */
 struct value *api_wait_for(struct value_arena *arena, const struct control_request *request);

@@ -1,179 +1,10 @@
-/* What is: status, the lists of VIPs and nodes, history. */
+/* What is: the lists of VIPs and nodes, single ones, history; and the dispatch of reading operations. */
 
 #include <string.h>
 
 #include "daemon/api_private.h"
 
 #define SHOWN_HISTORY 10 /* entries that `vip.show` has */
-#define UNHELD_MAX 100 /* VIPs that `status` names; its counters have all */
-
-static const char *vip_state_text(enum vip_state state)
-{
-    switch (state) {
-    case VIP_HELD:
-        return "held";
-    case VIP_MOVING:
-        return "moving";
-    case VIP_UNHELD:
-        return "unheld";
-    case VIP_DISABLED:
-        return "disabled";
-    }
-    return "unknown";
-}
-
-static const char *node_state_text(enum node_state state)
-{
-    switch (state) {
-    case NODE_STATE_UP:
-        return "up";
-    case NODE_STATE_DRAINING:
-        return "draining";
-    case NODE_STATE_DRAINED:
-        return "drained";
-    case NODE_STATE_FENCED:
-        return "fenced";
-    case NODE_STATE_DOWN:
-        return "down";
-    }
-    return "unknown";
-}
-
-/* ------------------------------------------------------------------------------------------------------------- rows */
-
-static struct value *names_of(const struct api_call *call, uint64_t nodes)
-{
-    struct value *names = value_array(call->arena);
-
-    for (int node = 0; node < NODES_MAX; node++) {
-        const char *name = nodes >> node & 1 ? api_node_name(call->view->table, node) : NULL;
-        if (name != NULL) {
-            value_push(call->arena, names, value_string(call->arena, name));
-        }
-    }
-    return names;
-}
-
-static struct value *prefers_of(const struct api_call *call, const struct vip *vip)
-{
-    struct value *prefers = value_map(call->arena);
-
-    for (unsigned i = 0; i < vip->n_prefers; i++) {
-        const char *name = api_node_name(call->view->table, vip->prefers[i].node);
-        if (name != NULL) {
-            value_put_uint(call->arena, prefers, name, vip->prefers[i].weight);
-        }
-    }
-    return prefers;
-}
-
-static struct value *apart_of(const struct api_call *call, const struct vip *vip)
-{
-    struct value *apart = value_array(call->arena);
-
-    for (unsigned i = 0; i < vip->n_apart; i++) {
-        const struct vip *other = &call->view->table->vips[vip->apart[i]];
-        if (other->used && !other->deleted) {
-            value_push(call->arena, apart, value_string(call->arena, other->name));
-        }
-    }
-    return apart;
-}
-
-/* The attributes that a user gave and that differ from the defaults. */
-static void put_attributes(const struct api_call *call, struct value *row, const struct vip *vip)
-{
-    struct value_arena *arena = call->arena;
-
-    if (vip->nodes != 0) {
-        value_put(arena, row, "nodes", names_of(call, vip->nodes));
-    }
-    if (vip->group != SLOT_NONE) {
-        value_put_string(arena, row, "group", call->view->table->groups[vip->group].name);
-    }
-    if (vip->n_prefers > 0) {
-        value_put(arena, row, "prefer", prefers_of(call, vip));
-    }
-    if (vip->n_apart > 0) {
-        value_put(arena, row, "apart_from", apart_of(call, vip));
-    }
-    if (vip->pinned != SLOT_NONE) {
-        value_put_string(arena, row, "pinned", api_node_name(call->view->table, vip->pinned));
-    }
-}
-
-struct value *api_vip_row(const struct api_call *call, int slot)
-{
-    const struct table *table = call->view->table;
-    const struct vip *vip = &table->vips[slot];
-    const struct link *link = vip->owner >= 0 ? table_link_for(table, vip->owner, vip) : NULL;
-    struct value_arena *arena = call->arena;
-    struct value *row = value_map(arena);
-    char address[PREFIX_TEXT_MAX], why[192] = "";
-    enum vip_state state = core_vip_state(call->view->core, slot, call->view->now, why);
-
-    value_put_string(arena, row, "name", vip->name);
-    value_put_string(arena, row, "address", prefix_format(&vip->address, address));
-    value_put_string(arena, row, "dev", link != NULL ? link->name : vip->dev);
-    value_put_string(arena, row, "owner", api_node_name(table, vip->owner));
-    value_put_string(arena, row, "state", vip_state_text(state));
-    value_put_int(arena, row, "since_ms", vip->moved_ms);
-    value_put_string(arena, row, "reason", reason_text(vip->reason));
-    if (state != VIP_HELD && state != VIP_DISABLED && why[0] != '\0') {
-        value_put_string(arena, row, "why", why);
-    }
-    value_put_uint(arena, row, "moved", vip->moved);
-    value_put_bool(arena, row, "enabled", vip->enabled);
-    if (vip->prev != SLOT_NONE && vip->prev != vip->owner && state == VIP_MOVING) {
-        value_put_string(arena, row, "from", api_node_name(table, vip->prev));
-    }
-    put_attributes(call, row, vip);
-    return row;
-}
-
-static struct value *node_row(const struct api_call *call, int slot, uint32_t n_vips)
-{
-    const struct api_view *view = call->view;
-    const struct node *node = &view->table->nodes[slot];
-    struct value_arena *arena = call->arena;
-    struct value *row = value_map(arena);
-    char address[ENDPOINT_TEXT_MAX];
-
-    value_put_uint(arena, row, "id", node->id);
-    value_put_string(arena, row, "name", node->name);
-    value_put_string(arena, row, "address", endpoint_format(&node->at, address));
-    value_put_string(arena, row, "role", node_role_text(node->role));
-    value_put_string(arena, row, "status", node_state_text(core_node_state(view->core, slot, view->now)));
-    value_put_bool(arena, row, "leader", node->id != 0 && core_leader(view->core) == node->id);
-    value_put_uint(arena, row, "lease_ms", core_node_lease_ms(view->core, slot, view->now));
-    value_put_uint(arena, row, "vips", n_vips);
-    value_put_bool(arena, row, "witness", node->witness);
-    value_put_int(arena, row, "since_ms", node->since_ms);
-    value_put_string(arena, row, "version", node->version);
-    return row;
-}
-
-struct value *api_node_row(const struct api_call *call, int slot)
-{
-    uint32_t loads[NODES_MAX];
-
-    api_loads(call->view->table, loads);
-    return node_row(call, slot, loads[slot]);
-}
-
-static struct value *node_rows(const struct api_call *call)
-{
-    struct value *rows = value_array(call->arena);
-    uint32_t loads[NODES_MAX];
-
-    api_loads(call->view->table, loads);
-    for (int slot = 0; slot < NODES_MAX; slot++) {
-        if (call->view->table->nodes[slot].used) {
-            value_push(call->arena, rows, node_row(call, slot, loads[slot]));
-        }
-    }
-    return rows;
-}
 
 /* ------------------------------------------------------------------------------------------------------------ lists */
 
@@ -209,7 +40,7 @@ static bool vip_filter(const struct api_call *call, struct vip_filter *ret)
         ret->node = api_find_node(call, node);
         return ret->node != SLOT_NONE;
     }
-    for (int i = VIP_HELD; state != NULL && strcmp(vip_state_text((enum vip_state)i), state) != 0; i++) {
+    for (int i = VIP_HELD; state != NULL && strcmp(api_vip_state_text((enum vip_state)i), state) != 0; i++) {
         if (i == VIP_DISABLED) {
             (void)api_no(call, CONTROL_USAGE, "held, moving, unheld or disabled", "there is no state \"%.100s\"",
                          state);
@@ -233,7 +64,7 @@ static bool vip_passes(const struct api_call *call, int slot, const struct vip_f
         return false;
     }
     return filter->state == NULL ||
-           strcmp(vip_state_text(core_vip_state(call->view->core, slot, call->view->now, why)), filter->state) == 0;
+           strcmp(api_vip_state_text(core_vip_state(call->view->core, slot, call->view->now, why)), filter->state) == 0;
 }
 
 /* {rows, next?: {after}} */
@@ -415,170 +246,11 @@ static void node_show(const struct api_call *call)
     call->reply->result = row;
 }
 
-static const char *leader_name(const struct api_view *view)
-{
-    uint64_t id = core_leader(view->core);
-
-    return id == 0 ? NULL : api_node_name(view->table, table_node_by_id(view->table, id));
-}
-
-static void leader(const struct api_call *call)
-{
-    struct value *result = value_map(call->arena);
-
-    value_put_string(call->arena, result, "leader", leader_name(call->view));
-    value_put_uint(call->arena, result, "id", core_leader(call->view->core));
-    value_put_bool(call->arena, result, "quorum", core_has_quorum(call->view->core, call->view->now));
-    call->reply->result = result;
-}
-
-static void settings(const struct api_call *call)
-{
-    const struct table *table = call->view->table;
-    struct value_arena *arena = call->arena;
-    struct value *result = value_map(arena), *announce = value_map(arena), *timing = value_map(arena);
-
-    value_put_uint(arena, announce, "count", table->settings.announce_count);
-    value_put_uint(arena, announce, "interval_ms", table->settings.announce_interval_ms);
-    value_put_uint(arena, announce, "refresh_ms", table->settings.announce_refresh_ms);
-    value_put_uint(arena, timing, "interval_ms", table->timing.interval_ms);
-    value_put_uint(arena, timing, "suspect_ms", table->timing.suspect_ms);
-    value_put_uint(arena, timing, "promise_ms", table->timing.promise_ms);
-    value_put_uint(arena, timing, "margin_ms", table->timing.margin_ms);
-    value_put_uint(arena, timing, "election_ms", table->timing.election_ms);
-    value_put(arena, result, "announce", announce);
-    value_put(arena, result, "timing", timing);
-    call->reply->result = result;
-}
-
-/* ------------------------------------------------------------------------------------------------- this node, status */
-
-static void put_own(const struct api_call *call, struct value *result)
-{
-    const struct api_view *view = call->view;
-    const struct api_daemon *daemon = view->daemon;
-    struct value_arena *arena = call->arena;
-
-    value_put_string(arena, result, "node", daemon->node);
-    value_put_string(arena, result, "version", VIPD_VERSION);
-    value_put_int(arena, result, "started_ms", daemon->started_ms);
-    value_put_string(arena, result, "fence", daemon->fence);
-    if (daemon->fence_why != NULL) {
-        value_put_string(arena, result, "fence_why", daemon->fence_why);
-    }
-}
-
-static void own(const struct api_call *call)
-{
-    const struct api_view *view = call->view;
-    struct value_arena *arena = call->arena;
-    struct value *result = value_map(arena), *counters = value_map(arena);
-
-    put_own(call, result);
-    value_put_string(arena, result, "cluster", view->table->cluster);
-    value_put_bool(arena, result, "quorum", core_has_quorum(view->core, view->now));
-    value_put_bool(arena, result, "caught_up", core_caught_up(view->core));
-    value_put_string(arena, result, "leader", leader_name(view));
-    value_put_uint(arena, result, "index", view->table->applied);
-    for (unsigned i = 0; i < view->daemon->n_counters; i++) {
-        value_put_uint(arena, counters, view->daemon->counters[i].name, view->daemon->counters[i].value);
-    }
-    value_put(arena, result, "counters", counters);
-    call->reply->result = result;
-}
-
-static void version(const struct api_call *call)
-{
-    struct value *result = value_map(call->arena);
-
-    value_put_string(call->arena, result, "version", VIPD_VERSION);
-    value_put_uint(call->arena, result, "protocol", CONTROL_VERSION);
-    value_put_string(call->arena, result, "node", call->view->daemon->node);
-    call->reply->result = result;
-}
-
-static void put_vips(const struct api_call *call, struct value *result)
-{
-    static const char *const keys[] = { "held", "moving", "unheld", "disabled" };
-    const struct table *table = call->view->table;
-    struct value_arena *arena = call->arena;
-    struct value *vips = value_map(arena), *unheld = value_array(arena);
-    uint64_t counts[4] = { 0 }, total = 0;
-    char why[192];
-
-    for (int slot = 0; slot < table->vips_end; slot++) {
-        const struct vip *vip = &table->vips[slot];
-        if (!vip->used || vip->deleted) {
-            continue;
-        }
-        enum vip_state state = core_vip_state(call->view->core, slot, call->view->now, why);
-        total++;
-        counts[state]++;
-        if (state == VIP_UNHELD && unheld != NULL && unheld->n < UNHELD_MAX) {
-            struct value *row = value_map(arena);
-            value_put_string(arena, row, "name", vip->name);
-            value_put_string(arena, row, "why", why);
-            value_push(arena, unheld, row);
-        }
-    }
-    value_put_uint(arena, vips, "total", total);
-    for (int i = 0; i < 4; i++) {
-        value_put_uint(arena, vips, keys[i], counts[i]);
-    }
-    value_put(arena, result, "vips", vips);
-    value_put(arena, result, "unheld", unheld);
-}
-
-static void put_warnings(const struct api_call *call, struct value *result)
-{
-    const struct api_view *view = call->view;
-    struct value_arena *arena = call->arena;
-    struct value *warnings = value_array(arena);
-
-    if (view->table->cluster_id == 0) {
-        value_push(arena, warnings, value_string(arena, "the cluster is not founded yet: it waits for its voters"));
-    } else if (!core_has_quorum(view->core, view->now)) {
-        value_push(arena, warnings, value_string(arena, "no quorum: this node holds nothing"));
-    } else if (core_leader(view->core) == 0) {
-        value_push(arena, warnings, value_string(arena, "there is no leader: nothing can be changed or moved now"));
-    }
-    if (strcmp(view->daemon->fence, "kernel") != 0) {
-        value_push(arena, warnings,
-                   value_format(arena, "node %s: the kernel does not enforce the lease (fence: %s)",
-                                view->daemon->node, view->daemon->fence));
-    }
-    for (int slot = 0; slot < NODES_MAX; slot++) {
-        const struct node *node = &view->table->nodes[slot];
-        enum node_state state = node->used ? core_node_state(view->core, slot, view->now) : NODE_STATE_UP;
-        if (state == NODE_STATE_FENCED || state == NODE_STATE_DOWN) {
-            value_push(arena, warnings, value_format(arena, "node %s is %s", node->name, node_state_text(state)));
-        }
-    }
-    value_put(arena, result, "warnings", warnings);
-}
-
-static void status(const struct api_call *call)
-{
-    const struct api_view *view = call->view;
-    struct value_arena *arena = call->arena;
-    struct value *result = value_map(arena);
-
-    value_put_string(arena, result, "cluster", view->table->cluster);
-    value_put_bool(arena, result, "quorum", core_has_quorum(view->core, view->now));
-    value_put_string(arena, result, "leader", leader_name(view));
-    value_put_uint(arena, result, "index", view->table->applied);
-    put_own(call, result);
-    value_put(arena, result, "nodes", node_rows(call));
-    put_vips(call, result);
-    put_warnings(call, result);
-    call->reply->result = result;
-}
-
 static void node_list(const struct api_call *call)
 {
     struct value *result = value_map(call->arena);
 
-    value_put(call->arena, result, "rows", node_rows(call));
+    value_put(call->arena, result, "rows", api_node_rows(call));
     call->reply->result = result;
 }
 
@@ -589,9 +261,9 @@ static const struct
     const char *op;
     void (*answer)(const struct api_call *call);
 } readers[] = {
-    { "status", status },     { "vip.list", vip_list },   { "vip.show", vip_show }, { "node.list", node_list },
-    { "node.show", node_show }, { "history", history },   { "leader", leader },     { "settings", settings },
-    { "daemon", own },        { "version", version },     { "explain", api_explain }, { "plan", api_plan },
+    { "status", api_status },     { "vip.list", vip_list },   { "vip.show", vip_show }, { "node.list", node_list },
+    { "node.show", node_show }, { "history", history },   { "leader", api_leader },     { "settings", api_settings },
+    { "daemon", api_own },        { "version", api_version },     { "explain", api_explain }, { "plan", api_plan },
     { "doctor", api_doctor }, { "wait", api_wait },
 };
 

@@ -642,6 +642,44 @@ static void test_wait_for_what_cannot_be(void **state)
     assert_int_equal(serve(bench, "wait", args), CONTROL_USAGE);
 }
 
+/* Requests with some bytes of others, by an xorshift: whatever they say, they are answered. */
+static void test_garbled_requests(void **state)
+{
+    static const char *const ops[] = { "status", "vip.list", "vip.show", "node.show", "history", "explain", "plan",
+                                       "wait", "vip.add", "vip.set", "vip.del", "vip.move", "vip.enable", "drain",
+                                       "undrain", "settings.set", "doctor" };
+    struct bench *bench = *state;
+    struct cluster *cluster = bench->cluster;
+    uint64_t x = 88172645463325252ull;
+    unsigned answered = 0;
+
+    assert_int_equal(add(bench, "10.0.0.50/24", "name", "web", "nodes*", "a,b", NULL), CONTROL_DONE);
+    for (int round = 0; round < 20000; round++) {
+        struct value_arena arena;
+        struct control_request request = { .id = (uint64_t)round + 1000 }, back;
+        struct control_reply reply;
+        unsigned char *bytes;
+        const char *why;
+        size_t len;
+        value_arena_init(&arena, CONTROL_REQUEST_ARENA_MAX);
+        strcpy(request.op, ops[round % (int)(sizeof ops / sizeof ops[0])]);
+        request.args = bench->request.args;
+        assert_int_equal(control_request_encode(&request, (void **)&bytes, &len), 0);
+        for (int i = 0; i < 3; i++) {
+            x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+            bytes[CONTROL_FRAME_SIZE + x % (len - CONTROL_FRAME_SIZE)] ^= (unsigned char)(1u << (x >> 40) % 8);
+        }
+        if (control_request_decode(&arena, bytes + CONTROL_FRAME_SIZE, len - CONTROL_FRAME_SIZE, &back, &why) == 0) {
+            cluster_serve(cluster, &back, &arena, &reply);
+            assert_true((reply.code == CONTROL_DONE) == (reply.error == NULL));
+            answered++;
+        }
+        free(bytes);
+        value_arena_close(&arena);
+    }
+    assert_true(answered > 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -666,6 +704,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_leader_transfer, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wait_for_what_cannot_be, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_garbled_requests, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,166 @@
+/* The cluster and this node as a whole: status, leader, settings, version, what the daemon says of itself. */
+
+#include <string.h>
+
+#include "daemon/api_private.h"
+
+#define UNHELD_MAX 100 /* VIPs that `status` names; its counters have all */
+
+static const char *leader_name(const struct api_view *view)
+{
+    uint64_t id = core_leader(view->core);
+
+    return id == 0 ? NULL : api_node_name(view->table, table_node_by_id(view->table, id));
+}
+
+void api_leader(const struct api_call *call)
+{
+    struct value *result = value_map(call->arena);
+
+    value_put_string(call->arena, result, "leader", leader_name(call->view));
+    value_put_uint(call->arena, result, "id", core_leader(call->view->core));
+    value_put_bool(call->arena, result, "quorum", core_has_quorum(call->view->core, call->view->now));
+    call->reply->result = result;
+}
+
+void api_settings(const struct api_call *call)
+{
+    const struct table *table = call->view->table;
+    struct value_arena *arena = call->arena;
+    struct value *result = value_map(arena), *announce = value_map(arena), *timing = value_map(arena);
+
+    value_put_uint(arena, announce, "count", table->settings.announce_count);
+    value_put_uint(arena, announce, "interval_ms", table->settings.announce_interval_ms);
+    value_put_uint(arena, announce, "refresh_ms", table->settings.announce_refresh_ms);
+    value_put_uint(arena, timing, "interval_ms", table->timing.interval_ms);
+    value_put_uint(arena, timing, "suspect_ms", table->timing.suspect_ms);
+    value_put_uint(arena, timing, "promise_ms", table->timing.promise_ms);
+    value_put_uint(arena, timing, "margin_ms", table->timing.margin_ms);
+    value_put_uint(arena, timing, "election_ms", table->timing.election_ms);
+    value_put(arena, result, "announce", announce);
+    value_put(arena, result, "timing", timing);
+    call->reply->result = result;
+}
+
+/* ------------------------------------------------------------------------------------------------- this node, status */
+
+static void put_own(const struct api_call *call, struct value *result)
+{
+    const struct api_view *view = call->view;
+    const struct api_daemon *daemon = view->daemon;
+    struct value_arena *arena = call->arena;
+
+    value_put_string(arena, result, "node", daemon->node);
+    value_put_string(arena, result, "version", VIPD_VERSION);
+    value_put_int(arena, result, "started_ms", daemon->started_ms);
+    value_put_string(arena, result, "fence", daemon->fence);
+    if (daemon->fence_why != NULL) {
+        value_put_string(arena, result, "fence_why", daemon->fence_why);
+    }
+}
+
+void api_own(const struct api_call *call)
+{
+    const struct api_view *view = call->view;
+    struct value_arena *arena = call->arena;
+    struct value *result = value_map(arena), *counters = value_map(arena);
+
+    put_own(call, result);
+    value_put_string(arena, result, "cluster", view->table->cluster);
+    value_put_bool(arena, result, "quorum", core_has_quorum(view->core, view->now));
+    value_put_bool(arena, result, "caught_up", core_caught_up(view->core));
+    value_put_string(arena, result, "leader", leader_name(view));
+    value_put_uint(arena, result, "index", view->table->applied);
+    for (unsigned i = 0; i < view->daemon->n_counters; i++) {
+        value_put_uint(arena, counters, view->daemon->counters[i].name, view->daemon->counters[i].value);
+    }
+    value_put(arena, result, "counters", counters);
+    call->reply->result = result;
+}
+
+void api_version(const struct api_call *call)
+{
+    struct value *result = value_map(call->arena);
+
+    value_put_string(call->arena, result, "version", VIPD_VERSION);
+    value_put_uint(call->arena, result, "protocol", CONTROL_VERSION);
+    value_put_string(call->arena, result, "node", call->view->daemon->node);
+    call->reply->result = result;
+}
+
+static void put_vips(const struct api_call *call, struct value *result)
+{
+    static const char *const keys[] = { "held", "moving", "unheld", "disabled" };
+    const struct table *table = call->view->table;
+    struct value_arena *arena = call->arena;
+    struct value *vips = value_map(arena), *unheld = value_array(arena);
+    uint64_t counts[4] = { 0 }, total = 0;
+    char why[192];
+
+    for (int slot = 0; slot < table->vips_end; slot++) {
+        const struct vip *vip = &table->vips[slot];
+        if (!vip->used || vip->deleted) {
+            continue;
+        }
+        enum vip_state state = core_vip_state(call->view->core, slot, call->view->now, why);
+        total++;
+        counts[state]++;
+        if (state == VIP_UNHELD && unheld != NULL && unheld->n < UNHELD_MAX) {
+            struct value *row = value_map(arena);
+            value_put_string(arena, row, "name", vip->name);
+            value_put_string(arena, row, "why", why);
+            value_push(arena, unheld, row);
+        }
+    }
+    value_put_uint(arena, vips, "total", total);
+    for (int i = 0; i < 4; i++) {
+        value_put_uint(arena, vips, keys[i], counts[i]);
+    }
+    value_put(arena, result, "vips", vips);
+    value_put(arena, result, "unheld", unheld);
+}
+
+static void put_warnings(const struct api_call *call, struct value *result)
+{
+    const struct api_view *view = call->view;
+    struct value_arena *arena = call->arena;
+    struct value *warnings = value_array(arena);
+
+    if (view->table->cluster_id == 0) {
+        value_push(arena, warnings, value_string(arena, "the cluster is not founded yet: it waits for its voters"));
+    } else if (!core_has_quorum(view->core, view->now)) {
+        value_push(arena, warnings, value_string(arena, "no quorum: this node holds nothing"));
+    } else if (core_leader(view->core) == 0) {
+        value_push(arena, warnings, value_string(arena, "there is no leader: nothing can be changed or moved now"));
+    }
+    if (strcmp(view->daemon->fence, "kernel") != 0) {
+        value_push(arena, warnings,
+                   value_format(arena, "node %s: the kernel does not enforce the lease (fence: %s)",
+                                view->daemon->node, view->daemon->fence));
+    }
+    for (int slot = 0; slot < NODES_MAX; slot++) {
+        const struct node *node = &view->table->nodes[slot];
+        enum node_state state = node->used ? core_node_state(view->core, slot, view->now) : NODE_STATE_UP;
+        if (state == NODE_STATE_FENCED || state == NODE_STATE_DOWN) {
+            value_push(arena, warnings, value_format(arena, "node %s is %s", node->name, api_node_state_text(state)));
+        }
+    }
+    value_put(arena, result, "warnings", warnings);
+}
+
+void api_status(const struct api_call *call)
+{
+    const struct api_view *view = call->view;
+    struct value_arena *arena = call->arena;
+    struct value *result = value_map(arena);
+
+    value_put_string(arena, result, "cluster", view->table->cluster);
+    value_put_bool(arena, result, "quorum", core_has_quorum(view->core, view->now));
+    value_put_string(arena, result, "leader", leader_name(view));
+    value_put_uint(arena, result, "index", view->table->applied);
+    put_own(call, result);
+    value_put(arena, result, "nodes", api_node_rows(call));
+    put_vips(call, result);
+    put_warnings(call, result);
+    call->reply->result = result;
+}
