@@ -1,20 +1,27 @@
 #ifndef VIPD_CORE_LIMITS_H
 #define VIPD_CORE_LIMITS_H
 
-/* Everything that a peer or a user can grow has a limit; docs/limits.md states them for users. */
+/* Everything that a peer or a user can grow has a limit; docs/limits.md states them for users. The
+ * simulator (tests/sim) builds with smaller ones, so that a cluster is cheap to restart. */
 
 #define NAME_MAX_LEN 63         /* bytes of a node's, VIP's, group's or cluster's name, without the NUL */
 #define NAME_SIZE (NAME_MAX_LEN + 1)
 #define DEV_SIZE 16             /* IFNAMSIZ */
+#ifndef NODES_MAX
 #define NODES_MAX 64            /* slots of nodes; a node set is one uint64_t */
+#endif
 #define VOTERS_MAX 7
+#ifndef VIPS_MAX
 #define VIPS_MAX 16384
+#endif
 #define GROUPS_MAX 256
 #define PREFERS_MAX 8           /* weighted preferences of one VIP or group */
 #define APART_MAX 8             /* apart-from references of one VIP */
 #define LINKS_MAX 16            /* interfaces that one node reports */
 #define LINK_PREFIXES_MAX 8     /* prefixes of one reported interface */
+#ifndef HISTORY_MAX
 #define HISTORY_MAX 8192        /* entries of the replicated history, a ring */
+#endif
 #define DEDUP_MAX 256           /* request ids remembered, a ring */
 #define WHO_SIZE 32             /* who asked: "uid 0 on a" */
 

@@ -185,7 +185,9 @@ struct dedup
     uint64_t index;
 };
 
+#ifndef TABLE_HASH
 #define TABLE_HASH 65536 /* slots of the lookup indexes; a power of two, at least 3 * VIPS_MAX */
+#endif
 
 struct table
 {

@@ -1,0 +1,372 @@
+/* Clients: each has VIPs of its own, asks for one change after another and asks again until it has an answer. What was
+ * answered must be so in the end; what was given up may have happened or not, now or later. */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "sim.h"
+
+enum op_kind
+{
+    OP_ADD = 0,
+    OP_DELETE,
+    OP_ENABLE,
+    OP_DISABLE,
+    OP_PIN,
+    OP_UNPIN,
+    OP_DRAIN,
+    OP_UNDRAIN,
+    OP_TRANSFER,
+    OP_KINDS_N,
+};
+
+static const char *const OP_NAMES[OP_KINDS_N] = {"add",  "delete", "enable",  "disable", "pin",
+                                                 "unpin", "drain",  "undrain", "transfer"};
+
+enum existence
+{
+    ABSENT = 0,
+    PRESENT,
+    DOUBTFUL, /* something about it was given up */
+};
+
+static struct
+{
+    struct
+    {
+        bool active;
+        enum op_kind kind;
+        int address, node;
+        uint64_t request;
+        unsigned tries;
+        int final; /* calm: how many of the last changes are through */
+    } sessions[SESSIONS];
+    enum existence exists[ADDRS];
+    bool disabled[ADDRS];
+} client;
+
+void client_open(void)
+{
+    memset(&client, 0, sizeof client);
+    for (int s = 0; s < SESSIONS; s++) {
+        world_at(world.now + world.unit * 4, TIMER_SESSION, -1)->a = (uint64_t)s;
+    }
+}
+
+/* ------------------------------------------------------------------ a session */
+
+static int own_address(int session)
+{
+    return session + SESSIONS * (int)chance_below(&world.client, ADDRS / SESSIONS);
+}
+
+static void choose(int s)
+{
+    static const unsigned SHARES[OP_KINDS_N] = {300, 120, 100, 100, 150, 50, 40, 80, 60};
+    unsigned at = (unsigned)chance_below(&world.client, 1000);
+    enum op_kind kind = OP_ADD;
+
+    while (at >= SHARES[kind]) {
+        at -= SHARES[kind++];
+    }
+    client.sessions[s].kind = kind;
+    client.sessions[s].address = own_address(s);
+    client.sessions[s].node = (int)chance_below(&world.client, (uint64_t)world.n);
+}
+
+/* After the faults: every node is undrained, every pin is taken off. */
+static bool choose_final(int s)
+{
+    int at = client.sessions[s].final;
+    int addresses = (ADDRS - s + SESSIONS - 1) / SESSIONS;
+
+    if (at < addresses) {
+        client.sessions[s].kind = OP_UNPIN;
+        client.sessions[s].address = s + SESSIONS * at;
+        return true;
+    }
+    if (s == 0 && at < addresses + world.n) {
+        client.sessions[s].kind = OP_UNDRAIN;
+        client.sessions[s].node = at - addresses;
+        return true;
+    }
+    return false;
+}
+
+bool client_calm(void)
+{
+    for (int s = 0; s < SESSIONS; s++) {
+        if (client.sessions[s].active || client.sessions[s].final < (ADDRS - s + SESSIONS - 1) / SESSIONS + (s == 0) * world.n) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int whom_to_ask(void)
+{
+    if (!chance_permille(&world.client, 200)) {
+        for (int i = 0; i < world.n; i++) {
+            if (node_leads(&world.nodes[i])) {
+                int k = (i + (int)chance_below(&world.client, 2) * (int)chance_below(&world.client, (uint64_t)world.n)) % world.n;
+                return node_leads(&world.nodes[k]) ? k : i;
+            }
+        }
+    }
+    return (int)chance_below(&world.client, (uint64_t)world.n);
+}
+
+static void give_up(int s)
+{
+    enum op_kind kind = client.sessions[s].kind;
+
+    client.sessions[s].active = false;
+    world.stats->changes_lost++;
+    if (kind <= OP_DISABLE) {
+        client.exists[client.sessions[s].address] = DOUBTFUL;
+    }
+}
+
+void client_timer(int s)
+{
+    uint64_t pause = chance_span(&world.client, world.unit / 16, world.unit);
+
+    if (client.sessions[s].active && !world.calm && client.sessions[s].tries > 30) {
+        give_up(s);
+    }
+    if (!client.sessions[s].active) {
+        if (world.calm) {
+            if (!choose_final(s)) {
+                return;
+            }
+        } else {
+            choose(s);
+        }
+        client.sessions[s].active = true;
+        client.sessions[s].tries = 0;
+        client.sessions[s].request = chance_next(&world.client) | 1;
+    }
+    client.sessions[s].tries++;
+    struct timer *timer = world_at(world.now + chance_span(&world.client, 50 * US, 2 * MS), TIMER_MESSAGE, whom_to_ask());
+    timer->input = (struct input){.kind = INPUT_REQUEST, .session = s, .request = client.sessions[s].request};
+    world_at(world.now + pause, TIMER_SESSION, -1)->a = (uint64_t)s;
+}
+
+static void done(int s, const struct outcome *outcome)
+{
+    int address = client.sessions[s].address;
+    bool doubtful = client.exists[address] == DOUBTFUL;
+
+    world_say(-1, "client %d: %s 10.0.0.%d/%c: outcome %d at %llu %s", s, OP_NAMES[client.sessions[s].kind], 100 + address,
+              'a' + client.sessions[s].node, outcome->code, (unsigned long long)outcome->index, outcome->detail);
+    client.sessions[s].active = false;
+    client.sessions[s].final += world.calm;
+    if (outcome->code != OUTCOME_DONE) {
+        world.stats->changes_refused++;
+        return;
+    }
+    world.stats->changes++;
+    switch (client.sessions[s].kind) {
+    case OP_ADD:
+        client.exists[address] = doubtful ? DOUBTFUL : PRESENT;
+        client.disabled[address] = false;
+        break;
+    case OP_DELETE:
+        client.exists[address] = doubtful ? DOUBTFUL : ABSENT;
+        break;
+    case OP_ENABLE:
+    case OP_DISABLE:
+        client.disabled[address] = client.sessions[s].kind == OP_DISABLE;
+        break;
+    case OP_PIN:
+    case OP_UNPIN:
+    case OP_DRAIN:
+    case OP_UNDRAIN:
+    case OP_TRANSFER:
+    case OP_KINDS_N:
+        break;
+    }
+}
+
+static void deliver(int s, uint64_t request, const struct outcome *outcome)
+{
+    if (client.sessions[s].active && client.sessions[s].request == request &&
+        (world.calm || !chance_permille(&world.client, world.loss + 20))) {
+        done(s, outcome);
+    }
+}
+
+/* ------------------------------------------------------------------ on the node that is asked */
+
+static bool fill(struct sim_node *node, int s)
+{
+    struct command *c = &node->command;
+    enum op_kind kind = client.sessions[s].kind;
+    int address = client.sessions[s].address, to = client.sessions[s].node;
+    char name[8];
+    int vip;
+
+    snprintf(name, sizeof name, "v%d", address);
+    memset(c, 0, sizeof *c);
+    memset(&node->spec, 0, sizeof node->spec);
+    c->at_ms = (int64_t)(clock_own(node) / MS);
+    c->request = client.sessions[s].request;
+    memcpy(c->who, "sim", 4);
+    memcpy(node->spec.name, name, sizeof name);
+    node->spec.pinned = SLOT_NONE;
+    if (kind == OP_ADD) {
+        node->spec.address = (struct prefix){address_of(address), 24};
+        node->spec.enabled = true;
+        c->type = COMMAND_VIP_ADD;
+        c->vip_add.n_vips = 1;
+        c->vip_add.vips = &node->spec;
+        return true;
+    }
+    if (kind == OP_DRAIN || kind == OP_UNDRAIN) {
+        c->type = COMMAND_DRAIN;
+        c->drain.node = (int8_t)to;
+        c->drain.id = (uint64_t)to + 1;
+        c->drain.on = kind == OP_DRAIN;
+        return true;
+    }
+    vip = table_vip_by_name(node->table, name);
+    if (vip == SLOT_NONE) {
+        return false;
+    }
+    if (kind == OP_DELETE) {
+        node->move = (struct move){.vip = (uint16_t)vip, .to = SLOT_NONE, .reason = REASON_DELETED,
+                                   .moved = node->table->vips[vip].moved};
+        c->type = COMMAND_VIP_DELETE;
+        c->vip_del.n_vips = 1;
+        c->vip_del.vips = &node->move;
+        return true;
+    }
+    c->type = COMMAND_VIP_SET;
+    c->vip_set.vip = (uint16_t)vip;
+    memcpy(c->vip_set.name, name, sizeof name);
+    c->vip_set.spec = node->spec;
+    c->vip_set.set = kind == OP_PIN || kind == OP_UNPIN ? VIP_SET_PINNED : VIP_SET_ENABLED;
+    c->vip_set.spec.enabled = kind == OP_ENABLE;
+    c->vip_set.spec.pinned = kind == OP_PIN ? (int8_t)to : SLOT_NONE;
+    return true;
+}
+
+static struct call *free_call(struct sim_node *node)
+{
+    for (unsigned i = 0; i < sizeof node->calls / sizeof node->calls[0]; i++) {
+        if (node->calls[i].token == 0) {
+            return &node->calls[i];
+        }
+    }
+    return NULL;
+}
+
+void client_request(struct sim_node *node, const struct input *input)
+{
+    int s = input->session;
+    struct call *call = free_call(node);
+    struct event event = {.type = EV_REQUEST};
+
+    if (!client.sessions[s].active || client.sessions[s].request != input->request || call == NULL ||
+        !core_is_leader(node->core)) {
+        return; /* asked again elsewhere */
+    }
+    if (client.sessions[s].kind == OP_TRANSFER) {
+        struct outcome outcome = {.code = OUTCOME_DONE};
+        if (consensus_transfer(node->consensus, 0, clock_own(node) / MS) < 0) {
+            node_stop(node);
+        }
+        deliver(s, input->request, &outcome);
+        return;
+    }
+    if (!fill(node, s)) {
+        /* a leader that is none any more may not know of the VIP: no proof that there is none */
+        if (world.calm || client.exists[client.sessions[s].address] != PRESENT) {
+            struct outcome outcome = {.code = OUTCOME_NOT_FOUND};
+            deliver(s, input->request, &outcome);
+        }
+        return;
+    }
+    *call = (struct call){.token = ++node->tokens, .request = input->request, .session = s};
+    event.request.token = call->token;
+    event.request.command = &node->command;
+    event.request.force = chance_permille(&world.client, 500);
+    node_event(node, &event);
+}
+
+static struct call *find(struct sim_node *node, uint64_t token)
+{
+    for (unsigned i = 0; i < sizeof node->calls / sizeof node->calls[0]; i++) {
+        if (node->calls[i].token == token) {
+            return &node->calls[i];
+        }
+    }
+    return NULL;
+}
+
+void client_proposed(struct sim_node *node, uint64_t token, uint64_t index)
+{
+    struct call *call = find(node, token);
+
+    if (call != NULL && index != 0) {
+        call->index = index;
+    } else if (call != NULL) {
+        call->token = 0;
+    }
+}
+
+void client_outcome(struct sim_node *node, uint64_t token, const struct outcome *outcome)
+{
+    struct call *call = find(node, token);
+
+    if (call == NULL) {
+        return;
+    }
+    if (outcome->code != OUTCOME_STALE && outcome->code != OUTCOME_NO_QUORUM) {
+        deliver(call->session, call->request, outcome);
+    }
+    call->token = 0;
+}
+
+void client_applied(struct sim_node *node, uint64_t index, uint64_t request, const struct outcome *outcome)
+{
+    for (unsigned i = 0; i < sizeof node->calls / sizeof node->calls[0]; i++) {
+        struct call *call = &node->calls[i];
+        if (call->token == 0 || call->index != index) {
+            continue;
+        }
+        if (call->request == request && outcome->code != OUTCOME_STALE) {
+            deliver(call->session, request, outcome);
+        }
+        call->token = 0;
+    }
+}
+
+void client_role(struct sim_node *node)
+{
+    if (!node_leads(node)) {
+        memset(node->calls, 0, sizeof node->calls);
+    }
+}
+
+/* ------------------------------------------------------------------ in the end */
+
+void client_check(const struct table *table)
+{
+    for (int i = 0; i < ADDRS; i++) {
+        struct addr addr = address_of(i);
+        int vip = table_vip_by_addr(table, &addr);
+        bool there = vip != SLOT_NONE && !table->vips[vip].deleted;
+
+        if (client.exists[i] == DOUBTFUL) {
+            continue;
+        }
+        if (there != (client.exists[i] == PRESENT)) {
+            world_violated(VIOLATION_SAFETY, "VIP v%d was acknowledged as %s and is %s", i,
+                           client.exists[i] == PRESENT ? "added" : "deleted", there ? "there" : "not there");
+        } else if (there && table->vips[vip].enabled == client.disabled[i]) {
+            world_violated(VIOLATION_SAFETY, "VIP v%d was acknowledged as %s and is not", i,
+                           client.disabled[i] ? "disabled" : "enabled");
+        }
+    }
+}

@@ -1,0 +1,295 @@
+/* The node's half towards the consensus: the duties of daemon/fsm.c and daemon/founding.c. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim.h"
+#include "wire/command.h"
+#include "wire/snapshot.h"
+
+static uint8_t bytes[COMMAND_BYTES_MAX];
+static _Alignas(16) uint8_t scratch[COMMAND_SCRATCH_BYTES + 64];
+
+static void table_moved(struct sim_node *node)
+{
+    kernel_table_changed(node);
+    fsm_progress(node);
+    if (!node->applied_queued) {
+        struct event event = {.type = EV_APPLIED};
+        node->applied_queued = true;
+        node_event(node, &event);
+    }
+}
+
+static void count(const struct command *command, const struct outcome *outcome, uint64_t index)
+{
+    if (outcome->code != OUTCOME_DONE || index <= world.newest) {
+        return;
+    }
+    world.stats->fences += command->type == COMMAND_FENCE;
+    world.stats->clears += command->type == COMMAND_CLEAR;
+    world.stats->admits += command->type == COMMAND_ADMIT;
+    world.stats->moves += command->type == COMMAND_MOVE ? command->move.n_moves : 0;
+}
+
+static void say(const struct sim_node *node, uint64_t index, const struct command *command,
+                const struct outcome *outcome)
+{
+    static const char *const NAMES[] = {"?",        "found",  "fence",     "clear",  "admit", "move",     "vip-add", "vip-set",
+                                        "vip-delete", "purge", "report", "drain", "leave",  "settings", "group"};
+    char more[300] = "";
+    size_t at = 0;
+
+    if (!world.trace) {
+        return;
+    }
+    if (command->type == COMMAND_FENCE) {
+        at += (size_t)snprintf(more, sizeof more, "%c", 'a' + command->fence.node);
+    } else if (command->type == COMMAND_CLEAR || command->type == COMMAND_ADMIT) {
+        at += (size_t)snprintf(more, sizeof more, "%c", 'a' + command->node.node);
+    }
+    const struct move *moves = command->type == COMMAND_FENCE  ? command->fence.moves
+                               : command->type == COMMAND_MOVE ? command->move.moves
+                               : command->type == COMMAND_VIP_DELETE || command->type == COMMAND_VIP_PURGE
+                                   ? command->vip_del.vips
+                                   : NULL;
+    unsigned n = command->type == COMMAND_FENCE  ? command->fence.n_moves
+                 : command->type == COMMAND_MOVE ? command->move.n_moves
+                 : moves != NULL                 ? command->vip_del.n_vips
+                                                 : 0;
+    for (unsigned i = 0; i < n && at + 40 < sizeof more; i++) {
+        at += (size_t)snprintf(more + at, sizeof more - at, " %s>%c", node->table->vips[moves[i].vip].name,
+                               moves[i].to < 0 ? '-' : 'a' + moves[i].to);
+    }
+    world_say(node->slot, "applied %llu %s %s%s", (unsigned long long)index, NAMES[command->type], more,
+              outcome->code == OUTCOME_DONE ? "" : outcome->code == OUTCOME_STALE ? " (stale)" : " (refused)");
+}
+
+static void on_apply(void *ud, uint64_t index, uint64_t term, const void *data, size_t len)
+{
+    struct sim_node *node = ud;
+    struct command command;
+    struct outcome outcome = {.code = OUTCOME_FAILED, .index = index};
+
+    if (command_decode(data, len, scratch, sizeof scratch, &command) != 0) {
+        world_violated(VIOLATION_BUG, "a command of the log does not decode");
+        return;
+    }
+    if (RULE(V2_DISK) && index > disk_last(&node->disk)) {
+        world_violated(VIOLATION_SAFETY, "%c applies %llu, which is not on its disk", 'a' + node->slot,
+                       (unsigned long long)index);
+    }
+    say(node, index, &command, &outcome);
+    table_apply(node->table, index, &command, &outcome);
+    if (outcome.code != OUTCOME_DONE) {
+        world_say(node->slot, "entry %llu did nothing: %s", (unsigned long long)index, outcome.detail);
+    }
+    count(&command, &outcome, index);
+    oracle_applied(node);
+    world_note("applied", node->slot, index, (uint64_t)outcome.code);
+    client_applied(node, index, command.request, &outcome);
+    table_moved(node);
+}
+
+static void on_skip(void *ud, uint64_t index, uint64_t term)
+{
+    struct sim_node *node = ud;
+
+    table_skip(node->table, index);
+    oracle_applied(node);
+    table_moved(node);
+}
+
+static int on_restore(void *ud, uint64_t index, const void *data, size_t len)
+{
+    static struct table table;
+    struct sim_node *node = ud;
+    int rv = snapshot_decode(data, len, &table);
+
+    if (rv == 0 && table.applied != index) {
+        rv = -EBADMSG;
+    }
+    if (rv == 0) {
+        *node->table = table;
+        world_note("restored", node->slot, index, 0);
+        oracle_applied(node);
+        table_moved(node);
+    }
+    return rv;
+}
+
+static int on_snapshot(void *ud, void **ret_data, size_t *ret_len)
+{
+    struct sim_node *node = ud;
+    size_t len;
+
+    if (snapshot_encode(node->table, NULL, 0, &len) != 0) {
+        return -EIO;
+    }
+    *ret_data = malloc(len);
+    if (*ret_data == NULL || snapshot_encode(node->table, *ret_data, len, &len) != 0) {
+        abort();
+    }
+    *ret_len = len;
+    world.stats->snapshots++;
+    return 0;
+}
+
+static void on_role(void *ud, bool leader, uint64_t term, uint64_t leader_id)
+{
+    struct sim_node *node = ud;
+    struct event event = {.type = EV_ROLE};
+
+    event.role.role = leader ? RAFT_ROLE_LEADER : RAFT_ROLE_FOLLOWER;
+    event.role.term = term;
+    event.role.leader = leader_id;
+    if (!leader) {
+        node->found_proposed = false;
+    }
+    world.stats->elections += leader;
+    world_note(leader ? "leads" : "follows", node->slot, term, leader_id);
+    client_role(node);
+    node_event(node, &event);
+}
+
+static void disk_event(struct sim_node *node)
+{
+    struct event event = {.type = EV_DISK};
+
+    event.disk.last_term = node->last_term;
+    event.disk.last_index = node->last_index;
+    event.disk.target = node->target;
+    event.disk.caught_up = node->caught_up;
+    node_event(node, &event);
+}
+
+void fsm_progress(struct sim_node *node)
+{
+    if (!node->caught_up && node->table->applied >= node->target && node->table->cluster_id != 0) {
+        node->caught_up = true; /* V2, N2 */
+        world_say(node->slot, "caught up: %llu of %llu", (unsigned long long)node->table->applied,
+                  (unsigned long long)node->target);
+        disk_event(node);
+    }
+}
+
+static void on_disk(void *ud, uint64_t last_term, uint64_t last_index)
+{
+    struct sim_node *node = ud;
+
+    if (last_index < node->target) {
+        node->target = last_index; /* a truncation lowers it (V2) */
+    }
+    node->last_term = last_term;
+    node->last_index = last_index;
+    fsm_progress(node);
+    disk_event(node);
+}
+
+static void on_persist(void *ud, struct consensus_job *job)
+{
+    disk_job(ud, job);
+}
+
+static void on_send(void *ud, uint64_t to, const void *frame, size_t len)
+{
+    const struct sim_node *node = ud;
+
+    if (to >= 1 && to <= (uint64_t)world.n) {
+        net_send(node->slot, (int)to - 1, INPUT_FRAME, frame, len);
+    }
+}
+
+static void on_fatal(void *ud, int error, const char *what)
+{
+    struct sim_node *node = ud;
+
+    world_say(node->slot, "fatal: %s (%d)", what, error);
+    if (!node->disk_fails) {
+        world_violated(VIOLATION_BUG, "%c ends though its disk is sound: %s (%d)", 'a' + node->slot, what, error);
+    }
+    node_stop(node);
+}
+
+const struct consensus_ops FSM_OPS = {
+    .persist = on_persist,
+    .send = on_send,
+    .apply = on_apply,
+    .skip = on_skip,
+    .restore = on_restore,
+    .snapshot = on_snapshot,
+    .role = on_role,
+    .disk = on_disk,
+    .fatal = on_fatal,
+};
+
+void fsm_start(struct sim_node *node)
+{
+    const struct sim_disk *disk = &node->disk;
+    struct consensus_entry *entries = calloc(disk->n + 1, sizeof *entries);
+    char name[2] = {(char)('a' + node->slot), 0};
+    struct consensus_state state = {.term = disk->term, .vote = disk->vote, .entries = entries, .n_entries = disk->n};
+    struct consensus_options options = {
+        .id = node->id,
+        .address = name,
+        .seed = (unsigned)chance_next(&world.work),
+        .election_ms = world.timing.election_ms,
+        .heartbeat_ms = world.timing.interval_ms,
+        .install_ms = 500,
+        .snapshot_entries = (uint32_t)(10 + world.seed % 7 * 30),
+        .trailing_entries = (uint32_t)(4 + world.seed % 5 * 10),
+    };
+
+    if (entries == NULL) {
+        abort();
+    }
+    for (size_t i = 0; i < disk->n; i++) {
+        entries[i] = (struct consensus_entry){.index = disk->first + i, .term = disk->records[i].term,
+            .type = disk->records[i].type, .data = disk->records[i].data, .len = disk->records[i].len};
+    }
+    if (disk->snapshot.index != 0) {
+        state.snapshot = &disk->snapshot;
+    }
+    node->target = disk_last(disk);
+    int rv = consensus_new(&options, &FSM_OPS, node, &node->consensus);
+    if (rv == 0) {
+        rv = consensus_start(node->consensus, &state, clock_own(node) / MS);
+    }
+    if (rv != 0) {
+        world_violated(VIOLATION_BUG, "%c cannot start from its disk (%d)", 'a' + node->slot, rv);
+    }
+    free(entries);
+}
+
+/* A leader without a founded table. */
+void fsm_found(struct sim_node *node)
+{
+    struct found_node nodes[SIM_NODES];
+    struct command command = {.type = COMMAND_FOUND, .at_ms = 1700000000000};
+    size_t len;
+    uint64_t index;
+
+    if (node->consensus == NULL || node->table->cluster_id != 0 || node->found_proposed || !node_leads(node) ||
+        node->table->applied < consensus_barrier(node->consensus)) {
+        return;
+    }
+    memset(nodes, 0, sizeof nodes);
+    for (int i = 0; i < world.n; i++) {
+        nodes[i].id = (uint64_t)i + 1;
+        nodes[i].name[0] = (char)('a' + i);
+        nodes[i].at = (struct endpoint){.addr = {.family = 4, .bytes = {192, 168, 0, (uint8_t)(i + 1)}}, .port = 7700};
+        nodes[i].role = world.nodes[i].role;
+    }
+    memcpy(command.found.cluster, "sim", 4);
+    command.found.cluster_id = 77;
+    command.found.timing = world.timing;
+    command.found.settings = (struct settings){3, 200, 5000};
+    command.found.n_nodes = (uint8_t)world.n;
+    command.found.nodes = nodes;
+    node->found_proposed = true;
+    if (command_encode(&command, bytes, sizeof bytes, &len) != 0 ||
+        consensus_submit(node->consensus, bytes, len, clock_own(node) / MS, &index) != 0) {
+        node->found_proposed = false;
+    }
+}

@@ -1,0 +1,79 @@
+/* The network: datagrams and Raft's frames, lost, late, out of order, twice; cut in one direction or both. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim.h"
+
+void net_cut(int from, int to, unsigned channels, bool on)
+{
+    uint8_t by = on ? 1 : (uint8_t)-1;
+
+    if (channels & CHANNEL_DATAGRAMS) {
+        world.cut[from][to] = (uint8_t)(world.cut[from][to] + by);
+    }
+    if (channels & CHANNEL_FRAMES) {
+        world.cut_raft[from][to] = (uint8_t)(world.cut_raft[from][to] + by);
+    }
+}
+
+static bool is_cut(int from, int to, enum input_kind kind)
+{
+    return kind == INPUT_DATAGRAM || kind == INPUT_ARP ? world.cut[from][to] > 0 : world.cut_raft[from][to] > 0;
+}
+
+/* Mostly well below a millisecond, now and then some, rarely as late as a message can be that a network has kept. */
+static uint64_t delay(int from, int to)
+{
+    uint64_t ns = chance_span(&world.net, 50 * US, 600 * US);
+
+    if (chance_permille(&world.net, 20)) {
+        ns += chance_below(&world.net, 8 * MS);
+    }
+    if (!world.calm && world.late[from][to] > 0 && chance_permille(&world.net, 500)) {
+        ns += chance_below(&world.net, world.late[from][to]);
+    }
+    if (!world.calm && chance_permille(&world.net, 2)) {
+        world.stats->messages.late++;
+        ns += chance_below(&world.net, 8 * world.unit);
+    }
+    return ns;
+}
+
+static void post(int from, int to, enum input_kind kind, const void *data, size_t len, uint64_t after_ns, int address)
+{
+    struct timer *timer = world_at(world.now + after_ns, TIMER_MESSAGE, to);
+
+    timer->input = (struct input){.kind = kind, .from = from, .address = address, .len = len};
+    if (len > 0) {
+        timer->input.data = malloc(len);
+        if (timer->input.data == NULL) {
+            abort();
+        }
+        memcpy(timer->input.data, data, len);
+    }
+}
+
+void net_send(int from, int to, enum input_kind kind, const void *data, size_t len)
+{
+    world.stats->messages.sent++;
+    if (is_cut(from, to, kind) || (!world.calm && chance_permille(&world.net, world.loss))) {
+        world.stats->messages.lost++;
+        return;
+    }
+    post(from, to, kind, data, len, delay(from, to), 0);
+    if (!world.calm && chance_permille(&world.net, world.repeat)) {
+        world.stats->messages.repeated++;
+        post(from, to, kind, data, len, delay(from, to) + chance_below(&world.net, 4 * world.unit), 0);
+    }
+}
+
+void net_announce(int from, int address)
+{
+    for (int to = 0; to < world.n; to++) {
+        if (to == from || (from >= 0 && is_cut(from, to, INPUT_ARP))) {
+            continue;
+        }
+        post(from, to, INPUT_ARP, NULL, 0, delay(from < 0 ? to : from, to), address);
+    }
+}

@@ -1,0 +1,162 @@
+/* What must be so at every moment, and what must come to be so when the faults have stopped. */
+
+#include <stdio.h>
+
+#include "sim.h"
+
+void oracle_holders(int address)
+{
+    int first = -1;
+
+    for (int i = 0; i < world.n; i++) {
+        if (!kernel_holds(&world.nodes[i], address)) {
+            continue;
+        }
+        if (first >= 0) {
+            world_violated(VIOLATION_SAFETY, "10.0.0.%d is held by %c and %c", 100 + address, 'a' + first, 'a' + i);
+            return;
+        }
+        first = i;
+    }
+}
+
+void oracle_all_holders(const struct sim_node *node)
+{
+    for (int address = 0; address < ADDRS; address++) {
+        if (kernel_holds(node, address)) {
+            oracle_holders(address);
+        }
+    }
+}
+
+void oracle_applied(const struct sim_node *node)
+{
+    uint64_t index = node->table->applied;
+
+    if (index >= INDEX_MAX) {
+        world_violated(VIOLATION_LIVENESS, "more than %d entries: somebody writes without end", INDEX_MAX);
+        return;
+    }
+    uint64_t digest = table_digest(node->table) | 1;
+    if (world.digests[index] == 0) {
+        world.digests[index] = digest;
+    } else if (world.digests[index] != digest) {
+        world_violated(VIOLATION_SAFETY, "%c's table at %llu differs from what another node had there", 'a' + node->slot,
+                       (unsigned long long)index);
+    }
+    world.newest = index > world.newest ? index : world.newest;
+}
+
+/* ------------------------------------------------------------------ calm */
+
+static const struct sim_node *leader(void)
+{
+    const struct sim_node *best = NULL;
+
+    for (int i = 0; i < world.n; i++) {
+        const struct sim_node *node = &world.nodes[i];
+        if (!node->lost && node_leads(node) && core_is_leader(node->core) &&
+            (best == NULL || consensus_term(node->consensus) > consensus_term(best->consensus))) {
+            best = node;
+        }
+    }
+    return best;
+}
+
+/* In the end, when the node is admitted again. */
+static bool could_hold(const struct sim_node *node)
+{
+    return !node->lost && node->alive && !node->founder_witness && node->kernel.link_up;
+}
+
+static bool anyone_could(const struct vip *vip)
+{
+    for (int i = 0; i < world.n; i++) {
+        if (could_hold(&world.nodes[i]) && (vip->nodes == 0 || vip->nodes >> i & 1)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool oracle_held(char why[200])
+{
+    const struct sim_node *node = leader();
+
+    if (node == NULL) {
+        snprintf(why, 200, "nobody leads");
+        return false;
+    }
+    for (int i = 0; i < node->table->vips_end; i++) {
+        const struct vip *vip = &node->table->vips[i];
+        int address = address_index(&vip->address.addr);
+
+        if (!vip->used || vip->deleted || !vip->enabled || !anyone_could(vip)) {
+            continue;
+        }
+        if (vip->owner < 0 || !kernel_holds(&world.nodes[vip->owner], address)) {
+            snprintf(why, 200, "VIP %s is not held (owner %c, leader %c)", vip->name,
+                     vip->owner < 0 ? '-' : 'a' + vip->owner, 'a' + node->slot);
+            return false;
+        }
+    }
+    return true;
+}
+
+bool oracle_even(char why[200])
+{
+    const struct sim_node *node = leader();
+    int least = ADDRS + 1, most = -1;
+
+    if (node == NULL) {
+        snprintf(why, 200, "nobody leads");
+        return false;
+    }
+    for (int i = 0; i < world.n; i++) {
+        const struct sim_node *other = &world.nodes[i];
+        if (other->lost) {
+            continue;
+        }
+        int owns = 0;
+        for (int k = 0; k < node->table->vips_end; k++) {
+            owns += node->table->vips[k].used && node->table->vips[k].owner == i;
+        }
+        for (int address = 0; address < ADDRS; address++) {
+            struct addr addr = address_of(address);
+            int vip = table_vip_by_addr(node->table, &addr);
+            if (other->kernel.addresses[address].present && (vip < 0 || node->table->vips[vip].owner != i)) {
+                snprintf(why, 200, "10.0.0.%d is left on %c", 100 + address, 'a' + i);
+                return false;
+            }
+        }
+        if (node->table->nodes[i].status != NODE_ADMITTED) {
+            snprintf(why, 200, "%c is %s", 'a' + i, node_status_text(node->table->nodes[i].status));
+            return false;
+        }
+        if (node->table->nodes[i].witness) {
+            continue;
+        }
+        least = owns < least ? owns : least;
+        most = owns > most ? owns : most;
+    }
+    for (int k = 0; k < node->table->vips_end; k++) {
+        if (node->table->vips[k].used && node->table->vips[k].deleted) {
+            snprintf(why, 200, "deleted VIP %s is not forgotten", node->table->vips[k].name);
+            return false;
+        }
+    }
+    if (most > least + 1) {
+        snprintf(why, 200, "the spread is %d to %d", least, most);
+        return false;
+    }
+    return true;
+}
+
+void oracle_end(void)
+{
+    const struct sim_node *node = leader();
+
+    if (node != NULL) {
+        client_check(node->table);
+    }
+}
