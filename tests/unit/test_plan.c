@@ -433,6 +433,20 @@ static void apart_from(void **state)
     assert_int_equal(owner_after(n, 2), 1);
 }
 
+/* v1 may only be on c, which is gone, so it stays on b: v0 is not put next to it, although b has fewer VIPs. */
+static void apart_from_one_that_is_stuck(void **state)
+{
+    cluster(3);
+    vip_at(SLOT_NONE);
+    vip_at(1)->nodes = 4;
+    vip_at(0)->pinned = 0;
+    vip_at(0)->pinned = 0;
+    table.nodes[2].status = NODE_FENCED;
+    apart(0, 1);
+    assert_int_equal(plan(), 1);
+    assert_move(0, 0, 0, REASON_NEW);
+}
+
 static void those_that_end_an_outage_come_first(void **state)
 {
     cluster(3);
@@ -949,6 +963,7 @@ int main(void)
         cmocka_unit_test(groups_are_evened_out_whole),
         cmocka_unit_test(a_group_that_cannot_be_together),
         cmocka_unit_test(apart_from),
+        cmocka_unit_test(apart_from_one_that_is_stuck),
         cmocka_unit_test(those_that_end_an_outage_come_first),
         cmocka_unit_test(evenness_by_a_detour),
         cmocka_unit_test(explain_names_the_step),
