@@ -109,8 +109,9 @@ const struct command commands[] = {
     },
     {
         "vip add", "ADDRESS[/LEN]...", VIPS, "Add VIPs",
-        "Without a prefix length it is a host address (/32, /128). Refused (exit 3) when no node has an interface for\n"
-        "it, unless --force; exit 7 when the address or name is in use.",
+        "LEN says which subnet it belongs to (default: /32, /128); on the interface it is always a host address.\n"
+        "Refused (exit 3) when no node has an interface for it, unless --force; exit 7 when its address or name is\n"
+        "in use.",
         "  vipctl vip add 10.0.0.50/24 --name web --wait\n  vipctl vip add 2001:db8::50/64 --dev eth0 --nodes a,b\n"
         "  vipctl vip add 10.0.0.60/24 --name db --prefer a=100 --apart-from web\n",
         add_options, 1, CLI_WORDS_MAX, true, run_vip_add,
