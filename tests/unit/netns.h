@@ -84,15 +84,21 @@ static inline bool says(const char *command, const char *part)
     return found;
 }
 
+/* Until the output of a command contains the text. */
+static inline void wait_says(const char *command, const char *part)
+{
+    uint64_t start = uv_hrtime();
+    while (!says(command, part)) {
+        assert_true(uv_hrtime() - start < NETNS_DEADLINE_MS * 1000000ull);
+    }
+}
+
 /* Until the interface carries frames: before that the kernel drops them without a word. */
 static inline void wait_up(const char *dev)
 {
     char command[128];
     snprintf(command, sizeof(command), "ip -o link show dev %s", dev);
-    uint64_t start = uv_hrtime();
-    while (!says(command, "state UP")) {
-        assert_true(uv_hrtime() - start < NETNS_DEADLINE_MS * 1000000ull);
-    }
+    wait_says(command, "state UP");
 }
 
 /* Turns the loop until done(arg), for limit_ms at most; how long it took in ms, or -1. */
