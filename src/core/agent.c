@@ -188,15 +188,19 @@ void agent_kernel(struct core *core, const struct event *event, struct actions *
 {
     const struct addr *addr = &event->kernel.addr;
     int vip = slot_of_present(core, addr);
-    core->agent.dirty = true;
     if (vip == SLOT_NONE) {
         return;
     }
     bool was = bit_get(core->agent.present, (unsigned)vip);
+    bool had_failed = bit_get(core->agent.failed, (unsigned)vip);
     bit_put(core->agent.failed, (unsigned)vip, event->kernel.failed);
     if (event->kernel.failed) {
         core->agent.retry_at = event->now + RETRY;
     }
+    if (event->kernel.present == was && event->kernel.failed == had_failed) {
+        return; /* the echo of what is known: thousands of these must cost little */
+    }
+    core->agent.dirty = true;
     if (event->kernel.present == was) {
         return;
     }

@@ -231,6 +231,11 @@ static void step(struct daemon *d, struct event *event)
 {
     event->now = daemon_now();
     event->wall_ms = daemon_wall_ms();
+    time_ns late = event->now > d->actions.deadline ? event->now - d->actions.deadline : 0;
+    if (late > d->table->timing.interval_ms * MS && d->table->timing.interval_ms) {
+        log_write(LOG_TIMING, "late_ms=%llu interval_ms=%u", (unsigned long long)(late / MS),
+                  d->table->timing.interval_ms);
+    }
     if (event->type == EV_APPLIED) {
         d->applied_queued = false;
     }
