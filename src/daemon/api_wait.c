@@ -166,6 +166,9 @@ static bool settled(const struct api_view *view, const struct control_request *r
     if (node != NULL) {
         return node_settled(view, request->args, node, why);
     }
+    if (value_get(request->args, "until") != NULL) {
+        return true; /* settings: they are real once applied */
+    }
     snprintf(why, WHY_SIZE, "VIPs are still moving or cannot be held");
     return core_settled(view->core, SLOT_NONE, SLOT_NONE, view->now);
 }
