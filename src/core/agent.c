@@ -420,6 +420,7 @@ static void send_report(struct core *core, time_ns now, struct actions *actions)
     const struct node *n = &core->table->nodes[core->slot];
     const struct report *r = &core->agent.report;
     bool known = n->identity == r->identity && n->witness == r->witness && n->leaving == r->leaving &&
+                 (!r->leaving || n->leaving_run == r->run) &&
                  strncmp(n->version, r->version, VERSION_SIZE) == 0 && links_equal(n, r);
     if (known) {
         return;

@@ -455,6 +455,22 @@ static int left_nowhere(struct core *core, int node, time_ns now)
     return SLOT_NONE;
 }
 
+/* The planner's reason why a node cannot be the owner of a VIP at all; PLAN_CHOSEN when it can. */
+static enum plan_step cannot_hold(struct core *core, int vip, int node, time_ns now)
+{
+    struct plan_input input;
+    struct plan_candidate candidates[NODES_MAX];
+    plan_input(core, now, &input);
+    int n = plan_explain(&input, &core->lead.scratch, vip, candidates);
+    for (int i = 0; i < n; i++) {
+        if (candidates[i].node == node) {
+            bool barred = candidates[i].step >= PLAN_NOT_A_MEMBER && candidates[i].step <= PLAN_APART;
+            return barred ? candidates[i].step : PLAN_CHOSEN;
+        }
+    }
+    return PLAN_NOT_A_MEMBER;
+}
+
 static bool refused(struct core *core, const struct event *event, time_ns now, struct actions *actions)
 {
     const struct command *c = event->request.command;
@@ -480,9 +496,10 @@ static bool refused(struct core *core, const struct event *event, time_ns now, s
     if (c->type == COMMAND_VIP_SET && (c->vip_set.set & VIP_SET_PINNED) && c->vip_set.spec.pinned >= 0 &&
         !event->request.force) {
         int to = c->vip_set.spec.pinned;
-        if (!table_may_own(core->table, to, &core->table->vips[c->vip_set.vip]) || !in_set(core_usable(core, now), to)) {
-            snprintf(detail, sizeof detail, "node %.63s cannot hold VIP %.63s now", core->table->nodes[to].name,
-                     core->table->vips[c->vip_set.vip].name);
+        enum plan_step why = cannot_hold(core, c->vip_set.vip, to, now);
+        if (why != PLAN_CHOSEN) {
+            snprintf(detail, sizeof detail, "node %.63s cannot hold VIP %.63s now: %.50s", core->table->nodes[to].name,
+                     core->table->vips[c->vip_set.vip].name, plan_step_text(why));
             reply(actions, event->request.token, OUTCOME_UNSAFE, detail);
             return true;
         }

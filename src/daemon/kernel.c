@@ -7,6 +7,7 @@
  * (the fence is attached before the link is reported, and the announcements are sent again). */
 
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -171,6 +172,34 @@ static bool may_announce(void *ud, uint16_t vip)
 
 /* ---------------------------------------------------------------- what the kernel tells */
 
+/* The fence is put on every interface, not only on those that carry VIPs: a Linux host answers for its addresses on all
+ * of them. Whether it is in force on `name`. */
+static bool fenced(struct daemon *d, const char *name)
+{
+    int rv = d->fence ? fence_attach(d->fence, name) : 0;
+    if (rv && rv != -ENODEV) {
+        log_write(LOG_FENCE_LINK, "dev=%s why=\"%s\"", name, fence_error());
+    }
+    return rv >= 0;
+}
+
+static void fence_others(struct daemon *d, const struct link *links, int n)
+{
+    struct if_nameindex *all = d->fence ? if_nameindex() : NULL;
+    for (struct if_nameindex *i = all; i && i->if_name; i++) {
+        bool other = strcmp(i->if_name, "lo") != 0;
+        for (int k = 0; k < n; k++) {
+            other = other && strcmp(i->if_name, links[k].name) != 0;
+        }
+        if (other) {
+            (void)fenced(d, i->if_name);
+        }
+    }
+    if (all) {
+        if_freenameindex(all);
+    }
+}
+
 /* Reports the links that can carry VIPs: with the fence, those that it is in force on. */
 static void tell_links(struct daemon *d)
 {
@@ -181,16 +210,7 @@ static void tell_links(struct daemon *d)
     int n = netlink_links(d->netlink, links, LINKS_MAX);
     char names[LINKS_MAX][DEV_SIZE];
     for (int i = 0; i < n; i++) {
-        int rv = d->fence ? fence_attach(d->fence, links[i].name) : 0;
-        if (rv < 0) {
-            if (rv != -ENODEV) {
-                log_write(LOG_ADDR_FAILED, "what=fence dev=%s error=\"%s\"", links[i].name, fence_error());
-            }
-            if (rv != -ENODEV && !d->config->n_interfaces) {
-                continue; /* an interface that cannot be fenced carries nothing */
-            }
-            links[i].up = false;
-        }
+        links[i].up = fenced(d, links[i].name) && links[i].up;
         memcpy(names[report.n_links], links[i].name, DEV_SIZE);
         bool was_up = false;
         for (unsigned k = 0; k < d->report.n_links; k++) {
@@ -201,6 +221,7 @@ static void tell_links(struct daemon *d)
         }
         report.links[report.n_links++] = links[i];
     }
+    fence_others(d, links, n);
     int rv = watch_set_links(d->watch, (const char (*)[DEV_SIZE])names, report.n_links);
     if (rv) {
         log_write(LOG_NETLINK, "what=watch error=\"%s\"", strerror(-rv));
@@ -381,7 +402,8 @@ void kernel_release(struct daemon *d)
     if (d->fence) {
         fence_set_lease(d->fence, 0);
     }
-    if (d->netlink && netlink_flush_marked(d->netlink, NULL, NULL) < 0) {
+    d->left_behind = d->netlink && netlink_flush_marked(d->netlink, NULL, NULL) < 0;
+    if (d->left_behind) {
         log_write(LOG_ADDR_FAILED, "what=\"releasing all\"");
     }
 }
@@ -391,7 +413,7 @@ void kernel_close(struct daemon *d)
     announce_close(d->announce, NULL, NULL);
     watch_close(d->watch, NULL, NULL);
     netlink_close(d->netlink, NULL, NULL);
-    if (d->fence && fence_close(d->fence, true)) {
+    if (d->fence && fence_close(d->fence, !d->left_behind)) { /* what could not be removed stays behind the fence */
         log_write(LOG_NETLINK, "what=fence error=\"%s\"", fence_error());
     }
     d->fence = NULL;

@@ -52,11 +52,31 @@ static void on_greet(void *ud, uint64_t to, struct hello *hello)
     struct daemon *d = ud;
     hello->pinned = to ? identity_of(d, to) : 0;
     hello->last_index = d->last_index;
+    hello->founded = d->founded;
+}
+
+/* This node is the stranger: the other one knows another identity for it. */
+static bool wiped(struct daemon *d, const struct hello *hello)
+{
+    if (!hello->pinned || hello->pinned == d->identity) {
+        return false;
+    }
+    log_write(LOG_FATAL,
+              "what=\"node %s of this cluster had another data directory\" advice=\"this one was emptied, "
+              "restored or copied: a node's votes and promises live there, so it must not come back under the old "
+              "id; put the old directory back, or remove the node and add it anew\"",
+              d->config->node);
+    daemon_stop(d, 1);
+    return true;
 }
 
 static int on_admit(void *ud, const struct hello *hello, char reason[HELLO_REASON_SIZE])
 {
     struct daemon *d = ud;
+    if (wiped(d, hello)) {
+        snprintf(reason, HELLO_REASON_SIZE, "node %.40s has lost its data directory", d->config->node);
+        return -EACCES;
+    }
     if ((!d->founded || !hello->founded) && hello->founders != config_founding_digest(d->config)) {
         snprintf(reason, HELLO_REASON_SIZE, "the configurations differ in cluster, peers or timing");
         return -EACCES;
@@ -89,15 +109,6 @@ static void on_connected(void *ud, uint64_t id, const struct hello *hello)
 {
     struct daemon *d = ud;
     log_write(LOG_PEER_UP, "node=%s version=%s", hello->name, hello->version);
-    if (hello->pinned && hello->pinned != d->identity) {
-        log_write(LOG_FATAL,
-                  "what=\"node %s of this cluster had another data directory\" advice=\"this one was emptied, "
-                  "restored or copied: a node's votes and promises live there, so it must not come back under the old "
-                  "id; put the old directory back, or remove the node and add it anew\"",
-                  d->config->node);
-        daemon_stop(d, 1);
-        return;
-    }
     (void)id;
     founding_met(d, hello);
     requests_role(d);
