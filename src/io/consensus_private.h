@@ -79,6 +79,7 @@ struct consensus
 
     struct consensus_letter *letters, *letters_last;
     size_t letters_bytes;
+    uint64_t heard_ms; /* when a leader was last heard */
     struct consensus_follower followers[CONSENSUS_SERVERS_MAX]; /* of the leader; in no order */
 
     uint64_t disk_index, disk_term;
@@ -93,6 +94,18 @@ struct consensus
     struct consensus_stats stats;
     struct raft_entry scratch[RAFT_MESSAGE_ENTRIES_MAX];
 };
+
+/* consensus.c */
+/* Takes over the time; false: dead. */
+NODISCARD bool consensus_begin(struct consensus *c, uint64_t now_ms);
+
+/* consensus_receive.c */
+/* Gives a message to the library, with memory that it may own. 0 or -errno. */
+NODISCARD int consensus_step_message(struct consensus *c, struct raft_message *message,
+                                     const struct raft_buffer *configuration);
+
+/* Forgets a leader that has been silent for too long, where the library would not. */
+void consensus_forget_leader(struct consensus *c);
 
 /* consensus_step.c */
 /* Steps the library and takes over its updates, without any callback but `fatal`. 0, or the library's error: nothing

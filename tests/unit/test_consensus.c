@@ -1356,7 +1356,7 @@ static void test_bad_state(void **state)
     free(data);
 }
 
-static uint64_t schedules = 300, first_seed = 1;
+static uint64_t schedules = 200, first_seed = 1;
 
 static void test_schedules(void **state)
 {
