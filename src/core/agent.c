@@ -365,7 +365,19 @@ static void step_shutdown(struct core *core, time_ns now, struct actions *action
     core_act(actions, ACT_EXIT, 0);
 }
 
-void agent_step(struct core *core, time_ns now, struct actions *actions)
+/* Address operations by the hundred take time: after the results of one batch the loop turns once before the next, so
+ * that heartbeats are sent and heard in between. */
+static void hold_and_drop(struct core *core, bool results, time_ns now, struct actions *actions)
+{
+    if (results) {
+        core->agent.dirty = true;
+        actions->more = true;
+    } else if (drop_forbidden(core, now, actions) && lease_running(core, now)) {
+        add_permitted(core, now, actions);
+    }
+}
+
+void agent_step(struct core *core, bool results, time_ns now, struct actions *actions)
 {
     own_hearing(core, now);
     settle_deadline(core, now, actions);
@@ -381,9 +393,7 @@ void agent_step(struct core *core, time_ns now, struct actions *actions)
     if (core->agent.dirty || core->settle_dirty || core->agent.told.applied != core->table->applied) {
         bool settle = core->settle_dirty;
         core->agent.dirty = core->settle_dirty = false;
-        if (drop_forbidden(core, now, actions) && lease_running(core, now)) {
-            add_permitted(core, now, actions);
-        }
+        hold_and_drop(core, results, now, actions);
         update_released(core);
         update_held(core, now);
         core->settle_dirty = core->settle_dirty || settle; /* leader_step looks at it, then clears it */

@@ -271,7 +271,7 @@ void core_step(struct core *core, const struct event *event, struct actions *act
         return;
     }
     missing_changed(core, now, actions);
-    agent_step(core, now, actions);
+    agent_step(core, event->type == EV_KERNEL, now, actions);
     election_step(core, now, actions);
     leader_step(core, now, actions);
     agent_beat(core, now, actions);

@@ -14,7 +14,7 @@
  *
  * Duties of the caller: execute the actions of a step completely and in order before the next step; results of
  * ACT_ADDR_ADD and ACT_ADDR_DEL are reported as EV_KERNEL before anything else is stepped (N3: one actuator, one thing
- * at a time); ACT_LEASE before any action behind it; when actions->more is set, step EV_CONTINUE soon. */
+ * at a time), and those that there was no time for are forgotten: the core asks again; ACT_LEASE before any action behind it; when actions->more is set, step EV_CONTINUE soon. */
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -163,7 +163,8 @@ bool voter_ack(struct core *core, int node, uint64_t gen, time_ns now);
 /* agent.c */
 void agent_answer(struct core *core, const struct answer *answer, time_ns now);
 void agent_kernel(struct core *core, const struct event *event, struct actions *actions);
-void agent_step(struct core *core, time_ns now, struct actions *actions);
+/* `results`: this step brings results of address operations. */
+void agent_step(struct core *core, bool results, time_ns now, struct actions *actions);
 void agent_beat(struct core *core, time_ns now, struct actions *actions);
 
 /* leader.c */

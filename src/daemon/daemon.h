@@ -68,6 +68,7 @@ struct daemon
     uint64_t fenced_changed;
     uv_timer_t renew_timer;
     uint32_t renew_at; /* VIP slot to go on with */
+    uint32_t n_vips6;
     bool left_behind; /* addresses could not be removed at the end */
 
     struct store *store;

@@ -16,51 +16,63 @@
 #include "daemon/daemon.h"
 
 #define BATCH_MAX 512
-#define RENEW_TICK_MS 250
+#define BUDGET_MS 8 /* away from the loop with addresses, at a time */
+#define RENEW_TICK_MS 20
 #define RENEW_PER_S 80  /* VIPs of the table for each second that addresses live longer, beyond three */
-#define RENEW_SLICE 512 /* VIPs renewed in one turn of the loop */
+#define RENEW_IPV6_US 75
 
 static struct netlink_item items[BATCH_MAX];
 
 /* ---------------------------------------------------------------- how long an address lives by itself */
 
 /* Seconds. With the kernel fence the lease's end is kept elsewhere, and this is for hosts whose daemon never comes back:
- * longer where there are many, so that renewing costs little. Without the fence it is the last line: as short as whole
- * seconds permit. */
+ * longer where there are many, so that renewing costs little. (For each IPv6 address the kernel walks all of them.)
+ * Without the fence it is the last line: as short as whole seconds permit. */
 static uint32_t valid_s(const struct daemon *d)
 {
     if (!d->fence) {
         return d->table->timing.promise_ms / 1000 + 2;
     }
-    uint32_t seconds = (uint32_t)d->table->n_vips / RENEW_PER_S;
-    return seconds < 3 ? 3 : seconds > 60 ? 60 : seconds;
+    uint64_t seconds = (uint64_t)d->table->n_vips / RENEW_PER_S;
+    uint64_t seconds6 = (uint64_t)d->n_vips6 * d->n_vips6 * RENEW_IPV6_US / 1000000;
+    seconds = seconds > seconds6 ? seconds : seconds6;
+    return seconds < 3 ? 3 : (uint32_t)seconds;
 }
 
-static void on_renew(uv_timer_t *timer)
+/* Collects up to a batch of held addresses from `*slot` on; slots[i] is the VIP of items[i]. */
+static int collect(struct daemon *d, uint32_t *slot, uint32_t slots[BATCH_MAX])
 {
-    struct daemon *d = timer->data;
     time_ns now = daemon_now();
     int n = 0;
-    uint32_t slot = d->renew_at;
-    for (; slot < (uint32_t)d->table->vips_end && n < RENEW_SLICE; slot++) {
-        const struct vip *vip = &d->table->vips[slot];
-        const struct link *link = core_link_for(d->core, (int)slot);
-        if (!vip->used || !link || !core_may_hold(d->core, (int)slot, now) ||
+    for (; *slot < (uint32_t)d->table->vips_end && n < BATCH_MAX; ++*slot) {
+        const struct vip *vip = &d->table->vips[*slot];
+        const struct link *link = core_link_for(d->core, (int)*slot);
+        if (!vip->used || !link || !core_may_hold(d->core, (int)*slot, now) ||
             !netlink_has(d->netlink, &vip->address.addr)) {
             continue;
         }
         snprintf(items[n].dev, DEV_SIZE, "%s", link->name);
         items[n].address = vip->address;
-        n++;
+        slots[n++] = *slot;
     }
-    if (n && netlink_address_add_many(d->netlink, items, n, valid_s(d), true)) {
-        /* whatever went wrong shows as an address that is gone, which netlink reports and the core mends */
-        log_write(LOG_NETLINK, "what=renew");
+    return n;
+}
+
+static void on_renew(uv_timer_t *timer)
+{
+    static uint32_t slots[BATCH_MAX];
+    struct daemon *d = timer->data;
+    uint32_t slot = d->renew_at;
+    int n = collect(d, &slot, slots);
+    /* whatever goes wrong shows as an address that is gone, which netlink reports and the core mends */
+    int done = n ? netlink_address_add_some(d->netlink, items, n, valid_s(d), true, BUDGET_MS) : 0;
+    if (done < n) {
+        slot = slots[done];
     }
     bool through = slot >= (uint32_t)d->table->vips_end;
     d->renew_at = through ? 0 : slot;
     uint64_t period = (uint64_t)valid_s(d) * 1000 / 3;
-    uv_timer_start(&d->renew_timer, on_renew, through ? period : RENEW_TICK_MS / 10, 0);
+    uv_timer_start(&d->renew_timer, on_renew, through ? period : RENEW_TICK_MS, 0);
 }
 
 /* ---------------------------------------------------------------- actions */
@@ -80,8 +92,8 @@ static int add_batch(struct daemon *d, const struct action *list, int n)
         snprintf(items[i].dev, DEV_SIZE, "%s", link ? link->name : "");
         items[i].address = d->table->vips[list[i].vip].address;
     }
-    int rv = netlink_address_add_many(d->netlink, items, n, valid_s(d), true);
-    for (int i = 0; rv && i < n; i++) {
+    int done = netlink_address_add_some(d->netlink, items, n, valid_s(d), true, BUDGET_MS);
+    for (int i = 0; i < done; i++) {
         if (items[i].result == NETLINK_FOREIGN) {
             /* it is the address of a VIP, whoever put it there: from now on it is ours to take away */
             items[i].result = netlink_address_del(d->netlink, &items[i].address.addr);
@@ -91,7 +103,7 @@ static int add_batch(struct daemon *d, const struct action *list, int n)
             }
         }
     }
-    return rv;
+    return done;
 }
 
 static void report_results(struct daemon *d, const char *what, bool wanted, int n)
@@ -118,20 +130,22 @@ unsigned kernel_addresses(struct daemon *d, const struct action *list, unsigned 
     while ((unsigned)n < left && n < BATCH_MAX && list[n].type == type) {
         n++;
     }
-    int rv;
+    int done;
     if (type == ACT_ADDR_ADD) {
-        rv = add_batch(d, list, n);
+        done = add_batch(d, list, n);
     } else {
         for (int i = 0; i < n; i++) {
             memset(&items[i], 0, sizeof items[i]);
             items[i].address.addr = list[i].addr;
             items[i].address.len = addr_bits(&list[i].addr);
         }
-        rv = netlink_address_del_many(d->netlink, items, n);
+        done = netlink_address_del_some(d->netlink, items, n, BUDGET_MS);
+        if (netlink_sync(d->netlink)) {
+            log_write(LOG_NETLINK, "what=sync"); /* N3: the kernel's word; a resync follows by itself */
+        }
     }
-    (void)rv; /* each item has its own result, and the kernel's word counts more */
-    report_results(d, type == ACT_ADDR_ADD ? "add" : "remove", type == ACT_ADDR_ADD, n);
-    return (unsigned)n;
+    report_results(d, type == ACT_ADDR_ADD ? "add" : "remove", type == ACT_ADDR_ADD, done);
+    return (unsigned)n; /* the core asks again for what there was no time for */
 }
 
 void kernel_announce(struct daemon *d, uint16_t vip)
@@ -236,6 +250,12 @@ static void on_links(void *ud)
     tell_links(ud);
 }
 
+static void on_hardware(void *ud, const char *dev)
+{
+    struct daemon *d = ud;
+    announce_again(d->announce, dev);
+}
+
 static void tell_address(struct daemon *d, const struct addr *addr)
 {
     struct event event = {.type = EV_KERNEL};
@@ -283,8 +303,10 @@ static void on_foreign(void *ud, const struct addr *addr, const uint8_t mac[6], 
 static void fence_all(struct daemon *d)
 {
     int n = 0;
+    d->n_vips6 = 0;
     for (int i = 0; i < VIPS_MAX; i++) {
         const struct vip *vip = &d->table->vips[i];
+        d->n_vips6 += vip->used && vip->address.addr.family == 6;
         memset(&d->fenced[i], 0, sizeof d->fenced[i]);
         if (vip->used) {
             d->fenced[i] = vip->address.addr;
@@ -363,7 +385,8 @@ static int open_fence(struct daemon *d)
 
 int kernel_open(struct daemon *d)
 {
-    static const struct netlink_ops NETLINK = {.links = on_links, .address = on_address, .resync = on_resync};
+    static const struct netlink_ops NETLINK = {
+        .links = on_links, .hardware = on_hardware, .address = on_address, .resync = on_resync};
     struct netlink_config config = {.interfaces = d->config->interfaces, .n = d->config->n_interfaces};
     int rv = netlink_init(&d->netlink, &d->loop, &config, &NETLINK, d);
     if (rv) {

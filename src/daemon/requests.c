@@ -98,9 +98,8 @@ static void send_frame(struct daemon *d, struct call *call, const void *frame, s
         if (bytes) {
             put_number(bytes, call->corr, 8);
             memcpy(bytes + REPLY_HEAD, frame, len);
-            if (peers_send(d->peers, call->from, CHANNEL_FORWARD_REPLY, bytes, REPLY_HEAD + len)) {
-                d->counters.strangers += 0; /* the asker lost its connection: it asks again */
-            }
+            int rv = peers_send(d->peers, call->from, CHANNEL_FORWARD_REPLY, bytes, REPLY_HEAD + len);
+            (void)rv; /* an asker that lost its connection asks again */
             free(bytes);
         }
     }
@@ -220,31 +219,30 @@ static void change(struct daemon *d, struct call *call)
     value_arena_close(&arena);
 }
 
+/* Done when this node leads no more; `index` notes that it was asked. */
 static void transfer(struct daemon *d, struct call *call)
 {
     struct value_arena arena;
     struct control_reply reply = {0};
-    const char *to = value_as_string(value_get(call->request.args, "node"), NULL);
-    int slot = to ? table_node_by_name(d->table, to) : SLOT_NONE;
-    value_arena_init(&arena, 1 << 16);
-    if (to && slot == SLOT_NONE) {
-        api_refuse(&arena, &reply, CONTROL_NOT_FOUND, NULL, "there is no node %s", to);
+    struct api_view view = view_of(d, false);
+    uint64_t to = 0;
+    if (call->index) {
+        again(call, RETRY_MS);
+        return;
+    }
+    value_arena_init(&arena, CONTROL_REQUEST_ARENA_MAX);
+    if (api_transfer(&view, &call->request, &arena, &to, &reply)) {
         finish(d, call, &reply);
-    } else if (slot != SLOT_NONE && d->table->nodes[slot].id == d->self) {
-        finish(d, call, &reply); /* it leads already */
-    } else if (call->index == 0) {
-        int rv = consensus_transfer(d->consensus, slot == SLOT_NONE ? 0 : d->table->nodes[slot].id, now_ms());
+    } else {
+        int rv = consensus_transfer(d->consensus, to, now_ms());
         if (rv < 0) {
             daemon_fatal(d, "transfer");
-        } else if (rv == CONSENSUS_NO_SUCH_SERVER) {
-            api_refuse(&arena, &reply, CONTROL_FAILED, NULL, "%s is no voter", to ? to : "no other node");
-            finish(d, call, &reply);
+        } else if (rv) {
+            again(call, RETRY_MS); /* not a leader any more, or not ready: asked again until the time is up */
         } else {
-            call->index = 1; /* asked; done when this node no longer leads */
+            call->index = 1;
             again(call, RETRY_MS);
         }
-    } else {
-        again(call, RETRY_MS);
     }
     value_arena_close(&arena);
 }
@@ -254,7 +252,7 @@ static void lead(struct daemon *d, struct call *call)
     switch (call->kind) {
     case API_WAIT:
         call->state = CALL_WAITING;
-        call->wait_until_ms = now_ms() + API_WAIT_MS;
+        call->wait_until_ms = now_ms() + api_wait_ms(&call->request);
         call->retry_at_ms = 0;
         break;
     case API_CHANGE:
@@ -308,8 +306,8 @@ static void dispatch(struct daemon *d, struct call *call)
         return;
     }
     if (call->kind == API_DAEMON && call->index) {
-        struct control_reply reply = {0};
-        finish(d, call, &reply); /* handed over */
+        struct outcome outcome = {.code = OUTCOME_DONE};
+        finish_outcome(d, call, &outcome); /* handed over */
         return;
     }
     if (!call->local) {
@@ -355,6 +353,13 @@ static void poll_call(struct daemon *d, struct call *call, uint64_t now)
     if (call->state != CALL_DONE && now >= call->until_ms) {
         if (call->kind == API_READ) {
             answer(d, call, true);
+        } else if (call->state == CALL_PROPOSED) {
+            struct control_reply reply = {
+                .code = CONTROL_TIMEOUT,
+                .error = "the change is proposed, but not committed yet; it may still be",
+                .hint = "vipctl history tells",
+            };
+            finish(d, call, &reply);
         } else {
             finish_no_quorum(d, call);
         }

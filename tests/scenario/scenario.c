@@ -175,6 +175,7 @@ static void keep(const struct action *action)
 
 static void step(struct event *event)
 {
+    struct event on = {.type = EV_CONTINUE, .wall_ms = 1700000000000};
     event->now = now;
     event->wall_ms = 1700000000000;
     for (int rounds = 0; rounds < 1000; rounds++) {
@@ -186,7 +187,8 @@ static void step(struct event *event)
         if (!actions.more) {
             return;
         }
-        event = &(struct event){.type = EV_CONTINUE, .now = now, .wall_ms = 1700000000000};
+        on.now = now;
+        event = &on;
     }
     fail("the core never comes to rest");
 }
