@@ -80,10 +80,9 @@ static void refuse(struct consensus *c, uint64_t to)
  * acknowledgements, and append entries that begin at index 1 at the end of the log. */
 static void skip_compacted(const struct consensus *c, struct raft_append_entries *append)
 {
-    uint64_t first = append->prev_log_index + 1;
     uint64_t index = consensus_snapshot_index(c);
 
-    if (c->raft.snapshot.installing || first >= c->log.first || append->prev_log_index >= index) {
+    if (c->raft.snapshot.installing || append->prev_log_index >= c->log.first || append->prev_log_index >= index) {
         return;
     }
     uint64_t skip = index - append->prev_log_index;
