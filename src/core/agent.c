@@ -167,21 +167,32 @@ static void update_lease(struct core *core, time_ns now, struct actions *actions
 
 /* ---------------------------------------------------------------- the kernel's addresses (N2, N3) */
 
+/* The slot under which an address of the kernel is known, or will be. An address that was deleted and added again may have
+ * another slot in the table than the one under which it is still in the kernel. */
 static int slot_of_present(const struct core *core, const struct addr *addr)
 {
     int vip = table_vip_by_addr(core->table, addr);
-    if (vip != SLOT_NONE && !bit_get(core->agent.present, (unsigned)vip)) {
+    if (vip != SLOT_NONE && bit_get(core->agent.present, (unsigned)vip) && addr_equal(&core->agent.where[vip], addr)) {
         return vip;
     }
-    if (vip != SLOT_NONE && addr_equal(&core->agent.where[vip], addr)) {
-        return vip;
-    }
-    for (unsigned i = 0; i < VIPS_MAX; i++) { /* its slot was reused or freed while it was in the kernel */
+    for (unsigned i = 0; core->agent.strays && i < VIPS_MAX; i++) {
         if (bit_get(core->agent.present, i) && addr_equal(&core->agent.where[i], addr)) {
             return (int)i;
         }
     }
-    return SLOT_NONE;
+    return vip != SLOT_NONE && !bit_get(core->agent.present, (unsigned)vip) ? vip : SLOT_NONE;
+}
+
+void agent_table_changed(struct core *core)
+{
+    core->agent.strays = false;
+    for (unsigned w = 0; w < BIT_WORDS; w++) {
+        for (uint64_t bits = core->agent.present[w]; bits; bits &= bits - 1) {
+            unsigned vip = w * 64 + (unsigned)__builtin_ctzll(bits);
+            const struct vip *v = &core->table->vips[vip];
+            core->agent.strays |= !v->used || !addr_equal(&v->address.addr, &core->agent.where[vip]);
+        }
+    }
 }
 
 void agent_kernel(struct core *core, const struct event *event, struct actions *actions)
@@ -390,7 +401,12 @@ void agent_step(struct core *core, bool results, time_ns now, struct actions *ac
         core->agent.reannounce = false;
         core_act(actions, ACT_ANNOUNCE_ALL, 0);
     }
-    if (core->agent.dirty || core->settle_dirty || core->agent.told.applied != core->table->applied) {
+    bool look = core->agent.dirty || core->settle_dirty || core->agent.told.applied != core->table->applied;
+    if (look && now < core->agent.look_at) {
+        core->agent.dirty = true;
+        core_deadline(actions, core->agent.look_at);
+    } else if (look) {
+        core->agent.look_at = look_again(core->table, now);
         bool settle = core->settle_dirty;
         core->agent.dirty = core->settle_dirty = false;
         hold_and_drop(core, results, now, actions);

@@ -148,6 +148,7 @@ static void table_changed(struct core *core, time_ns now, struct actions *action
     }
     core->seen_changed = table->changed;
     core->agent.dirty = core->settle_dirty = core->lead.plan_dirty = true;
+    agent_table_changed(core);
     voter_table_changed(core, now, actions);
 }
 
@@ -266,8 +267,8 @@ void core_step(struct core *core, const struct event *event, struct actions *act
         table_changed(core, now, actions);
     }
     dispatch(core, event, actions);
-    if (event->type == EV_KERNEL && event->kernel.more) {
-        actions->deadline = now;
+    if (event->type == EV_KERNEL && (event->kernel.more || !core->agent.dirty)) {
+        actions->deadline = event->kernel.more ? now : core->deadline;
         return;
     }
     missing_changed(core, now, actions);
@@ -275,4 +276,5 @@ void core_step(struct core *core, const struct event *event, struct actions *act
     election_step(core, now, actions);
     leader_step(core, now, actions);
     agent_beat(core, now, actions);
+    core->deadline = actions->deadline;
 }

@@ -45,6 +45,7 @@ struct core
     struct runout runout[NODES_MAX][NODES_MAX]; /* [fenced][voter] */
     uint64_t waiters[NODES_MAX]; /* [prev]: owners of VIPs whose last move took them from it */
     uint64_t wanted[NODES_MAX];  /* [prev]: the greatest `moved` that its `released` must reach for them */
+    time_ns deadline;            /* of the last whole step */
     bool settle_dirty;           /* something that can settle a move has changed */
 
     struct /* voter.c */
@@ -66,9 +67,11 @@ struct core
         uint64_t present[BIT_WORDS]; /* VIP slots whose address is in the kernel */
         uint64_t failed[BIT_WORDS];  /* additions that failed, tried again at retry_at */
         struct addr where[VIPS_MAX]; /* the address that `present` is about: slots may be reused */
+        bool strays;                 /* ... and some are: a slot's address is another one in the table */
         uint32_t n_present;
         time_ns retry_at;
-        bool dirty; /* look at every VIP again */
+        bool dirty; /* look at every VIP again ... */
+        time_ns look_at; /* ... but not before */
         uint64_t released, held, missing;
         struct heartbeat told; /* as last sent */
         time_ns beat_at;  /* next heartbeat in turn */
@@ -95,6 +98,7 @@ struct core
         uint64_t usable; /* at the last plan */
         uint64_t unsettled[BIT_WORDS];
         uint64_t any_unsettled;
+        time_ns look_at; /* at every VIP again: not before */
         struct
         {
             uint64_t index; /* least `moved` that it has not released */
@@ -134,6 +138,11 @@ static inline void bit_put(uint64_t *bits, unsigned i, bool on)
         bits[i / 64] &= ~(1ull << (i % 64));
     }
 }
+/* Looking at every VIP is put off so far that it takes a small part of the time, however many there are. */
+static inline time_ns look_again(const struct table *table, time_ns now)
+{
+    return now + (time_ns)table->vips_end * 200;
+}
 static inline bool in_set(uint64_t set, int slot)
 {
     return slot >= 0 && (set >> slot & 1);
@@ -161,6 +170,7 @@ void voter_table_changed(struct core *core, time_ns now, struct actions *actions
 bool voter_ack(struct core *core, int node, uint64_t gen, time_ns now);
 
 /* agent.c */
+void agent_table_changed(struct core *core);
 void agent_answer(struct core *core, const struct answer *answer, time_ns now);
 void agent_kernel(struct core *core, const struct event *event, struct actions *actions);
 /* `results`: this step brings results of address operations. */

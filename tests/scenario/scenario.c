@@ -101,6 +101,9 @@ static int node_slot(const char *name)
 static int vip_slot(const char *name)
 {
     int slot = table_vip_find(table, name);
+    for (int i = 0; slot == SLOT_NONE && i < table->vips_end; i++) { /* a deleted one, to be purged */
+        slot = table->vips[i].used && !strcmp(table->vips[i].name, name) ? i : SLOT_NONE;
+    }
     if (slot == SLOT_NONE) {
         fail("no VIP '%s'", name);
     }

@@ -163,6 +163,9 @@ static void done(int s, const struct outcome *outcome)
     client.sessions[s].final += world.calm;
     if (outcome->code != OUTCOME_DONE) {
         world.stats->changes_refused++;
+        if (client.sessions[s].kind == OP_DELETE && outcome->code == OUTCOME_NOT_FOUND) {
+            client.exists[address] = DOUBTFUL; /* perhaps it was this very request, asked before */
+        }
         return;
     }
     world.stats->changes++;

@@ -80,8 +80,8 @@ static void on_apply(void *ud, uint64_t index, uint64_t term, const void *data, 
         world_violated(VIOLATION_SAFETY, "%c applies %llu, which is not on its disk", 'a' + node->slot,
                        (unsigned long long)index);
     }
-    say(node, index, &command, &outcome);
     table_apply(node->table, index, &command, &outcome);
+    say(node, index, &command, &outcome);
     if (outcome.code != OUTCOME_DONE) {
         world_say(node->slot, "entry %llu did nothing: %s", (unsigned long long)index, outcome.detail);
     }
