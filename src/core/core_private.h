@@ -141,7 +141,7 @@ static inline void bit_put(uint64_t *bits, unsigned i, bool on)
 /* Looking at every VIP is put off so far that it takes a small part of the time, however many there are. */
 static inline time_ns look_again(const struct table *table, time_ns now)
 {
-    return now + (time_ns)table->vips_end * 200;
+    return table->vips_end < 512 ? now : now + (time_ns)table->vips_end * 200;
 }
 static inline bool in_set(uint64_t set, int slot)
 {

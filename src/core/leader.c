@@ -373,6 +373,12 @@ void leader_step(struct core *core, time_ns now, struct actions *actions)
         core->settle_dirty = settle;
         return;
     }
+    if (now < core->lead.look_at) {
+        core_deadline(actions, core->lead.look_at);
+        core->settle_dirty = settle;
+        return;
+    }
+    core->lead.look_at = look_again(core->table, now);
     if (settle || core->lead.any_unsettled || core->lead.plan_dirty) {
         find_unsettled(core, now, actions);
     }

@@ -118,11 +118,25 @@ uint32_t core_node_lease_ms(const struct core *core, int node, time_ns now)
     return h->last.lease_ms > age ? (uint32_t)(h->last.lease_ms - age) : 0;
 }
 
+/* Whether a VIP that left the node is not held at its new owner yet. */
+static bool coming_from(const struct core *core, int node, time_ns now)
+{
+    char why[192];
+    for (int i = 0; i < core->table->vips_end; i++) {
+        const struct vip *v = &core->table->vips[i];
+        if (v->used && v->prev == node && v->owner != SLOT_NONE && core_vip_state(core, i, now, why) == VIP_MOVING) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool core_settled(const struct core *core, int vip, int node, time_ns now)
 {
     char why[192];
     if (node != SLOT_NONE) {
-        return !node_owns(core, node) && !(core->table->nodes[node].draining && core->slot == node && core_is_leader(core));
+        return !node_owns(core, node) && !coming_from(core, node, now) &&
+               !(core->table->nodes[node].draining && core->slot == node && core_is_leader(core));
     }
     for (int i = 0; i < core->table->vips_end; i++) {
         const struct vip *v = &core->table->vips[i];

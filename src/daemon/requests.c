@@ -334,7 +334,7 @@ static void poll_waiting(struct daemon *d, struct call *call, uint64_t now)
     if (now < call->retry_at_ms) {
         return;
     }
-    call->retry_at_ms = now + 3;
+    call->retry_at_ms = now + 3 + (uint64_t)d->table->vips_end / 500; /* it looks at every VIP */
     if (!core_is_leader(d->core)) {
         again(call, 0);
     } else if (api_settled(&view, &call->request, &bad) || bad || now >= call->wait_until_ms) {
