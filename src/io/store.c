@@ -25,6 +25,7 @@
 #define TIDY_FRAMES 1000 /* pages of 4 KiB in the write-ahead log, above which it is tidied when there is time ... */
 #define FORCE_FRAMES 2000 /* ... and in any case */
 #define LOG_SIZE ((size_t)9 << 20) /* bytes that it is kept at, more than FORCE_FRAMES take */
+#define PINS_N 128 /* a power of two, twice the nodes of a cluster */
 #define BUSY_MS 2000 /* a person's sqlite3 may read meanwhile; one that writes must be quick */
 
 enum statement
@@ -85,6 +86,11 @@ struct state
     uint64_t term, vote, first, last;
 };
 
+struct pin
+{
+    uint64_t peer, identity; /* peer 0: free */
+};
+
 /* What store_load() gives out. */
 struct loaded
 {
@@ -106,6 +112,7 @@ struct store
     int frames; /* in the write-ahead log */
     uint64_t identity;
     struct loaded loaded;
+    struct pin pins[PINS_N]; /* those that were asked for */
     char error[256];
 };
 
@@ -737,20 +744,47 @@ static void pin_key(uint64_t peer, char key[STORE_KEY_MAX])
     snprintf(key, STORE_KEY_MAX, "peer.%llu", (unsigned long long)peer);
 }
 
+/* Where the pin is, or would be: peers connect while the disk may be slow, and the loop must not wait for it then. */
+static struct pin *find_pin(struct store *store, uint64_t peer)
+{
+    for (size_t i = 0; i < PINS_N; i++) {
+        struct pin *pin = &store->pins[(peer + i) & (PINS_N - 1)];
+        if (pin->peer == peer || pin->peer == 0) {
+            return pin;
+        }
+    }
+    return &store->pins[peer & (PINS_N - 1)]; /* full: another is asked for again */
+}
+
 int store_pin(struct store *store, uint64_t peer, uint64_t identity)
 {
     char key[STORE_KEY_MAX];
 
     pin_key(peer, key);
-    return store_set_u64(store, key, identity);
+    int r = store_set_u64(store, key, identity);
+    if (r == 0 && peer != 0) {
+        *find_pin(store, peer) = (struct pin){peer, identity};
+    }
+    return r;
 }
 
 int store_pinned(struct store *store, uint64_t peer, uint64_t *ret_identity)
 {
+    struct pin *pin = find_pin(store, peer);
     char key[STORE_KEY_MAX];
+    uint64_t identity;
 
+    if (peer != 0 && pin->peer == peer) {
+        *ret_identity = pin->identity;
+        return 0;
+    }
     pin_key(peer, key);
-    return store_get_u64(store, key, ret_identity);
+    int r = store_get_u64(store, key, &identity);
+    if (r == 0) {
+        *pin = (struct pin){peer, identity};
+        *ret_identity = identity;
+    }
+    return r;
 }
 
 /* ------------------------------------------------------------------ opening */

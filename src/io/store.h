@@ -66,7 +66,7 @@ NODISCARD int store_get(struct store *store, const char *key, void *ret_value, s
 NODISCARD int store_set_u64(struct store *store, const char *key, uint64_t value);
 NODISCARD int store_get_u64(struct store *store, const char *key, uint64_t *ret);
 
-/* The identity by which a peer was known first. */
+/* The identity by which a peer was known first; remembered, so that only the first question reads the disk. One thread. */
 NODISCARD int store_pin(struct store *store, uint64_t peer, uint64_t identity);
 NODISCARD int store_pinned(struct store *store, uint64_t peer, uint64_t *ret_identity); /* STORE_ABSENT */
 

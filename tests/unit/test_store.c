@@ -296,8 +296,21 @@ static void test_values(void **state)
     store = opened();
     assert_int_equal(store_get_u64(store, "id", &number), 0);
     assert_true(number == UINT64_MAX);
+    for (uint64_t peer = 3; peer < 600; peer++) { /* more than are remembered */
+        uint64_t before = number;
+        assert_int_equal(store_pinned(store, peer + 1, &number), STORE_ABSENT);
+        assert_int_equal(number, before);
+        assert_int_equal(store_pin(store, peer + 1, peer + 10000), 0);
+        assert_int_equal(store_pinned(store, peer + 1, &number), 0);
+        assert_int_equal(number, peer + 10000);
+        assert_int_equal(store_pin(store, peer + 1, 1), 0);
+        assert_int_equal(store_pinned(store, peer + 1, &number), 0);
+        assert_int_equal(number, 1);
+    }
     assert_int_equal(store_pinned(store, 3, &number), 0);
     assert_int_equal(number, 12345);
+    assert_int_equal(store_pinned(store, 77, &number), 0);
+    assert_int_equal(number, 1);
     store_close(store);
 }
 
