@@ -376,6 +376,8 @@ class Cluster:
         def formed():
             leaders = set()
             for name in wanted:
+                if not self[name].running:
+                    raise AssertionError(f"{name} ended: {self[name].log_text()[-500:]}")
                 rows = self[name].rows("node", "list")
                 if not set(wanted) <= {row["name"] for row in rows if row["status"] == "up"}:
                     return False

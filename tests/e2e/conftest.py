@@ -11,6 +11,9 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes more than a few seconds; left out by tests/run --quick")
     if os.getuid() != 0:
         raise pytest.UsageError("the end-to-end tests make network namespaces: run them as root")
+    for program in (clusters.VIPD, clusters.VIPCTL):
+        if not program.exists():
+            raise pytest.UsageError(f"{program} is not there: build first, or set VIPD_BIN to a build directory")
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -278,19 +278,18 @@ def test_a_full_disk_takes_the_node_out(say):
                         file.write(b"x" * 4096)
                 except OSError:
                     pass
-            added = 0
-            for number in range(100, 160):
-                code = others[0].vipctl_raw("vip", "add", cluster.vip4(number), "--timeout", "5").returncode
-                added += code == 0
-                if not small.running:
-                    break
+            many = [cluster.vip4(number) for number in range(250, 450)]
+            written = []
 
             def out():
+                """The log grows until the small disk has no room for it."""
+                what = ["del", *many] if len(written) % 2 else ["add", *many, "--disabled"]
+                assert others[0].vipctl_raw("vip", *what).returncode == 0
+                written.append(what)
                 rows = {row["name"]: row for row in others[0].rows("node", "list")}
                 return rows and rows[small.name]["status"] not in ("up", "draining")
 
-            wait_until(out, 20, "the node with the full disk is out")
-            assert added > 0
+            wait_until(out, 60, "the node with the full disk is out")
             cluster.wait_held(*vips, but=[small.name])
             bare = {vip.split("/")[0] for vip in vips}
             wait_until(lambda: not small.addresses() & bare, 10, "its VIPs are released")

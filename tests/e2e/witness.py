@@ -273,6 +273,18 @@ class Witness:
         with self.lock:
             return sum(total_ms(seen.overlaps()) for seen in self.seen.values())
 
+    def assert_never_on_two(self):
+        """Stricter, where no daemon hangs or dies: no two interfaces had one address either."""
+        self.flush()
+        with self.lock:
+            for seen in self.seen.values():
+                found = seen.overlaps()
+                near = [c for c in seen.changes if found and abs(c[0] - found[0][0]) < 50 * MS]
+                assert not found, (
+                    f"{seen.address} was on two interfaces, first for {(found[0][1] - found[0][0]) / MS:.2f} ms: "
+                    + ", ".join(f"{(at - self.zero) / MS:.2f} {node} {'+' if on else '-'}" for at, node, on in near)
+                )
+
     def assert_single(self):
         """At no instant did two nodes hold one address."""
         self.flush()
