@@ -87,7 +87,7 @@ int run_history(struct cli *cli)
 {
     struct vipd_args *args = vipd_args_new();
     struct vipd_reply *reply;
-    uint32_t limit;
+    uint32_t limit = 0;
     int r = limit_of(cli, &limit);
 
     r = r != 0 ? r : args_of(cli, args);

@@ -4,6 +4,7 @@
 /* Within core: what applying one command is made of. Each apply_*() changes the table or, with any outcome other than
  * OUTCOME_DONE, leaves all of it as it was. */
 
+#include "base/rule.h"
 #include "core/command.h"
 #include "core/table.h"
 

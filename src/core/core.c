@@ -70,6 +70,9 @@ time_ns core_promise(const struct core *core)
 
 time_ns core_lease(const struct core *core)
 {
+    if (!RULE(N1_LENGTH)) {
+        return core_promise(core);
+    }
     /* lease = promise * (1 - drift) / (1 + drift) - margin, drift 1 % */
     return core_promise(core) * 99 / 101 - core->table->timing.margin_ms * MS;
 }
@@ -88,15 +91,15 @@ time_ns core_runout(const struct core *core, int node)
     int n = 0;
     for (int v = 0; v < NODES_MAX && n < VOTERS_MAX; v++) {
         const struct runout *r = &core->runout[node][v];
-        if (in_set(core->table->voters, v) && r->fence == fenced->fence && fenced->fence) {
+        if (in_set(core->table->voters, v) && r->fence && (r->fence == fenced->fence || !RULE(L2_APPLIED))) {
             int i = n++;
             for (; i > 0 && at[i - 1] > r->at; i--) {
                 at[i] = at[i - 1];
             }
-            at[i] = r->at;
+            at[i] = RULE(L2_PROMISE) ? r->at : 0;
         }
     }
-    int need = majority_of(core->table->voters);
+    int need = RULE(L2_MAJORITY) ? majority_of(core->table->voters) : 1;
     return need > 0 && n >= need ? at[need - 1] : NEVER;
 }
 
@@ -143,7 +146,7 @@ static void table_changed(struct core *core, time_ns now, struct actions *action
             core->hearing[i].since = now;
             core->agent.acked[i] = 0;
             /* V2: whatever an earlier run of this voter promised has run out by then */
-            core->voter.promised[i] = core->started + core_promise(core);
+            core->voter.promised[i] = RULE(V2_PROMISE) ? core->started + core_promise(core) : 0;
         }
     }
     core->seen_changed = table->changed;

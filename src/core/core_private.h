@@ -4,6 +4,7 @@
 /* The state of a node's deciding part, shared by the files of core/ that make it up. Volatile: all of it is forgotten
  * by a restart, and ownership.md's rules say why that is safe. */
 
+#include "base/rule.h"
 #include "core/core.h"
 #include "core/plan.h"
 

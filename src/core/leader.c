@@ -503,8 +503,9 @@ static bool refused(struct core *core, const struct event *event, time_ns now, s
         !event->request.force) {
         int to = c->vip_set.spec.pinned;
         enum plan_step why = cannot_hold(core, c->vip_set.vip, to, now);
-        if (why != PLAN_CHOSEN) {
-            snprintf(detail, sizeof detail, "node %.40s cannot hold VIP %.40s now: %.40s", core->table->nodes[to].name,
+        bool soon = why == PLAN_NOT_USABLE && !core_silent(core, to, now); /* admitted a moment ago */
+        if (why != PLAN_CHOSEN && !soon) {
+            snprintf(detail, sizeof detail, "node %.30s cannot hold VIP %.40s now: %.60s", core->table->nodes[to].name,
                      core->table->vips[c->vip_set.vip].name, plan_step_text(why));
             reply(actions, event->request.token, OUTCOME_UNSAFE, detail);
             return true;

@@ -7,17 +7,17 @@
 /* V2: caught up since its start; V1: by its own table a voter. */
 static bool armed(const struct core *core)
 {
-    return core->caught_up && in_set(core->table->voters, core->slot);
+    return (core->caught_up || !RULE(V2_CATCH)) && in_set(core->table->voters, core->slot);
 }
 
 bool voter_ack(struct core *core, int node, uint64_t gen, time_ns now)
 {
     const struct node *n = &core->table->nodes[node];
-    if (!armed(core) || !n->used || n->status != NODE_ADMITTED || n->gen != gen) {
+    if (!armed(core) || !n->used || (RULE(V1_ADMIT) && n->status != NODE_ADMITTED) || (RULE(V1_GEN) && n->gen != gen)) {
         return false;
     }
     time_ns until = now + core_promise(core);
-    if (until > core->voter.promised[node]) {
+    if (RULE(V1_PROMISE) && until > core->voter.promised[node]) {
         core->voter.promised[node] = until;
     }
     return true;
@@ -85,7 +85,7 @@ void voter_heartbeat(struct core *core, const struct heartbeat *heartbeat, time_
         return;
     }
     const struct hearing *h = &core->hearing[node];
-    if (h->heard && heartbeat->run == h->last.run && heartbeat->seq <= h->last.seq) {
+    if (RULE(V1_SEQ) && h->heard && heartbeat->run == h->last.run && heartbeat->seq <= h->last.seq) {
         return; /* V1: only a newer seq of the run counts */
     }
     hear(core, node, heartbeat, now);
@@ -115,6 +115,9 @@ void voter_table_changed(struct core *core, time_ns now, struct actions *actions
         }
     }
     core->voter.fences_told = newest;
+    for (int i = 0; !RULE(V1_KEEP) && i < NODES_MAX; i++) {
+        core->voter.promised[i] *= core->table->nodes[i].gen != core->table->changed;
+    }
     if (!armed(core)) {
         return;
     }

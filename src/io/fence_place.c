@@ -175,7 +175,7 @@ static int choose_seat(const struct place *place, const struct fence_hook *hook,
 static int attach_side(const struct fence *fence, const struct place *place, enum fence_side side,
                        const struct fence_hook *hook, bool made)
 {
-    struct fence_seat seat;
+    struct fence_seat seat = {0};
     unsigned stale = 0; /* ours[stale..] leave */
     int r = 0;
     if (hook->n_ours > 0 && hook->first) {

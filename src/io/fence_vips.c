@@ -71,7 +71,7 @@ struct replacement
 
 static int vips_replace(struct fence *fence, struct replacement *work, const struct addr *vips, size_t n)
 {
-    uint32_t n_wanted = (uint32_t)n, n_actual;
+    uint32_t n_wanted = (uint32_t)n, n_actual = 0;
     for (size_t i = 0; i < n; i++) {
         int r = key_make(&vips[i], &work->wanted[i]);
         if (r < 0) {

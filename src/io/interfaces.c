@@ -127,7 +127,7 @@ int interfaces_fill(const struct mirror *mirror, const char (*names)[DEV_SIZE], 
         if (!all) {
             chosen[i] = mirror_link_named(mirror, names[i]);
         }
-        strncpy(ret[i].name, all ? chosen[i]->name : names[i], DEV_SIZE - 1);
+        memcpy(ret[i].name, all ? chosen[i]->name : names[i], DEV_SIZE - 1);
         ret[i].up = chosen[i] != NULL && chosen[i]->up;
     }
     for (int p = 0; p < mirror_addresses_end(mirror); p++) {

@@ -57,7 +57,7 @@ static const char *path_of(const char *name)
 
 static void clear_dir(void)
 {
-    char command[160];
+    char command[320];
 
     snprintf(command, sizeof command, "rm -rf %s %s.copy", path_of("d"), path_of("d"));
     assert_int_equal(system(command), 0);
