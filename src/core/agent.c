@@ -14,27 +14,28 @@
 
 static bool own_admitted(const struct core *core)
 {
-    return core->slot != SLOT_NONE && core->table->nodes[core->slot].status == NODE_ADMITTED;
+    return core->slot != SLOT_NONE && (core->table->nodes[core->slot].status == NODE_ADMITTED || !RULE(N2_ADMIT));
 }
 
 /* What the table alone denies this node; `released` is about that. */
 static bool denied(const struct core *core, unsigned vip)
 {
     const struct vip *v = &core->table->vips[vip];
-    return !own_admitted(core) || !v->used || v->owner != core->slot || !addr_equal(&v->address.addr, &core->agent.where[vip]);
+    return !own_admitted(core) || !v->used || (v->owner != core->slot && RULE(N2_OWNER)) ||
+           !addr_equal(&v->address.addr, &core->agent.where[vip]);
 }
 
 /* N2 but for the lease. */
 static bool permitted(const struct core *core, unsigned vip, time_ns now)
 {
     const struct vip *v = &core->table->vips[vip];
-    return core->caught_up && own_admitted(core) && v->used && v->owner == core->slot &&
-           core_settled_move(core, (int)vip, now);
+    return (core->caught_up || !RULE(N2_CATCH)) && own_admitted(core) && v->used &&
+           (v->owner == core->slot || !RULE(N2_OWNER)) && (core_settled_move(core, (int)vip, now) || !RULE(N2_PREV));
 }
 
 static bool lease_running(const struct core *core, time_ns now)
 {
-    return core->caught_up && own_admitted(core) && now < core->agent.lease_end;
+    return (core->caught_up || !RULE(N2_CATCH)) && own_admitted(core) && now < core->agent.lease_end;
 }
 
 const struct report *core_report(const struct core *core)
@@ -69,8 +70,9 @@ void agent_answer(struct core *core, const struct answer *answer, time_ns now)
         return;
     }
     uint64_t age = core->agent.seq - answer->seq;
-    if (answer->acked && answer->run == core->run && answer->seq && answer->seq <= core->agent.seq && age < SEND_RING) {
-        time_ns sent = core->agent.sent[answer->seq % SEND_RING];
+    if (answer->acked && (answer->run == core->run || !RULE(N1_RUN)) && answer->seq &&
+        answer->seq <= core->agent.seq && age < SEND_RING) {
+        time_ns sent = RULE(N1_SEND) ? core->agent.sent[answer->seq % SEND_RING] : now;
         if (sent > core->agent.acked[voter]) {
             core->agent.acked[voter] = sent;
         }
@@ -114,7 +116,7 @@ static time_ns majority_acked(const struct core *core)
             times[i] = core->agent.acked[v];
         }
     }
-    int need = majority_of(core->table->voters);
+    int need = RULE(N1_MAJORITY) ? majority_of(core->table->voters) : 1;
     return need > 0 && n >= need ? times[need - 1] : 0;
 }
 
@@ -147,7 +149,7 @@ static void update_lease(struct core *core, time_ns now, struct actions *actions
         core_log(actions, running ? LOG_CORE_LEASE_GAINED : LOG_CORE_LEASE_LOST, core->slot, SLOT_NONE, 0);
     }
     time_ns gate = running && !core->agent.foreign ? core->agent.lease_end : 0;
-    if (gate && core->agent.gate <= now && forbidden_present(core, now)) {
+    if (RULE(N3_GATE) && gate && core->agent.gate <= now && forbidden_present(core, now)) {
         gate = 0;
         core->agent.dirty = true;
     }
@@ -304,7 +306,7 @@ static void update_released(struct core *core)
 {
     for (unsigned w = 0; w < BIT_WORDS; w++) {
         for (uint64_t bits = core->agent.present[w]; bits; bits &= bits - 1) {
-            if (denied(core, w * 64 + (unsigned)__builtin_ctzll(bits))) {
+            if (RULE(N3_KERNEL) && denied(core, w * 64 + (unsigned)__builtin_ctzll(bits))) {
                 return;
             }
         }
@@ -383,7 +385,7 @@ static void hold_and_drop(struct core *core, bool results, time_ns now, struct a
     if (results) {
         core->agent.dirty = true;
         actions->more = true;
-    } else if (drop_forbidden(core, now, actions) && lease_running(core, now)) {
+    } else if ((drop_forbidden(core, now, actions) || !RULE(N3_ORDER)) && lease_running(core, now)) {
         add_permitted(core, now, actions);
     }
 }

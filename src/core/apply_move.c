@@ -13,7 +13,7 @@ static bool is_void(const struct table *table, const struct move *move)
         return true;
     }
     vip = &table->vips[move->vip];
-    if (!vip->used || vip->deleted || vip->moved != move->moved) {
+    if (!vip->used || vip->deleted || (RULE(L0) && vip->moved != move->moved)) {
         return true;
     }
     return move->to != SLOT_NONE && (!table->nodes[move->to].used || table->nodes[move->to].witness);

@@ -112,7 +112,7 @@ void apply_fence(const struct apply *apply)
         return;
     }
     node = &apply->table->nodes[slot];
-    if (node->status != NODE_ADMITTED || node->gen != apply->command->fence.gen) {
+    if (node->status != NODE_ADMITTED || (RULE(L0) && node->gen != apply->command->fence.gen)) {
         return stale_node(apply, slot);
     }
     set_status(apply, slot, NODE_FENCED, HISTORY_FENCE);
@@ -128,7 +128,8 @@ void apply_clear(const struct apply *apply)
     if (!check_node(apply, slot)) {
         return;
     }
-    if (table->nodes[slot].status != NODE_FENCED || table->nodes[slot].since != apply->command->node.since) {
+    if (table->nodes[slot].status != NODE_FENCED ||
+        (RULE(L0) && table->nodes[slot].since != apply->command->node.since)) {
         return stale_node(apply, slot);
     }
     set_status(apply, slot, NODE_CLEARED, HISTORY_CLEAR);
@@ -149,11 +150,11 @@ void apply_admit(const struct apply *apply)
         return;
     }
     node = &apply->table->nodes[slot];
-    if (node->status == NODE_ADMITTED || node->since != apply->command->node.since) {
+    if (node->status == NODE_ADMITTED || (RULE(L0) && node->since != apply->command->node.since)) {
         return stale_node(apply, slot);
     }
     set_status(apply, slot, NODE_ADMITTED, HISTORY_ADMIT);
-    node->gen = apply->index;
+    node->gen = RULE(L4_GEN) || node->gen == 0 ? apply->index : node->gen;
 }
 
 /* ------------------------------------------------------------------ what a node says of itself */

@@ -362,7 +362,8 @@ static bool is_current(const struct table *table, const struct move *at, bool de
 {
     const struct vip *vip = &table->vips[at->vip < VIPS_MAX ? at->vip : 0];
 
-    return at->vip < VIPS_MAX && vip->used && vip->deleted == deleted && vip->moved == at->moved;
+    return at->vip < VIPS_MAX && vip->used && vip->deleted == deleted &&
+           (vip->moved == at->moved || !RULE(L0));
 }
 
 /* Deleting is a move to nobody. An owner that the VIP has becomes the one to wait for; that the one before it is
@@ -379,6 +380,7 @@ static void delete_vip(const struct apply *apply, int slot)
     if (from == SLOT_NONE) {
         vip->prev = prev;
     }
+    vip->prev = RULE(DELETE) ? vip->prev : SLOT_NONE;
     vip->deleted = true;
     apply_history(apply, HISTORY_VIP_DELETE, REASON_DELETED, from, SLOT_NONE, vip->name);
 }

@@ -32,7 +32,8 @@ static void propose(struct core *core, struct actions *actions)
 /* L6: its barrier, and since then its own last decision, stand in the table. */
 static bool ready(const struct core *core)
 {
-    return core->lead.role == RAFT_ROLE_LEADER && core->lead.barrier && core->table->applied >= core->lead.own;
+    return core->lead.role == RAFT_ROLE_LEADER && core->lead.barrier &&
+           (core->table->applied >= core->lead.own || !RULE(L6));
 }
 
 bool core_is_leader(const struct core *core)
@@ -95,7 +96,7 @@ static void find_unsettled(struct core *core, time_ns now, struct actions *actio
         if (!v->used || v->prev == SLOT_NONE || core_settled_move(core, i, now)) {
             continue;
         }
-        bit_put(core->lead.unsettled, (unsigned)i, true);
+        bit_put(core->lead.unsettled, (unsigned)i, RULE(L3));
         core->lead.any_unsettled++;
         if (v->moved < least[v->prev]) {
             least[v->prev] = v->moved;
@@ -179,13 +180,14 @@ static bool must_fence(const struct core *core, int i, time_ns now)
     if (!core->table->nodes[i].used || core->table->nodes[i].status != NODE_ADMITTED) {
         return false;
     }
-    if (core_silent(core, i, now)) {
+    if (RULE(L1_SILENCE) && core_silent(core, i, now)) {
         return true;
     }
-    if (core->lead.unreleased[i].index != NEVER && now > core->lead.unreleased[i].since + core_lease(core)) {
+    if (RULE(L1_RELEASE) && core->lead.unreleased[i].index != NEVER &&
+        now > core->lead.unreleased[i].since + core_lease(core)) {
         return true;
     }
-    return core->lead.lacking[i].since && now > core->lead.lacking[i].since + core_suspect(core);
+    return RULE(L1_DEAF) && core->lead.lacking[i].since && now > core->lead.lacking[i].since + core_suspect(core);
 }
 
 static void plan_input(const struct core *core, time_ns now, struct plan_input *ret)
@@ -227,7 +229,7 @@ static bool fence_one(struct core *core, time_ns now, struct actions *actions)
 static time_ns admit_at(const struct core *core, int i)
 {
     uint32_t n = core->lead.flaps[i].n;
-    if (n <= FLAP_FREE) {
+    if (n <= FLAP_FREE || !RULE(L4_HOLD)) {
         return 0;
     }
     uint32_t doublings = n - FLAP_FREE - 1 < FLAP_MAX ? n - FLAP_FREE - 1 : FLAP_MAX;
@@ -239,7 +241,7 @@ static bool may_admit(const struct core *core, int i, time_ns now, struct action
     const struct node *n = &core->table->nodes[i];
     const struct hearing *h = &core->hearing[i];
     if (n->status == NODE_ADMITTED || core_silent(core, i, now) || !h->heard || n->leaving ||
-        h->last.applied < n->fence || h->last.released < n->fence) {
+        (RULE(L4_RELEASED) && (h->last.applied < n->fence || h->last.released < n->fence))) {
         return false;
     }
     if (i == core->slot && core->agent.shutdown) {
@@ -484,7 +486,7 @@ static bool refused(struct core *core, const struct event *event, time_ns now, s
     for (uint32_t i = 0; c->type == COMMAND_VIP_DELETE && i < c->vip_del.n_vips; i++) {
         /* deleting is a move: L3; the caller tries again when the table has changed */
         int vip = c->vip_del.vips[i].vip;
-        if (!ready(core) || !core_settled_move(core, vip, now)) {
+        if (!ready(core) || (RULE(L3) && !core_settled_move(core, vip, now))) {
             snprintf(detail, sizeof detail, "VIP %.63s is moving", core->table->vips[vip].name);
             reply(actions, event->request.token, OUTCOME_STALE, detail);
             return true;

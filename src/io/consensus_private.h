@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/rule.h"
 #include "io/consensus.h"
 #include "io/consensus_log.h"
 #include "wire/raft_message.h"

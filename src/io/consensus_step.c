@@ -367,7 +367,8 @@ static bool apply_one(struct consensus *c)
 {
     uint64_t index = c->applied + 1;
 
-    if (c->raft.snapshot.installing || index > raft_commit_index(&c->raft) || index > c->raft.last_stored) {
+    if (c->raft.snapshot.installing || index > raft_commit_index(&c->raft) ||
+        (RULE(V2_DISK) && index > c->raft.last_stored)) {
         return false;
     }
     const struct consensus_slot *slot = consensus_log_get(&c->log, index);

@@ -125,10 +125,15 @@ void kernel_attach(struct sim_node *node)
     oracle_all_holders(node);
 }
 
-void kernel_detach(struct sim_node *node)
+/* The last deed of an orderly end. Where an address could not be removed, the fence stays, closed. */
+void kernel_detach_if_released(struct sim_node *node)
 {
+    for (int address = 0; address < ADDRS; address++) {
+        if (node->kernel.addresses[address].present) {
+            return;
+        }
+    }
     node->kernel.fence = false;
-    oracle_all_holders(node);
 }
 
 void kernel_reboot(struct sim_node *node)

@@ -487,9 +487,9 @@ void node_stop(struct sim_node *node)
 static void end_in_order(struct sim_node *node)
 {
     world_note("exit", node->slot, 0, 0);
-    kernel_detach(node);
+    kernel_detach_if_released(node);
     close_process(node);
-    if (node->start_at == 0) { /* its supervisor starts it again */
+    if (node->start_at <= world.now) { /* its supervisor starts it again */
         node->start_at = world.now + world.unit / 2;
         world_at(node->start_at, TIMER_START, node->slot);
     }

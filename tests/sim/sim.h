@@ -359,7 +359,7 @@ void kernel_removed(struct sim_node *node, int address); /* by somebody else */
 void kernel_lease(struct sim_node *node, uint64_t end);
 void kernel_set(struct sim_node *node, uint32_t fenced);
 void kernel_attach(struct sim_node *node);
-void kernel_detach(struct sim_node *node);
+void kernel_detach_if_released(struct sim_node *node);
 void kernel_reboot(struct sim_node *node);
 void kernel_sent(struct sim_node *node, int address); /* an announcement comes to the egress */
 void kernel_table_changed(struct sim_node *node);
