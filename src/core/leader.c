@@ -9,8 +9,8 @@
 #include <string.h>
 
 #define FLAP_WINDOW (60000 * MS) /* fences further apart are not flapping */
-#define FLAP_FREE 3              /* fences within the window without a hold-down */
-#define FLAP_MAX 5               /* doublings: at most 32 s */
+#define FLAP_FREE 5              /* fences within the window without a hold-down */
+#define FLAP_MAX 3               /* doublings: at most 8 s */
 
 static struct command *new_command(struct core *core, enum command_type type)
 {
@@ -225,7 +225,7 @@ static bool fence_one(struct core *core, time_ns now, struct actions *actions)
     return false;
 }
 
-/* L4's hold-down: none for the first few fences of a window, then 1, 2, 4 ... seconds. */
+/* L4's hold-down: none for the first few fences of a window, then 1, 2, 4, 8 seconds. */
 static time_ns admit_at(const struct core *core, int i)
 {
     uint32_t n = core->lead.flaps[i].n;
