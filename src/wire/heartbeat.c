@@ -93,15 +93,16 @@ static void unpack_heartbeat(struct unpacker *unpacker, struct heartbeat *ret)
 
 /* ------------------------------------------------------------------ answer */
 
-/* A report by its place in the order of this answer, which begins elsewhere with each seq. */
+/* A report by its place in the order of this answer, which begins elsewhere with each seq. (The sum of seq and place
+ * alone may wrap, and would then name one report twice and another never.) */
 static const struct promise_report *promise_at(const struct answer *answer, unsigned i)
 {
-    return &answer->promises[(answer->seq + i) % answer->n_promises];
+    return &answer->promises[(answer->seq % answer->n_promises + i) % answer->n_promises];
 }
 
 static const struct released_report *released_at(const struct answer *answer, unsigned i)
 {
-    return &answer->released[(answer->seq + i) % answer->n_released];
+    return &answer->released[(answer->seq % answer->n_released + i) % answer->n_released];
 }
 
 static void pack_promise(struct packer *packer, const struct promise_report *report)
