@@ -1,183 +1,114 @@
 #include "wire/report.h"
 
 #include <errno.h>
-#include <msgpack.h>
 #include <string.h>
 
+#include "wire/pack.h"
+
 #define REPORT_VERSION 1
-#define REPORT_FIELDS 8
+#define REPORT_VALUES 8
+#define LINK_VALUES 3
+#define PREFIX_VALUES 2
+
+/* Both texts are shown to people. The kernel lets an interface have nearly any name; one that could play tricks on a
+ * terminal is no name for us. */
+static bool is_fit(const char *text)
+{
+    for (const char *c = text; *c != '\0'; c++) {
+        if ((unsigned char)*c <= ' ' || *c == 0x7f) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_link_name(const char *name)
+{
+    return name[0] != '\0' && is_fit(name);
+}
 
 /* ---------------------------------------------------------------- encode */
 
-struct sink
+static void pack_link(struct packer *packer, const struct link *link)
 {
-    uint8_t *buf;
-    size_t size, len;
-};
-
-static int sink_write(void *data, const char *buf, size_t len)
-{
-    struct sink *sink = data;
-    if (sink->size - sink->len < len) {
-        return -1;
+    pack_array(packer, LINK_VALUES);
+    pack_text(packer, link->name);
+    pack_bool(packer, link->up);
+    pack_array(packer, link->n_prefixes);
+    for (unsigned i = 0; i < link->n_prefixes; i++) {
+        pack_array(packer, PREFIX_VALUES);
+        pack_prefix(packer, &link->prefixes[i]);
     }
-    memcpy(sink->buf + sink->len, buf, len);
-    sink->len += len;
-    return 0;
-}
-
-static int pack_text(msgpack_packer *p, const char *text, size_t max)
-{
-    size_t len = strnlen(text, max);
-    return msgpack_pack_str(p, len) || msgpack_pack_str_body(p, text, len);
-}
-
-static int pack_link(msgpack_packer *p, const struct link *link)
-{
-    int rv = msgpack_pack_array(p, 3) || pack_text(p, link->name, DEV_SIZE) ||
-             (link->up ? msgpack_pack_true(p) : msgpack_pack_false(p)) || msgpack_pack_array(p, link->n_prefixes);
-    for (unsigned i = 0; !rv && i < link->n_prefixes; i++) {
-        const struct prefix *prefix = &link->prefixes[i];
-        size_t len = addr_bits(&prefix->addr) / 8;
-        rv = msgpack_pack_array(p, 2) || msgpack_pack_bin(p, len) || msgpack_pack_bin_body(p, prefix->addr.bytes, len) ||
-             msgpack_pack_uint8(p, prefix->len);
-    }
-    return rv;
 }
 
 int report_encode(const struct report *report, uint8_t *buf, size_t size, size_t *ret_len)
 {
-    struct sink sink = {buf, size, 0};
-    msgpack_packer p;
-    msgpack_packer_init(&p, &sink, sink_write);
-    int rv = msgpack_pack_array(&p, REPORT_FIELDS) || msgpack_pack_uint8(&p, REPORT_VERSION) ||
-             msgpack_pack_uint64(&p, report->node) || msgpack_pack_uint64(&p, report->identity) ||
-             msgpack_pack_uint64(&p, report->run) || (report->witness ? msgpack_pack_true(&p) : msgpack_pack_false(&p)) ||
-             (report->leaving ? msgpack_pack_true(&p) : msgpack_pack_false(&p)) ||
-             pack_text(&p, report->version, VERSION_SIZE - 1) || msgpack_pack_array(&p, report->n_links);
-    for (unsigned i = 0; !rv && i < report->n_links; i++) {
-        rv = pack_link(&p, &report->links[i]);
+    struct packer packer;
+    size_t n_links = 0;
+
+    for (unsigned i = 0; i < report->n_links; i++) {
+        n_links += is_link_name(report->links[i].name);
     }
-    if (rv) {
-        return -ENOBUFS;
+    packer_init(&packer, buf, size);
+    pack_array(&packer, REPORT_VALUES);
+    pack_uint(&packer, REPORT_VERSION);
+    pack_uint(&packer, report->node);
+    pack_uint(&packer, report->identity);
+    pack_uint(&packer, report->run);
+    pack_bool(&packer, report->witness);
+    pack_bool(&packer, report->leaving);
+    pack_text(&packer, report->version);
+    pack_array(&packer, n_links);
+    for (unsigned i = 0; i < report->n_links; i++) {
+        if (is_link_name(report->links[i].name)) {
+            pack_link(&packer, &report->links[i]);
+        }
     }
-    *ret_len = sink.len;
-    return 0;
+    return packer_done(&packer, ret_len);
 }
 
 /* ---------------------------------------------------------------- decode */
 
-static bool take_uint(const msgpack_object *o, uint64_t max, uint64_t *ret)
+static void unpack_link(struct unpacker *unpacker, struct link *ret)
 {
-    if (o->type != MSGPACK_OBJECT_POSITIVE_INTEGER || o->via.u64 > max) {
-        return false;
+    (void)unpack_array(unpacker, LINK_VALUES, LINK_VALUES);
+    unpack_text(unpacker, ret->name, sizeof ret->name);
+    ret->up = unpack_bool(unpacker);
+    ret->n_prefixes = (uint8_t)unpack_array(unpacker, 0, LINK_PREFIXES_MAX);
+    for (int i = 0; i < ret->n_prefixes; i++) {
+        (void)unpack_array(unpacker, PREFIX_VALUES, PREFIX_VALUES);
+        ret->prefixes[i] = unpack_prefix(unpacker);
+        unpacker->failed = unpacker->failed || ret->prefixes[i].addr.family == 0;
     }
-    *ret = o->via.u64;
-    return true;
+    unpacker->failed = unpacker->failed || !is_link_name(ret->name);
 }
 
-static bool take_bool(const msgpack_object *o, bool *ret)
+static void unpack_report(struct unpacker *unpacker, struct report *ret)
 {
-    if (o->type != MSGPACK_OBJECT_BOOLEAN) {
-        return false;
+    (void)unpack_array(unpacker, REPORT_VALUES, REPORT_VALUES);
+    unpacker->failed = unpack_uint(unpacker, UINT64_MAX) != REPORT_VERSION || unpacker->failed;
+    ret->node = unpack_uint(unpacker, UINT64_MAX);
+    ret->identity = unpack_uint(unpacker, UINT64_MAX);
+    ret->run = unpack_uint(unpacker, UINT64_MAX);
+    ret->witness = unpack_bool(unpacker);
+    ret->leaving = unpack_bool(unpacker);
+    unpack_text(unpacker, ret->version, sizeof ret->version);
+    ret->n_links = (uint8_t)unpack_array(unpacker, 0, LINKS_MAX);
+    for (int i = 0; i < ret->n_links; i++) {
+        unpack_link(unpacker, &ret->links[i]);
     }
-    *ret = o->via.boolean;
-    return true;
-}
-
-static bool take_text(const msgpack_object *o, char *ret, size_t size)
-{
-    if (o->type != MSGPACK_OBJECT_STR || o->via.str.size >= size) {
-        return false;
-    }
-    for (uint32_t i = 0; i < o->via.str.size; i++) {
-        if (o->via.str.ptr[i] <= ' ' || o->via.str.ptr[i] > '~') {
-            return false;
-        }
-    }
-    memset(ret, 0, size);
-    memcpy(ret, o->via.str.ptr, o->via.str.size);
-    return true;
-}
-
-static bool take_array(const msgpack_object *o, uint32_t max, const msgpack_object **ret, uint32_t *ret_n)
-{
-    if (o->type != MSGPACK_OBJECT_ARRAY || o->via.array.size > max) {
-        return false;
-    }
-    *ret = o->via.array.ptr;
-    *ret_n = o->via.array.size;
-    return true;
-}
-
-static bool take_prefix(const msgpack_object *o, struct prefix *ret)
-{
-    const msgpack_object *f;
-    uint32_t n;
-    uint64_t len;
-    if (!take_array(o, 2, &f, &n) || n != 2 || f[0].type != MSGPACK_OBJECT_BIN) {
-        return false;
-    }
-    uint32_t size = f[0].via.bin.size;
-    if ((size != 4 && size != 16) || !take_uint(&f[1], size * 8, &len)) {
-        return false;
-    }
-    ret->addr.family = size == 4 ? 4 : 6;
-    memcpy(ret->addr.bytes, f[0].via.bin.ptr, size);
-    ret->len = (uint8_t)len;
-    return true;
-}
-
-static bool take_link(const msgpack_object *o, struct link *ret)
-{
-    const msgpack_object *f, *p;
-    uint32_t n, n_prefixes;
-    if (!take_array(o, 3, &f, &n) || n != 3 || !take_text(&f[0], ret->name, sizeof ret->name) || !ret->name[0] ||
-        !take_bool(&f[1], &ret->up) || !take_array(&f[2], LINK_PREFIXES_MAX, &p, &n_prefixes)) {
-        return false;
-    }
-    for (uint32_t i = 0; i < n_prefixes; i++) {
-        if (!take_prefix(&p[i], &ret->prefixes[i])) {
-            return false;
-        }
-    }
-    ret->n_prefixes = (uint8_t)n_prefixes;
-    return true;
-}
-
-static bool take_report(const msgpack_object *o, struct report *ret)
-{
-    const msgpack_object *f, *links;
-    uint32_t n, n_links;
-    uint64_t version;
-    if (!take_array(o, REPORT_FIELDS, &f, &n) || n != REPORT_FIELDS || !take_uint(&f[0], REPORT_VERSION, &version) ||
-        version != REPORT_VERSION || !take_uint(&f[1], UINT64_MAX, &ret->node) ||
-        !take_uint(&f[2], UINT64_MAX, &ret->identity) || !take_uint(&f[3], UINT64_MAX, &ret->run) ||
-        !take_bool(&f[4], &ret->witness) || !take_bool(&f[5], &ret->leaving) ||
-        !take_text(&f[6], ret->version, sizeof ret->version) || !take_array(&f[7], LINKS_MAX, &links, &n_links)) {
-        return false;
-    }
-    for (uint32_t i = 0; i < n_links; i++) {
-        if (!take_link(&links[i], &ret->links[i])) {
-            return false;
-        }
-    }
-    ret->n_links = (uint8_t)n_links;
-    return true;
+    unpacker->failed = unpacker->failed || !is_fit(ret->version);
 }
 
 int report_decode(const uint8_t *buf, size_t len, struct report *ret)
 {
-    msgpack_unpacked unpacked;
+    struct unpacker unpacker;
     struct report report;
-    size_t off = 0;
-    msgpack_unpacked_init(&unpacked);
+
     memset(&report, 0, sizeof report);
-    bool good = len <= REPORT_BYTES_MAX &&
-                msgpack_unpack_next(&unpacked, (const char *)buf, len, &off) == MSGPACK_UNPACK_SUCCESS && off == len &&
-                take_report(&unpacked.data, &report);
-    msgpack_unpacked_destroy(&unpacked);
-    if (!good) {
+    unpacker_init(&unpacker, buf, len);
+    unpack_report(&unpacker, &report);
+    if (len > REPORT_BYTES_MAX || unpacker_done(&unpacker) != 0) {
         return -EBADMSG;
     }
     *ret = report;

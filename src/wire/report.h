@@ -1,7 +1,8 @@
 #ifndef VIPD_WIRE_REPORT_H
 #define VIPD_WIRE_REPORT_H
 
-/* A node's report of itself to the leader, as bytes (msgpack). */
+/* A node's report of itself to the leader, as bytes: MessagePack, an array of version, node, identity, run, witness,
+ * leaving, the software's version, and the links: each its name, up, and its prefixes. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -11,7 +12,8 @@
 
 #define REPORT_BYTES_MAX 8192
 
-/* Encodes into buf; 0 and *ret_len, or -ENOBUFS. */
+/* Encodes into buf; 0 and *ret_len, or -ENOBUFS. A link whose name has spaces or control characters is left out: the
+ * leader would refuse it, and the whole report with it. */
 NODISCARD int report_encode(const struct report *report, uint8_t *buf, size_t size, size_t *ret_len);
 
 /* Decodes all of buf; 0, or -EBADMSG with *ret untouched. Every count, length and flag is checked. */
