@@ -84,6 +84,15 @@ bool core_silent(const struct core *core, int node, time_ns now)
     return node != core->slot && now > from && now - from > core_suspect(core);
 }
 
+bool core_hears_majority(const struct core *core, time_ns now)
+{
+    int heard = 0;
+    for (int i = 0; i < NODES_MAX; i++) {
+        heard += in_set(core->table->voters, i) && (i == core->slot || !core_silent(core, i, now));
+    }
+    return heard > 0 && heard >= majority_of(core->table->voters);
+}
+
 time_ns core_runout(const struct core *core, int node)
 {
     const struct node *fenced = &core->table->nodes[node];
@@ -151,6 +160,7 @@ static void table_changed(struct core *core, time_ns now, struct actions *action
     }
     core->seen_changed = table->changed;
     core->agent.dirty = core->settle_dirty = core->lead.plan_dirty = true;
+    core->lead.calm_at = now + 2 * core_promise(core);
     agent_table_changed(core);
     voter_table_changed(core, now, actions);
 }

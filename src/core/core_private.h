@@ -95,6 +95,7 @@ struct core
         uint64_t barrier;      /* index of its first entry, 0 = not appended yet (L6) */
         time_ns try_at;        /* after a refused proposal: not before */
         bool plan_dirty;
+        time_ns calm_at; /* no evening out before */
         uint64_t purged; /* table->changed when tombstones were last looked at */
         uint64_t usable; /* at the last plan */
         uint64_t unsettled[BIT_WORDS];
@@ -157,6 +158,8 @@ time_ns core_suspect(const struct core *core);
 time_ns core_interval(const struct core *core);
 time_ns core_promise(const struct core *core);
 time_ns core_lease(const struct core *core); /* N1's `lease` */
+/* Whether a majority of the voters, this node among them if it is one, was heard within `suspect`. */
+bool core_hears_majority(const struct core *core, time_ns now);
 bool core_silent(const struct core *core, int node, time_ns now); /* not heard for `suspect` */
 
 /* When the promises of some majority of the voters to fenced `node` have run out (V3, L2, N2); NEVER = not known yet. */

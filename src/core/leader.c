@@ -32,8 +32,7 @@ static void propose(struct core *core, struct actions *actions)
 /* L6: its barrier, and since then its own last decision, stand in the table. */
 static bool ready(const struct core *core)
 {
-    return core->lead.role == RAFT_ROLE_LEADER && core->lead.barrier &&
-           (core->table->applied >= core->lead.own || !RULE(L6));
+    return core->lead.role == RAFT_ROLE_LEADER && core->lead.barrier && core->table->applied >= core->lead.own;
 }
 
 bool core_is_leader(const struct core *core)
@@ -73,7 +72,7 @@ void leader_proposed(struct core *core, const struct event *event)
         return;
     }
     if (event->proposed.index) {
-        core->lead.own = event->proposed.index;
+        core->lead.own = RULE(L6) || core->lead.barrier ? event->proposed.index : core->table->applied;
         core->lead.barrier = core->lead.barrier ? core->lead.barrier : event->proposed.index;
         return;
     }
@@ -199,6 +198,26 @@ static void plan_input(const struct core *core, time_ns now, struct plan_input *
     };
 }
 
+/* Evening out can wait until nothing has changed for a while; without that, a row of changes, or a node that comes and goes,
+ * would move VIPs to and fro. Removes those moves while it is too early; returns how many are left. */
+static uint32_t only_urgent(struct core *core, uint32_t n, time_ns now, struct actions *actions)
+{
+    uint32_t kept = 0;
+    if (now >= core->lead.calm_at) {
+        return n;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if (core->lead.moves[i].reason != REASON_REBALANCE) {
+            core->lead.moves[kept++] = core->lead.moves[i];
+        }
+    }
+    if (kept < n) {
+        core->lead.plan_dirty = true;
+        core_deadline(actions, core->lead.calm_at);
+    }
+    return kept;
+}
+
 static bool fence_one(struct core *core, time_ns now, struct actions *actions)
 {
     for (int i = 0; i < NODES_MAX; i++) {
@@ -212,7 +231,8 @@ static bool fence_one(struct core *core, time_ns now, struct actions *actions)
         command->fence.node = (int8_t)i;
         command->fence.gen = core->table->nodes[i].gen;
         command->fence.moves = core->lead.moves;
-        command->fence.n_moves = plan_moves(&input, &core->lead.scratch, core->lead.moves, VIPS_MAX);
+        command->fence.n_moves = only_urgent(
+            core, plan_moves(&input, &core->lead.scratch, core->lead.moves, VIPS_MAX), now, actions);
         if (now - core->lead.flaps[i].last > FLAP_WINDOW) {
             core->lead.flaps[i].n = 0;
         }
@@ -240,7 +260,7 @@ static bool may_admit(const struct core *core, int i, time_ns now, struct action
 {
     const struct node *n = &core->table->nodes[i];
     const struct hearing *h = &core->hearing[i];
-    if (n->status == NODE_ADMITTED || core_silent(core, i, now) || !h->heard || n->leaving ||
+    if (n->status == NODE_ADMITTED || core_silent(core, i, now) || !h->heard || n->leaving || !n->identity ||
         (RULE(L4_RELEASED) && (h->last.applied < n->fence || h->last.released < n->fence))) {
         return false;
     }
@@ -287,6 +307,7 @@ static bool move_some(struct core *core, time_ns now, struct actions *actions)
     }
     core->lead.plan_dirty = false;
     uint32_t n = plan_moves(&input, &core->lead.scratch, core->lead.moves, VIPS_MAX);
+    n = only_urgent(core, n, now, actions);
     if (!n) {
         return false;
     }
@@ -518,8 +539,8 @@ static bool refused(struct core *core, const struct event *event, time_ns now, s
 
 void leader_request(struct core *core, const struct event *event, struct actions *actions)
 {
-    if (!core_is_leader(core)) {
-        reply(actions, event->request.token, OUTCOME_NO_QUORUM, "this node does not lead");
+    if (!core_is_leader(core) || !core_hears_majority(core, event->now)) {
+        reply(actions, event->request.token, OUTCOME_NO_QUORUM, "this node does not lead a majority");
         return;
     }
     if (refused(core, event, event->now, actions)) {

@@ -11,7 +11,8 @@ uint64_t core_leader(const struct core *core)
 
 bool core_has_quorum(const struct core *core, time_ns now)
 {
-    return core->caught_up && now < core->agent.lease_end;
+    bool leads = core->lead.role == RAFT_ROLE_LEADER && core_hears_majority(core, now);
+    return core->caught_up && (now < core->agent.lease_end || leads);
 }
 
 bool core_caught_up(const struct core *core)

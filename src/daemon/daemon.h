@@ -137,6 +137,7 @@ int kernel_open(struct daemon *d);
 void kernel_close(struct daemon *d);
 void kernel_release(struct daemon *d); /* at once: gate closed, addresses gone */
 void kernel_table_changed(struct daemon *d);
+void kernel_caught_up(struct daemon *d); /* the table is known: the fence takes an earlier run's place */
 void kernel_lease(struct daemon *d, time_ns end);
 /* Executes the address actions at actions[i...]; returns how many it took. */
 unsigned kernel_addresses(struct daemon *d, const struct action *list, unsigned n);

@@ -114,6 +114,7 @@ void fsm_progress(struct daemon *d)
 {
     if (!d->caught_up && d->table->applied >= d->target && d->table->cluster_id) {
         d->caught_up = true; /* V2, N2 */
+        kernel_caught_up(d);
         disk_event(d);
     }
 }

@@ -217,6 +217,9 @@ static void fence_others(struct daemon *d, const struct link *links, int n)
 /* Reports the links that can carry VIPs: with the fence, those that it is in force on. */
 static void tell_links(struct daemon *d)
 {
+    if (!d->caught_up) {
+        return; /* an earlier run's fence, which knows its VIPs, stays in force until this run knows them */
+    }
     struct link links[LINKS_MAX];
     struct report report = {
         .node = d->self, .identity = d->identity, .run = d->run, .witness = d->config->witness};
@@ -243,6 +246,11 @@ static void tell_links(struct daemon *d)
     d->report = report;
     struct event event = {.type = EV_LINKS, .report = &d->report};
     daemon_event(d, &event);
+}
+
+void kernel_caught_up(struct daemon *d)
+{
+    tell_links(d);
 }
 
 static void on_links(void *ud)
@@ -416,7 +424,6 @@ int kernel_open(struct daemon *d)
     d->renew_timer.data = d;
     uv_timer_start(&d->renew_timer, on_renew, RENEW_TICK_MS, 0);
     d->fenced_changed = UINT64_MAX;
-    tell_links(d);
     return 0;
 }
 

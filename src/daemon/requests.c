@@ -18,7 +18,9 @@
 
 #define CALLS_MAX 512
 #define TIMEOUT_MS 10000u  /* for a leader, when the client does not say */
-#define READ_PATIENCE_MS 500u /* a reading request waits so long for a leader */
+#define READ_PATIENCE_MS 500u   /* a reading request waits so long for a leader */
+#define CHANGE_PATIENCE_MS 250u /* a change, too: then its client is told, and asks again or gives up; a change that
+                                 * outlived its client would be done after its refusal */
 #define RETRY_MS 10u
 #define FORWARD_HEAD 12 /* u64 number of the call, u32 uid, big endian */
 #define REPLY_HEAD 8
@@ -47,6 +49,7 @@ struct call
     enum call_state state;
     uint64_t leader; /* forwarded to */
     uint64_t index;  /* proposed as */
+    bool proposed;   /* once it was: it may come true even if this leader is lost */
     uint64_t begun_ms, until_ms, retry_at_ms, wait_until_ms;
 };
 
@@ -122,10 +125,18 @@ static void finish(struct daemon *d, struct call *call, const struct control_rep
     free(frame);
 }
 
+/* There is no leader. A change that was proposed may still be committed, and must not be called undone. */
 static void finish_no_quorum(struct daemon *d, struct call *call)
 {
     struct control_reply reply = {0};
     api_no_quorum(&reply);
+    if (call->proposed) {
+        reply = (struct control_reply){
+            .code = CONTROL_TIMEOUT,
+            .error = "the change is proposed, but not committed yet; it may still be",
+            .hint = "vipctl history tells",
+        };
+    }
     finish(d, call, &reply);
 }
 
@@ -322,6 +333,10 @@ static void dispatch(struct daemon *d, struct call *call)
         answer(d, call, true);
         return;
     }
+    if (call->kind == API_CHANGE && !call->proposed && now >= call->begun_ms + CHANGE_PATIENCE_MS) {
+        finish_no_quorum(d, call);
+        return;
+    }
     again(call, RETRY_MS);
 }
 
@@ -353,13 +368,6 @@ static void poll_call(struct daemon *d, struct call *call, uint64_t now)
     if (call->state != CALL_DONE && now >= call->until_ms) {
         if (call->kind == API_READ) {
             answer(d, call, true);
-        } else if (call->state == CALL_PROPOSED) {
-            struct control_reply reply = {
-                .code = CONTROL_TIMEOUT,
-                .error = "the change is proposed, but not committed yet; it may still be",
-                .hint = "vipctl history tells",
-            };
-            finish(d, call, &reply);
         } else {
             finish_no_quorum(d, call);
         }
@@ -550,6 +558,7 @@ void requests_proposed(struct daemon *d, uint64_t token, uint64_t index)
     if (index) {
         call->state = CALL_PROPOSED;
         call->index = index;
+        call->proposed = true;
     } else {
         again(call, RETRY_MS);
     }
@@ -561,7 +570,10 @@ void requests_outcome(struct daemon *d, uint64_t token, const struct outcome *ou
     if (!call) {
         return;
     }
-    if (outcome->code == OUTCOME_STALE || outcome->code == OUTCOME_NO_QUORUM) {
+    bool late = now_ms() >= call->begun_ms + CHANGE_PATIENCE_MS;
+    if (outcome->code == OUTCOME_NO_QUORUM && late) {
+        finish_no_quorum(d, call);
+    } else if (outcome->code == OUTCOME_STALE || outcome->code == OUTCOME_NO_QUORUM) {
         again(call, RETRY_MS);
     } else {
         finish_outcome(d, call, outcome);
