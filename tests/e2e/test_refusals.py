@@ -27,7 +27,7 @@ def watched(cluster):
     """The cluster in good order, its VIPs watched."""
     cluster.start().wait_formed()
     vips = [cluster.vip4(number) for number in range(3)]
-    cluster.wait_held(*vips)
+    wait_until(lambda: len(set(cluster.wait_held(*vips))) == 3, 15, "an even spread: nothing moves by itself from here on")
     with cluster.witness(*vips) as witness:
         cluster.eye, cluster.vips = witness, vips
         for vip in vips:
