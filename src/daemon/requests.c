@@ -49,7 +49,7 @@ struct call
     enum call_state state;
     uint64_t leader; /* forwarded to */
     uint64_t index;  /* proposed as */
-    bool proposed;   /* once it was: it may come true even if this leader is lost */
+    bool proposed;   /* once it was, perhaps, here or by a leader that did not answer: it may come true all the same */
     uint64_t begun_ms, until_ms, retry_at_ms, wait_until_ms;
 };
 
@@ -130,7 +130,7 @@ static void finish_no_quorum(struct daemon *d, struct call *call)
 {
     struct control_reply reply = {0};
     api_no_quorum(&reply);
-    if (call->proposed) {
+    if (call->proposed || (call->kind == API_CHANGE && call->state == CALL_FORWARDED)) {
         reply = (struct control_reply){
             .code = CONTROL_TIMEOUT,
             .error = "the change is proposed, but not committed yet; it may still be",
@@ -308,6 +308,9 @@ static bool forward(struct daemon *d, struct call *call)
 static void dispatch(struct daemon *d, struct call *call)
 {
     bool leads = core_is_leader(d->core);
+    if (call->kind == API_CHANGE && !core_hears_majority(d->core, daemon_now())) {
+        leads = false; /* others may lead by now: a refusal would speak of an old table */
+    }
     if (call->kind == API_OWN || call->kind == API_UNKNOWN) {
         answer(d, call, false);
         return;
@@ -536,11 +539,27 @@ void requests_reply(struct daemon *d, uint64_t from, const void *data, size_t le
     requests_poll(d);
 }
 
+/* The leader that it was forwarded to leads no more, or is gone, and what it did with it is not known. */
+static void unanswered(struct daemon *d, struct call *call)
+{
+    uint64_t leader = d->consensus ? consensus_leader(d->consensus) : 0;
+    if (call->kind == API_DAEMON && leader != call->leader) {
+        const char *to = value_as_string(value_get(call->request.args, "node"), NULL);
+        if (!to || (leader && strcmp(members_name(d, leader), to) == 0)) {
+            struct outcome outcome = {.code = OUTCOME_DONE};
+            finish_outcome(d, call, &outcome); /* asking the new leader would hand the leadership over once more */
+            return;
+        }
+    }
+    call->proposed = call->proposed || call->kind == API_CHANGE;
+    again(call, 0);
+}
+
 void requests_disconnected(struct daemon *d, uint64_t id)
 {
     for (struct call *call = d->requests ? d->requests->calls : NULL; call; call = call->next) {
         if (call->state == CALL_FORWARDED && call->leader == id) {
-            again(call, 0);
+            unanswered(d, call);
         }
         if (!call->local && call->from == id) {
             call->from = 0;
@@ -603,8 +622,12 @@ void requests_role(struct daemon *d)
             call->index = 0;
             again(call, 0);
         }
+        if (call->kind == API_DAEMON && call->state == CALL_READY && call->index && !leads) {
+            struct outcome outcome = {.code = OUTCOME_DONE};
+            finish_outcome(d, call, &outcome); /* handed over */
+        }
         if (call->state == CALL_FORWARDED && d->consensus && consensus_leader(d->consensus) != call->leader) {
-            again(call, 0);
+            unanswered(d, call);
         }
     }
 }
