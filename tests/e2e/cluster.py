@@ -29,7 +29,7 @@ BIN = pathlib.Path(os.environ.get("VIPD_BIN") or TOP / "build" / "release")
 VIPD = BIN / "vipd"
 VIPCTL = BIN / "vipctl"
 PORT = 7400
-NAMES = "abcdefghijklmnopqrstuvwxyz"
+NAMES = [*"abcdefghijklmnopqrstuvwxyz", *(f"n{i}" for i in range(26, 64))]
 TAIL_LINES = 40
 
 # Exit codes of vipctl
