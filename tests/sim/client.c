@@ -129,7 +129,8 @@ static void give_up(int s)
 
 void client_timer(int s)
 {
-    uint64_t pause = chance_span(&world.client, world.unit / 16, world.unit);
+    uint64_t pause = world.calm ? chance_span(&world.client, 5 * MS, 50 * MS)
+                                : chance_span(&world.client, world.unit / 16, world.unit);
 
     if (client.sessions[s].active && !world.calm && client.sessions[s].tries > 30) {
         give_up(s);

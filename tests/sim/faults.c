@@ -401,28 +401,27 @@ void faults_end(const struct fault *fault, int slot)
     }
 }
 
-/* How a node that stays away does so; see `lost` in run.c. */
-static void lose(struct sim_node *node, unsigned how)
+/* How a node stays away in the end: dead, stopped, or cut off in part; see `lost` in run.c. */
+static void lose(struct sim_node *node, struct chance *c)
 {
-    unsigned channels = how % 3 == 0 ? 3 : 1 + how / 3 % 3;
+    unsigned way = (unsigned)chance_below(c, 4);
+    unsigned channels = 1 + (unsigned)chance_below(c, 3), sides = 1 + (unsigned)chance_below(c, 3);
 
-    world_say(node->slot, "stays away, way %u", how);
-    if (how < 6) {
+    world_say(node->slot, "stays away: way %u, channels %u, sides %u", way, channels, sides);
+    if (way == 0) {
         node_crash(node);
         return;
     }
-    if (how < 12) {
+    if (way == 1) {
         node->stalled_until = UINT64_MAX / 2;
         return;
     }
     for (int i = 0; i < world.n; i++) {
-        if (i != node->slot) {
-            if (how % 4 != 1) {
-                net_cut(node->slot, i, channels, true);
-            }
-            if (how % 4 != 2) {
-                net_cut(i, node->slot, channels, true);
-            }
+        if (i != node->slot && (sides & 1)) {
+            net_cut(node->slot, i, channels, true);
+        }
+        if (i != node->slot && (sides & 2)) {
+            net_cut(i, node->slot, channels, true);
         }
     }
 }
@@ -451,7 +450,7 @@ void faults_heal(void)
             set_link(node, true);
         }
         if (node->lost) {
-            lose(node, (unsigned)chance_below(&c, 24));
+            lose(node, &c);
         } else if (!node->alive) {
             restart_in(node, chance_below(&c, world.unit));
         }

@@ -163,7 +163,7 @@ void kernel_sent(struct sim_node *node, int address)
 
 /* ------------------------------------------------------------------ the daemon's hands (daemon/kernel.c) */
 
-/* What the fence knows: the VIPs of the table. */
+/* What the fence knows: the VIPs of the table, and those of an earlier table whose address is still there (seed 1134). */
 void kernel_table_changed(struct sim_node *node)
 {
     uint32_t fenced = 0;
@@ -180,6 +180,11 @@ void kernel_table_changed(struct sim_node *node)
         }
     }
     uint32_t fresh = fenced & ~node->kernel.fenced;
+    for (int address = 0; address < ADDRS; address++) {
+        if ((node->kernel.fenced >> address & 1) && node->kernel.addresses[address].present) {
+            fenced |= 1u << address;
+        }
+    }
     if (fenced != node->kernel.fenced) {
         kernel_set(node, fenced);
     }

@@ -54,6 +54,12 @@ static void post(int from, int to, enum input_kind kind, const void *data, size_
     }
 }
 
+/* How much later a message comes again: soon, or when its sender has started anew long ago. */
+static uint64_t echo(void)
+{
+    return chance_below(&world.net, (chance_permille(&world.net, 300) ? 40 : 3) * world.unit);
+}
+
 void net_send(int from, int to, enum input_kind kind, const void *data, size_t len)
 {
     world.stats->messages.sent++;
@@ -64,7 +70,7 @@ void net_send(int from, int to, enum input_kind kind, const void *data, size_t l
     post(from, to, kind, data, len, delay(from, to), 0);
     if (!world.calm && chance_permille(&world.net, world.repeat)) {
         world.stats->messages.repeated++;
-        post(from, to, kind, data, len, delay(from, to) + chance_below(&world.net, 4 * world.unit), 0);
+        post(from, to, kind, data, len, delay(from, to) + echo(), 0);
     }
 }
 

@@ -22,13 +22,13 @@ static void choose_timing(struct chance *c)
 {
     uint64_t dice = chance_below(c, 10);
 
-    if (dice < 9) {
-        world.timing = TIMINGS[dice < 4 ? 0 : dice < 8 ? 1 : 2];
+    if (dice < 7) {
+        world.timing = TIMINGS[dice < 4 ? 0 : dice < 6 ? 1 : 2];
     } else {
         struct timing *t = &world.timing;
         t->interval_ms = (uint32_t)chance_span(c, 5, 60);
         t->suspect_ms = t->interval_ms * (uint32_t)chance_span(c, 2, 6);
-        t->promise_ms = t->suspect_ms + t->interval_ms + (uint32_t)chance_below(c, 100);
+        t->promise_ms = t->suspect_ms + t->interval_ms + (uint32_t)chance_below(c, chance_below(c, 2) == 0 ? 50 : 3 * t->suspect_ms);
         t->margin_ms = (uint32_t)chance_span(c, 1, t->promise_ms / 2 - 1 < 20 ? t->promise_ms / 2 - 1 : 20);
         t->election_ms = t->suspect_ms + 1 + (uint32_t)chance_below(c, 300);
     }
