@@ -43,14 +43,15 @@ static void check_quorum(const struct api_call *call, struct value *rows)
 static void check_fence(const struct api_call *call, struct value *rows)
 {
     const struct api_daemon *daemon = call->view->daemon;
-    bool kernel = strcmp(daemon->fence, "kernel") == 0;
+    bool kernel = strcmp(daemon->fence, "kernel") == 0 && daemon->fence_why == NULL;
 
     find(call, rows, "fence", kernel,
          kernel ? value_string(call->arena, "the kernel enforces the end of the lease")
                 : value_format(call->arena, "the kernel does not enforce the end of the lease%s%s",
                                daemon->fence_why != NULL ? ": " : "",
                                daemon->fence_why != NULL ? daemon->fence_why : ""),
-         "a stopped daemon can hold a VIP until valid_lft ends; remove `fence: addresses` where the kernel allows");
+         "a stopped daemon can hold a VIP until valid_lft ends: remove `fence: addresses` where the kernel allows, or "
+         "whatever took the tc filter away");
 }
 
 static void check_nodes(const struct api_call *call, struct value *rows)

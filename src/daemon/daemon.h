@@ -66,7 +66,8 @@ struct daemon
     struct fence *fence; /* NULL: fence: addresses */
     struct addr fenced[VIPS_MAX]; /* what the fence knows, by VIP slot */
     uint64_t fenced_changed;
-    uv_timer_t renew_timer;
+    uv_timer_t renew_timer, fence_timer;
+    char fence_trouble[192]; /* "" = in force on every link */
     uint32_t renew_at; /* VIP slot to go on with */
     uint32_t n_vips6;
     bool left_behind; /* addresses could not be removed at the end */

@@ -18,6 +18,7 @@
 #define BATCH_MAX 512
 #define BUDGET_MS 8 /* away from the loop with addresses, at a time */
 #define RENEW_TICK_MS 20
+#define FENCE_CHECK_MS 1000
 #define RENEW_PER_S 80  /* VIPs of the table for each second that addresses live longer, beyond three */
 #define RENEW_IPV6_US 75
 
@@ -56,6 +57,25 @@ static int collect(struct daemon *d, uint32_t *slot, uint32_t slots[BATCH_MAX])
         slots[n++] = *slot;
     }
     return n;
+}
+
+/* Whoever removes the fence by hand removes the promise: it is put back, and doctor tells. */
+static void on_fence_check(uv_timer_t *timer)
+{
+    struct daemon *d = timer->data;
+    d->fence_trouble[0] = 0;
+    for (unsigned i = 0; d->fence && i < d->report.n_links; i++) {
+        const char *name = d->report.links[i].name;
+        int rv = fence_check(d->fence, name);
+        if (rv == 0 || rv == -ENODEV) {
+            continue;
+        }
+        snprintf(d->fence_trouble, sizeof d->fence_trouble, "%s: %.150s", name, fence_error());
+        log_write(LOG_FENCE_LINK, "dev=%s why=\"%s\"", name, fence_error());
+        if (rv != FENCE_BEHIND && fence_attach(d->fence, name) < 0) {
+            log_write(LOG_FENCE_LINK, "dev=%s why=\"%s\"", name, fence_error());
+        }
+    }
 }
 
 static void on_renew(uv_timer_t *timer)
@@ -423,6 +443,9 @@ int kernel_open(struct daemon *d)
     uv_timer_init(&d->loop, &d->renew_timer);
     d->renew_timer.data = d;
     uv_timer_start(&d->renew_timer, on_renew, RENEW_TICK_MS, 0);
+    uv_timer_init(&d->loop, &d->fence_timer);
+    d->fence_timer.data = d;
+    uv_timer_start(&d->fence_timer, on_fence_check, FENCE_CHECK_MS, FENCE_CHECK_MS);
     d->fenced_changed = UINT64_MAX;
     return 0;
 }
@@ -449,5 +472,6 @@ void kernel_close(struct daemon *d)
     d->fence = NULL;
     if (d->renew_timer.data) {
         uv_close((uv_handle_t *)&d->renew_timer, NULL);
+        uv_close((uv_handle_t *)&d->fence_timer, NULL);
     }
 }

@@ -159,7 +159,9 @@ static struct api_view view_of(struct daemon *d, bool local)
         .id = d->self,
         .started_ms = d->started_ms,
         .fence = d->fence ? "kernel" : "addresses",
-        .fence_why = d->fence ? NULL : "the configuration says fence: addresses",
+        .fence_why = !d->fence               ? "the configuration says fence: addresses"
+                     : d->fence_trouble[0] ? d->fence_trouble
+                                           : NULL,
         .n_counters = n,
         .counters = r->counters,
     };
