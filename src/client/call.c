@@ -68,6 +68,12 @@ static void say(struct vipd_reply *reply, enum control_code code, const char *hi
                                            .error = value_as_string(copy, "out of memory") };
 }
 
+static void say_unanswered(struct vipd_reply *reply)
+{
+    say(reply, CONTROL_TIMEOUT, "it may still be done; look with vipctl status, or ask again",
+        "the daemon did not answer in time");
+}
+
 static int decode(struct vipd_reply *reply, void *body, size_t len)
 {
     struct control_reply decoded;
@@ -81,8 +87,9 @@ static int decode(struct vipd_reply *reply, void *body, size_t len)
     return 0;
 }
 
-/* One try. 0 with a reply; -ETIMEDOUT; -EAGAIN: the connection was lost, try again; other -errno. */
-static int try_once(const struct asking *asking, const void *frame, size_t len, bool was_connected)
+/* One try. 0 with a reply; -ETIMEDOUT; -EAGAIN: the connection was lost, try again; other -errno. *ret_sent: the daemon may
+ * have the request. */
+static int try_once(const struct asking *asking, const void *frame, size_t len, bool was_connected, bool *ret_sent)
 {
     void *body;
     size_t body_len;
@@ -92,6 +99,7 @@ static int try_once(const struct asking *asking, const void *frame, size_t len, 
         bool away = r == -ECONNREFUSED || r == -ENOENT || r == -EAGAIN;
         return away && (asking->persistent || r == -EAGAIN) ? -EAGAIN : r;
     }
+    *ret_sent = true;
     r = exchange(asking->client, frame, len, asking->deadline_ms, &body, &body_len);
     if (r == -ECONNRESET || r == -EPIPE) {
         return was_connected || asking->persistent ? -EAGAIN : r;
@@ -99,24 +107,38 @@ static int try_once(const struct asking *asking, const void *frame, size_t len, 
     return r < 0 ? r : decode(asking->reply, body, body_len);
 }
 
+/* Whether an answer is the last one. `took_ms`: it came after that; another try that has less (half as much again, because
+ * the daemon may be busier) would likely end without an answer, and nobody would know what came of it. */
+static bool is_last(const struct asking *asking, uint64_t now_ms, uint64_t took_ms)
+{
+    return !asking->reply->reply.retry || now_ms + PAUSE_MS >= asking->retry_ms ||
+           now_ms + PAUSE_MS + took_ms + took_ms / 2 >= asking->deadline_ms;
+}
+
 static int ask_frame(const struct asking *asking, const void *frame, size_t len)
 {
     bool again = true; /* a first connection that was lost was perhaps an idle one: that is worth one more try */
     bool answered = false;
+    bool unsure = false; /* a try was sent and not answered: what a later one is refused, that one may still do */
 
     for (;;) {
-        int r = try_once(asking, frame, len, again);
+        bool sent = false;
+        uint64_t begun_ms = exchange_now_ms();
+        int r = try_once(asking, frame, len, again, &sent);
         uint64_t now_ms = exchange_now_ms();
         again = false;
+        unsure = unsure || (sent && r != 0);
         if (r == 0) {
             answered = true;
-            if (!asking->reply->reply.retry || now_ms + PAUSE_MS >= asking->retry_ms) {
+            if (is_last(asking, now_ms, now_ms - begun_ms)) {
+                if (unsure && asking->reply->reply.code == CONTROL_NO_QUORUM) {
+                    say_unanswered(asking->reply);
+                }
                 return 0;
             }
         } else if (r == -ETIMEDOUT || (r == -EAGAIN && now_ms + PAUSE_MS >= asking->deadline_ms)) {
-            if (!answered) {
-                say(asking->reply, CONTROL_TIMEOUT, "it may still be done; look with vipctl status, or ask again",
-                    "the daemon did not answer in time");
+            if (!answered || unsure) {
+                say_unanswered(asking->reply);
             }
             return 0;
         } else if (r != -EAGAIN) {
