@@ -194,10 +194,13 @@ static void missing_changed(struct core *core, time_ns now, struct actions *acti
             }
             core->lead.plan_dirty = true;
         }
+        time_ns from = h->heard > h->since ? h->heard : h->since;
         if (missed) {
             missing |= 1ull << i;
+            if (now <= from + 2 * core_suspect(core)) {
+                core_deadline(actions, from + 2 * core_suspect(core) + 1); /* then the leader fences it alone */
+            }
         } else {
-            time_ns from = h->heard > h->since ? h->heard : h->since;
             core_deadline(actions, from + core_suspect(core) + 1);
         }
     }

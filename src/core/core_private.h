@@ -118,6 +118,7 @@ struct core
             time_ns last;
         } flaps[NODES_MAX];
         time_ns transfer_at; /* not before */
+        int heir;            /* the voter whom a deaf leader last handed over to */
         time_ns elect_at;    /* not before */
         struct move moves[VIPS_MAX];
         struct command command;

@@ -174,12 +174,34 @@ uint64_t core_usable(const struct core *core, time_ns now)
 
 /* ---------------------------------------------------------------- fence, clear, admit */
 
+/* Whether a majority of the voters, this one among them, misses the node. When it died they all do, at the same time,
+ * and say so at once; lost datagrams are missed by one at a time. */
+static bool missed_by_majority(const struct core *core, int node, time_ns now)
+{
+    int missed = 0;
+    for (int v = 0; v < NODES_MAX; v++) {
+        if (!in_set(core->table->voters, v)) {
+            continue;
+        }
+        bool heard = v != core->slot && core->hearing[v].heard && !core_silent(core, v, now);
+        missed += v == core->slot || (heard && in_set(core->hearing[v].last.missing, node));
+    }
+    return missed >= majority_of(core->table->voters);
+}
+
+/* A node that others hear, but not the leader, is out, too, but with more patience. */
+static bool long_silent(const struct core *core, int node, time_ns now)
+{
+    const struct hearing *h = &core->hearing[node];
+    return now > (h->heard > h->since ? h->heard : h->since) + 2 * core_suspect(core);
+}
+
 static bool must_fence(const struct core *core, int i, time_ns now)
 {
     if (!core->table->nodes[i].used || core->table->nodes[i].status != NODE_ADMITTED) {
         return false;
     }
-    if (RULE(L1_SILENCE) && core_silent(core, i, now)) {
+    if (RULE(L1_SILENCE) && core_silent(core, i, now) && (missed_by_majority(core, i, now) || long_silent(core, i, now))) {
         return true;
     }
     if (RULE(L1_RELEASE) && core->lead.unreleased[i].index != NEVER &&
@@ -375,6 +397,24 @@ static void hand_over(struct core *core, time_ns now, struct actions *actions)
     }
 }
 
+/* A leader that hears no majority of the voters, while Raft still reaches them (or it would soon lead no more), is deaf
+ * itself: it would fence them all and could hold nothing. It judges nobody, and the next voter leads. */
+static void hand_on(struct core *core, time_ns now, struct actions *actions)
+{
+    if (now >= core->lead.transfer_at) {
+        for (int i = 1; i < NODES_MAX; i++) {
+            int heir = (core->lead.heir + i) % NODES_MAX;
+            if (in_set(core->table->voters, heir) && heir != core->slot) {
+                core->lead.heir = heir;
+                core_act(actions, ACT_TRANSFER, core->table->nodes[heir].id);
+                break;
+            }
+        }
+        core->lead.transfer_at = now + core_suspect(core);
+    }
+    core_deadline(actions, core->lead.transfer_at);
+}
+
 void leader_step(struct core *core, time_ns now, struct actions *actions)
 {
     bool settle = core->settle_dirty;
@@ -393,6 +433,11 @@ void leader_step(struct core *core, time_ns now, struct actions *actions)
         return;
     }
     if (!ready(core) || !core->table->cluster_id) {
+        core->settle_dirty = settle;
+        return;
+    }
+    if (!core_hears_majority(core, now)) {
+        hand_on(core, now, actions);
         core->settle_dirty = settle;
         return;
     }
