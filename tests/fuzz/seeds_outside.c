@@ -110,6 +110,9 @@ static void arp_nd(void)
     seed("arp_nd", "arp-reply", frame, arp_nd_build_arp(frame, MAC, &v4, true));
     len = arp_nd_build_na(frame, MAC, &v6, true);
     seed("arp_nd", "na", frame, len);
+    frame[19] = 28; /* the end of the message is within its option */
+    seed("arp_nd", "na-option-cut", frame, len - 4);
+    frame[19] = 32;
     frame[54] = 135; /* with a wrong checksum, which the target mends; the option becomes a source's */
     frame[78] = 1;
     seed("arp_nd", "ns", frame, len);
