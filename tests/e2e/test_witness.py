@@ -81,6 +81,7 @@ def test_an_outage_is_measured(nodes):
     with nodes.witness(address) as witness:
         put(nodes["a"], address)
         wait_answers(witness, address, nodes["a"])
+        wait_until(lambda: any(node == "a" for _, _, node in witness.of(address).pings), 5, "the client reaches a")
         take(nodes["a"], address)
         last = witness.of(address).last_answer("a")
         wait_until(lambda: not witness.answering(address, within_ms=200), 5, "silence")

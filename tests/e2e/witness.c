@@ -529,6 +529,7 @@ static void sample_all(void)
             w.vips[v]->seen[n] = false;
         }
         dump(n);
+        hear_changes(); /* those that came before the dump are told before it, in the kernel's order */
         for (size_t v = 0; v < w.n_vips; v++) {
             struct vip *vip = w.vips[v];
             if (vip->watched && vip->seen[n] != vip->present[n]) {
