@@ -46,6 +46,11 @@ void leader_role(struct core *core, const struct event *event, struct actions *a
     bool won = event->role.role == RAFT_ROLE_LEADER &&
                (core->lead.role != RAFT_ROLE_LEADER || core->lead.term != event->role.term);
     bool lost = event->role.role != RAFT_ROLE_LEADER && core->lead.role == RAFT_ROLE_LEADER;
+    if (event->role.leader && (event->role.leader != core->lead.leader || event->role.term != core->lead.term)) {
+        /* One that has just been elected may have to catch up before it says a word: a row of elections would keep it
+         * from ever getting there. */
+        core->lead.elect_at = event->now + core_suspect(core);
+    }
     core->lead.role = event->role.role;
     core->lead.term = event->role.term;
     core->lead.leader = event->role.leader;

@@ -34,7 +34,7 @@ static struct
 {
     struct
     {
-        bool active;
+        bool active, last; /* last: of those after the faults */
         enum op_kind kind;
         int address, node;
         uint64_t request;
@@ -144,6 +144,7 @@ void client_timer(int s)
             choose(s);
         }
         client.sessions[s].active = true;
+        client.sessions[s].last = world.calm;
         client.sessions[s].tries = 0;
         client.sessions[s].request = chance_next(&world.client) | 1;
     }
@@ -161,7 +162,7 @@ static void done(int s, const struct outcome *outcome)
     world_say(-1, "client %d: %s 10.0.0.%d/%c: outcome %d at %llu %s", s, OP_NAMES[client.sessions[s].kind], 100 + address,
               'a' + client.sessions[s].node, outcome->code, (unsigned long long)outcome->index, outcome->detail);
     client.sessions[s].active = false;
-    client.sessions[s].final += world.calm;
+    client.sessions[s].final += client.sessions[s].last;
     if (outcome->code != OUTCOME_DONE) {
         world.stats->changes_refused++;
         if (client.sessions[s].kind == OP_DELETE && outcome->code == OUTCOME_NOT_FOUND) {
