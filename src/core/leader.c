@@ -368,6 +368,13 @@ static bool purge_some(struct core *core, struct actions *actions)
     return true;
 }
 
+/* By its own word the node hears no majority of the voters: as a leader it would hand on at once. */
+static bool is_deaf(const struct core *core, int node)
+{
+    uint64_t hears = core->table->voters & ~core->hearing[node].last.missing;
+    return __builtin_popcountll(hears) < majority_of(core->table->voters);
+}
+
 /* A leader that is drained or leaves hands the leadership over, once it has nothing left to move for itself. */
 static void hand_over(struct core *core, time_ns now, struct actions *actions)
 {
@@ -389,7 +396,7 @@ static void hand_over(struct core *core, time_ns now, struct actions *actions)
     for (int i = 0; i < NODES_MAX; i++) {
         const struct node *n = &core->table->nodes[i];
         if (i == core->slot || !in_set(core->table->voters, i) || core_silent(core, i, now) || n->draining ||
-            n->leaving || !core->hearing[i].heard) {
+            n->leaving || !core->hearing[i].heard || is_deaf(core, i)) {
             continue;
         }
         if (best == SLOT_NONE || core->hearing[i].last.last_index > core->hearing[best].last.last_index) {
