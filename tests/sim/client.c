@@ -75,6 +75,16 @@ static void choose(int s)
 }
 
 /* After the faults: every node is undrained, every pin is taken off. */
+static bool older_left(void)
+{
+    for (int s = 0; s < SESSIONS; s++) {
+        if (client.sessions[s].active && !client.sessions[s].last) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool choose_final(int s)
 {
     int at = client.sessions[s].final;
@@ -137,6 +147,10 @@ void client_timer(int s)
     }
     if (!client.sessions[s].active) {
         if (world.calm) {
+            if (older_left()) { /* a drain of before must not come after the last undrain */
+                world_at(world.now + pause, TIMER_SESSION, -1)->a = (uint64_t)s;
+                return;
+            }
             if (!choose_final(s)) {
                 return;
             }
