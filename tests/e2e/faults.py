@@ -16,18 +16,23 @@ import witness as witnesses
 from cluster import Cluster, ip, ip_batch, run, wait_until
 
 FREEZER = pathlib.Path("/sys/fs/cgroup/freezer")
+MEMORY = pathlib.Path("/sys/fs/cgroup/memory")
 DISK_KIB = 24 * 1024
 BULK_N = 100  # VIPs that are added and deleted at once, so that the log grows
 BULK = "10.77.200."
+TERMINATE_S = 20  # SIGTERM, and gone
 ORDER_S = 2  # how long vipctl tries
 
 
 class Ground(Cluster):
-    """A cluster with a rogue host beside it, daemons in freezers, and one node with a small disk."""
+    """A cluster with a rogue host beside it, daemons in cgroups of their own, and one node with a small disk."""
 
     def __init__(self, n, rng, fence=None, **kwargs):
-        self.rogue_process = None
+        self.rogue_process = self.hog_process = None
+        self.freezers, self.memories = {}, {}  # node -> folder of its cgroup
+        self.starved = set()
         self.frozen = set()
+        self.terminated = set()
         self.may_end = set()  # nodes whose daemon was ended, or may end by itself, in this round
         super().__init__(n, **kwargs)
         try:
@@ -36,11 +41,10 @@ class Ground(Cluster):
             if fence:
                 for node in self:
                     node.extra["fence"] = fence
-            self.freezers = {}
-            if self.freezer_missing() is None:
-                for node in self:
-                    self.freezers[node] = FREEZER / f"{self.prefix}-{node.name}"
-                    self.freezers[node].mkdir()
+            for top, folders in ((FREEZER, self.freezers), (MEMORY, self.memories)):
+                for node in self if self.cgroup_missing(top) is None else ():
+                    folders[node] = top / f"{self.prefix}-{node.name}"
+                    folders[node].mkdir()
         except BaseException:
             self.close()
             raise
@@ -54,19 +58,25 @@ class Ground(Cluster):
             [f"link add p-rogue type veth peer name eth0 netns {self.rogue}", "link set p-rogue master br0 up"], self.bridge
         )
         ip_batch(["link set lo up", "link set eth0 up", "addr add 10.77.0.251/16 dev eth0"], self.rogue)
+        # The client's pings wait for neighbours that are not there (deleted VIPs) in few bytes: those of all others go out of
+        # the same socket, whose buffer would be full of them.
+        for family in ("ipv4", "ipv6"):
+            run("ip", "netns", "exec", self.client, "sysctl", "-q", "-w", f"net.{family}.neigh.eth0.unres_qlen_bytes=2000")
 
     @staticmethod
-    def freezer_missing():
-        """Why there is no freezer, or None."""
-        return None if (FREEZER / "cgroup.procs").exists() else f"no cgroup v1 freezer at {FREEZER}"
+    def cgroup_missing(top):
+        """Why there is no such cgroup controller, or None."""
+        return None if (top / "cgroup.procs").exists() else f"no cgroup v1 controller at {top}"
 
     def close(self):
         with contextlib.suppress(OSError):
             self.thaw()  # a frozen process does not die
         self.end_rogue()
+        self.feed()
         super().close()
-        for folder in getattr(self, "freezers", {}).values():
-            with contextlib.suppress(OSError):
+        for folder in [*self.freezers.values(), *self.memories.values()]:
+            with contextlib.suppress(OSError, clusters.Timeout):
+                wait_until(lambda f=folder: not (f / "cgroup.procs").read_text(), 5, f"{folder} empty")
                 folder.rmdir()
 
     # -- who --
@@ -99,10 +109,11 @@ class Ground(Cluster):
     # -- single deeds --
 
     def start_node(self, node):
+        self.terminated.discard(node)
         node.start()
-        if node in self.freezers:
-            with contextlib.suppress(OSError, TypeError):  # it may be gone again: no room, no address
-                (self.freezers[node] / "cgroup.procs").write_text(str(node.pid))
+        for folders in (self.memories, self.freezers):
+            with contextlib.suppress(OSError, KeyError):  # it may be gone again: no room, no address
+                (folders[node] / "cgroup.procs").write_text(str(node.process.pid))
 
     def freeze(self, node):
         state = self.freezers[node] / "freezer.state"
@@ -114,6 +125,27 @@ class Ground(Cluster):
         for node in list(self.frozen):
             (self.freezers[node] / "freezer.state").write_text("THAWED")
         self.frozen.clear()
+
+    def starve(self, node, spare):
+        """Leaves the node's daemon `spare` bytes, and somebody who wants them, too."""
+        folder = self.memories[node]
+        usage = int((folder / "memory.usage_in_bytes").read_text())
+        (folder / "memory.limit_in_bytes").write_text(str(usage + spare))
+        self.starved.add(node)
+        self.hog_process = subprocess.Popen(
+            [sys.executable, pathlib.Path(__file__).with_name("hog.py"), folder],
+            stdin=subprocess.DEVNULL,
+            preexec_fn=witnesses.die_with_parent,
+        )
+
+    def feed(self):
+        if self.hog_process is not None:
+            self.hog_process.kill()
+            self.hog_process.wait()
+            self.hog_process = None
+        for node in self.starved:
+            (self.memories[node] / "memory.limit_in_bytes").write_text("-1")
+        self.starved.clear()
 
     def fill_disk(self):
         with open(self.small.data / "filler", "wb", buffering=0) as file, contextlib.suppress(OSError):
@@ -148,6 +180,7 @@ class Ground(Cluster):
         [(node, exit status)]."""
         self.thaw()
         self.end_rogue()
+        self.feed()
         self.free_disk()
         self.heal()
         ended = []
@@ -156,12 +189,15 @@ class Ground(Cluster):
             node.link("up")
             if node.running and node.state() == "T":
                 node.cont()
+            if node in self.terminated and node.running:
+                node.process.wait(TERMINATE_S)
             if not node.running:
                 status = node.process.returncode
                 if node not in self.may_end or status in (-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS):
                     ended.append((node, status))
                 self.start_node(node)
         self.may_end.clear()
+        self.terminated.clear()
         return ended
 
 
@@ -293,6 +329,7 @@ class Terminate(OnOne):
 
     def do(self, node):
         self.ground.may_end.add(node)
+        self.ground.terminated.add(node)
         node.signal(signal.SIGTERM)
 
 
@@ -340,13 +377,36 @@ class Freeze(OnOne):
 
     @classmethod
     def missing(cls):
-        return Ground.freezer_missing()
+        return Ground.cgroup_missing(FREEZER)
 
     def do(self, node):
         self.ground.freeze(node)
 
     def relent(self):
         self.ground.thaw()
+
+
+class Memory(OnOne):
+    """The daemon's cgroup has no memory left: what it reads again and what it asks for waits for the kernel to kill somebody,
+    mostly the other one in there."""
+
+    kind = "memory"
+
+    @classmethod
+    def missing(cls):
+        return Ground.cgroup_missing(MEMORY)
+
+    def strike(self):
+        return super().strike() if self.ground.hog_process is None else None
+
+    def do(self, node):
+        self.ground.may_end.add(node)
+        spare = self.rng.choice([0, 64, 1024, 8192])
+        self.ground.starve(node, spare << 10)
+        return f" {spare} KiB left"
+
+    def relent(self):
+        self.ground.feed()
 
 
 class Partition(OnOne):
@@ -525,6 +585,6 @@ class Calm(Fault):
 
 KINDS = {
     fault.kind: fault
-    for fault in (Kill, CrashLoop, KillAll, KillLeaderAndOwner, Terminate, Stop, StopShortly, StopAll, Freeze, Partition,
-                  PartitionAll, PartitionPartial, PartitionOneWay, Loss, LinkDown, LinkFlaps, PortDead, DiskFull, Rogue, Calm)
+    for fault in (Kill, CrashLoop, KillAll, KillLeaderAndOwner, Terminate, Stop, StopShortly, StopAll, Freeze, Memory,
+                  Partition, PartitionAll, PartitionPartial, PartitionOneWay, Loss, LinkDown, LinkFlaps, PortDead, DiskFull, Rogue, Calm)
 }  # fmt: skip
