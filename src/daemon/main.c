@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "daemon/clean.h"
 #include "daemon/config.h"
 #include "daemon/daemon.h"
 
@@ -15,12 +16,13 @@
 
 static int usage(FILE *to, int status)
 {
-    fprintf(to, "usage: vipd [-c FILE] [--check]\n"
+    fprintf(to, "usage: vipd [-c FILE] [--check | --clean]\n"
                 "\n"
                 "Owns virtual IP addresses together with the other nodes of its cluster.\n"
                 "\n"
                 "  -c, --config FILE   the node's file (default " DEFAULT_CONFIG ")\n"
                 "      --check         validate the file and exit: 0 good, 2 not\n"
+                "      --clean         remove the addresses and the fence that a daemon left behind, and exit\n"
                 "  -h, --help          this text\n"
                 "  -V, --version       the version\n"
                 "\n"
@@ -32,6 +34,7 @@ int main(int argc, char **argv)
 {
     static const struct option OPTIONS[] = {
         {"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 'k'},
+        {"clean", no_argument, NULL, 'x'},
         {"help", no_argument, NULL, 'h'},         {"version", no_argument, NULL, 'V'},
         {NULL, 0, NULL, 0},
     };
@@ -45,6 +48,8 @@ int main(int argc, char **argv)
         case 'k':
             check = true;
             break;
+        case 'x':
+            return clean_all();
         case 'h':
             return usage(stdout, 0);
         case 'V':
