@@ -65,6 +65,8 @@ struct daemon
     struct watch *watch;
     struct fence *fence; /* NULL: fence: addresses */
     struct addr fenced[VIPS_MAX]; /* what the fence knows, by VIP slot */
+    struct addr kept[VIPS_MAX];   /* and what it keeps: no VIPs any more, but still in the kernel */
+    uint32_t n_kept;
     uint64_t fenced_changed;
     uv_timer_t renew_timer, fence_timer;
     char fence_trouble[192]; /* "" = in force on every link */

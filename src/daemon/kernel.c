@@ -59,11 +59,16 @@ static int collect(struct daemon *d, uint32_t *slot, uint32_t slots[BATCH_MAX])
     return n;
 }
 
+static void fence_all(struct daemon *d);
+
 /* Whoever removes the fence by hand removes the promise: it is put back, and doctor tells. */
 static void on_fence_check(uv_timer_t *timer)
 {
     struct daemon *d = timer->data;
     d->fence_trouble[0] = 0;
+    if (d->n_kept) {
+        fence_all(d); /* the strays may be gone by now */
+    }
     for (unsigned i = 0; d->fence && i < d->report.n_links; i++) {
         const char *name = d->report.links[i].name;
         int rv = fence_check(d->fence, name);
@@ -328,29 +333,46 @@ static void on_foreign(void *ud, const struct addr *addr, const uint8_t mac[6], 
 
 /* ---------------------------------------------------------------- the set of VIPs that the fence knows */
 
-static void fence_all(struct daemon *d)
+/* An address that is no VIP any more stays fenced while the kernel may still have it: its removal was refused, or has yet
+ * to be done. Should it become a VIP again, somebody else may hold it. Returns how many of `kept` remain. */
+static uint32_t keep_strays(struct daemon *d, uint32_t room)
 {
-    int n = 0;
-    d->n_vips6 = 0;
-    for (int i = 0; i < VIPS_MAX; i++) {
-        const struct vip *vip = &d->table->vips[i];
-        d->n_vips6 += vip->used && vip->address.addr.family == 6;
-        memset(&d->fenced[i], 0, sizeof d->fenced[i]);
-        if (vip->used) {
-            d->fenced[i] = vip->address.addr;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < d->n_kept; i++) {
+        if (n < room && table_vip_by_addr(d->table, &d->kept[i]) == SLOT_NONE && netlink_has(d->netlink, &d->kept[i])) {
+            d->kept[n++] = d->kept[i];
         }
     }
+    for (int i = 0; i < VIPS_MAX && n < room; i++) {
+        const struct addr *addr = &d->fenced[i];
+        if (addr->family && table_vip_by_addr(d->table, addr) == SLOT_NONE && netlink_has(d->netlink, addr)) {
+            d->kept[n++] = *addr;
+        }
+    }
+    return n;
+}
+
+static void fence_all(struct daemon *d)
+{
+    size_t n = 0;
     struct addr *all = calloc(VIPS_MAX, sizeof *all);
     if (!all) {
         daemon_fatal(d, "no memory");
         return;
     }
+    d->n_kept = keep_strays(d, (uint32_t)(VIPS_MAX - d->table->n_vips));
+    d->n_vips6 = 0;
     for (int i = 0; i < VIPS_MAX; i++) {
-        if (d->fenced[i].family) {
-            all[n++] = d->fenced[i];
+        const struct vip *vip = &d->table->vips[i];
+        memset(&d->fenced[i], 0, sizeof d->fenced[i]);
+        if (vip->used) {
+            d->n_vips6 += vip->address.addr.family == 6;
+            d->fenced[i] = vip->address.addr;
+            all[n++] = vip->address.addr;
         }
     }
-    int rv = d->fence ? fence_vips_replace(d->fence, all, (size_t)n) : 0;
+    memcpy(&all[n], d->kept, d->n_kept * sizeof *all);
+    int rv = d->fence ? fence_vips_replace(d->fence, all, n + d->n_kept) : 0;
     free(all);
     if (rv) {
         daemon_fatal(d, fence_error());

@@ -310,7 +310,7 @@ static bool forward(struct daemon *d, struct call *call)
 static void dispatch(struct daemon *d, struct call *call)
 {
     bool leads = core_is_leader(d->core);
-    if (call->kind == API_CHANGE && !core_hears_majority(d->core, daemon_now())) {
+    if (call->kind == API_CHANGE && !core_speaks(d->core, daemon_now())) {
         leads = false; /* others may lead by now: a refusal would speak of an old table */
     }
     if (call->kind == API_OWN || call->kind == API_UNKNOWN) {
