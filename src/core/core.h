@@ -233,9 +233,10 @@ uint32_t core_node_lease_ms(const struct core *core, int node, time_ns now);
 
 bool core_is_leader(const struct core *core);     /* by Raft, and its barrier is applied (L6) */
 uint64_t core_leader(const struct core *core);    /* node id whom this node takes for the leader, 0 = unknown */
-/* Whether a majority of the voters, this node among them if it is one, was heard within `suspect`. */
-bool core_hears_majority(const struct core *core, time_ns now);
 bool core_has_quorum(const struct core *core, time_ns now); /* this node's lease is running, or it leads with one */
+/* core_is_leader, and likely still the only one: it hears a majority, and its lease is running (as far as it may have one).
+ * After it was stopped what it has heard is old, whatever time it was read; the lease knows. */
+bool core_speaks(const struct core *core, time_ns now);
 bool core_caught_up(const struct core *core);
 /* This node's interface that carries the VIP, by its latest EV_LINKS; NULL = none. */
 const struct link *core_link_for(const struct core *core, int vip);

@@ -159,6 +159,8 @@ time_ns core_suspect(const struct core *core);
 time_ns core_interval(const struct core *core);
 time_ns core_promise(const struct core *core);
 time_ns core_lease(const struct core *core); /* N1's `lease` */
+/* Whether a majority of the voters, this node among them if it is one, was heard within `suspect`. */
+bool core_hears_majority(const struct core *core, time_ns now);
 bool core_silent(const struct core *core, int node, time_ns now); /* not heard for `suspect` */
 
 /* When the promises of some majority of the voters to fenced `node` have run out (V3, L2, N2); NEVER = not known yet. */

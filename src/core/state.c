@@ -15,6 +15,12 @@ bool core_has_quorum(const struct core *core, time_ns now)
     return core->caught_up && (now < core->agent.lease_end || leads);
 }
 
+bool core_speaks(const struct core *core, time_ns now)
+{
+    bool admitted = core->slot != SLOT_NONE && core->table->nodes[core->slot].status == NODE_ADMITTED;
+    return core_is_leader(core) && core_hears_majority(core, now) && (!admitted || now < core->agent.lease_end);
+}
+
 bool core_caught_up(const struct core *core)
 {
     return core->caught_up;
