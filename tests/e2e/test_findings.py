@@ -1,0 +1,83 @@
+"""What the nemesis found, each with its seed and round, by itself."""
+
+import pathlib
+import re
+import subprocess
+import time
+
+import pytest
+
+from cluster import DONE, NO_QUORUM, VIPCTL, Cluster, wait_until
+
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def cluster():
+    with Cluster(3) as made:
+        yield made.start().wait_formed()
+
+
+def elections(cluster):
+    """The terms in which somebody led."""
+    return set(re.findall(r"this node leads \(term=(\d+)\)", "".join(node.log_text() for node in cluster)))
+
+
+def begin(node, *args):
+    """vipctl at the node, not waited for."""
+    return subprocess.Popen([VIPCTL, "-s", node.control, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_seed_7_round_16_one_transfer_is_one(cluster):
+    """Asked at a follower it was repeated at each new leader, until the time was up."""
+    for _ in range(4):
+        before, leader = elections(cluster), cluster.leader()
+        follower = next(node for node in cluster if node is not leader)
+        follower.vipctl("leader", "transfer", "--timeout", "2s")
+        wait_until(lambda n=before, l=leader: elections(cluster) > n and cluster.leader() is not l, 10, "another leader")
+        cluster.wait_formed()
+        assert len(elections(cluster) - before) == 1
+
+
+def test_seed_9_round_55_no_quorum_means_undone(cluster):
+    """A node that is cut off is asked for a VIP, and the network is back shortly before the time is up."""
+    codes = []
+    for number, left_s in enumerate((0.5, 0.3, 0.15, 0.05)):
+        leader = cluster.leader()
+        node = next(node for node in cluster if node is not leader)
+        cluster.isolate(node.name)
+        wait_until(lambda n=node: "local view" in n.vipctl_raw("status").stdout or not n.vipctl("status")["quorum"], 10, "alone")
+        start = time.monotonic()
+        asked = begin(node, "vip", "add", cluster.vip4(number), "--timeout", "2s")
+        wait_until(lambda t=start + 2 - left_s: time.monotonic() >= t, 5)
+        cluster.heal()
+        codes.append(asked.wait(10))
+        cluster.wait_formed()
+        # A change that everybody has applied comes after all that was on its way.
+        node.vipctl("vip", "add", cluster.vip4(100 + number), "--wait")
+        there = cluster.vip(cluster.vip4(number)) is not None
+        assert there or codes[-1] != DONE, codes
+        assert not there or codes[-1] != NO_QUORUM, codes
+
+
+@pytest.mark.parametrize("how", ["seed_7_round_20_cut_off", "seed_11_round_73_stopped"])
+def test_an_old_leader_does_not_refuse_from_its_old_table(cluster, how):
+    """Another one leads and adds a VIP; the one that led before, and does not know, is asked to delete it."""
+    for number in range(4):
+        vip, leader = cluster.vip4(number), cluster.leader()
+        others = [node for node in cluster if node is not leader]
+        if "stopped" in how:
+            leader.stop()
+        else:
+            cluster.isolate(leader.name)
+        wait_until(lambda o=others[0], l=leader: cluster.leader(at=o) is not l, 15, "a new leader")
+        others[0].vipctl("vip", "add", vip)
+        waiting = begin(leader, "vip", "del", vip.split("/")[0], "--timeout", "5s")
+        wait_until(lambda p=waiting: pathlib.Path(f"/proc/{p.pid}/stat").read_text().split()[2] in "SZ", 5, "it waits")
+        cluster.heal()
+        if "stopped" in how:
+            leader.cont()
+        code = waiting.wait(20)
+        assert code == DONE, f"{code}, try {number}"
+        cluster.wait_formed()
