@@ -34,6 +34,7 @@ static const struct option_spec status_options[] = {
         { "nodes", 0, "A,B", "only these nodes may hold it; \"all\" ends that" },                     \
         { "prefer", 'p', "A=100,B=50", "weights of preferred nodes; \"none\" ends that" },            \
         { "group", 'g', "GROUP", "VIPs of a group move together; \"none\" leaves it" },               \
+        { "conflict", 0, "POLICY", "when another host announces it: defend (default) or yield" },    \
     {                                                                                                 \
         "apart-from", 'a', "V,W", "never on the node of these VIPs; \"none\" ends that"              \
     }
@@ -41,11 +42,13 @@ static const struct option_spec status_options[] = {
 static const struct option_spec add_options[] = {
     ATTRIBUTES,
     { "disabled", 0, NULL, "add it disabled" },
+    { "no-probe", 0, NULL, "take it without asking whether another host has it" },
     { NULL, 0, NULL, NULL },
 };
 
 static const struct option_spec set_options[] = {
     ATTRIBUTES,
+    { "probe", 0, "yes|no", "whether it is asked for before it is taken from nobody" },
     { NULL, 0, NULL, NULL },
 };
 

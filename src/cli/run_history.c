@@ -13,6 +13,12 @@ static const char *change_of(const struct vipd_value *row, char buf[TEXT_SIZE])
 {
     const char *from = vipd_text(vipd_get(row, "from"), NULL), *to = vipd_text(vipd_get(row, "to"), NULL);
 
+    const char *mac = vipd_text(vipd_get(row, "mac"), NULL);
+
+    if (mac != NULL) {
+        snprintf(buf, TEXT_SIZE, "%.63s at %.63s", mac, vipd_text(vipd_get(row, "node"), "?"));
+        return buf;
+    }
     if (from == NULL && to == NULL) {
         return "";
     }

@@ -66,10 +66,21 @@ static int put_attributes(const struct cli *cli, struct vipd_args *args, struct 
 {
     const char *group = arguments_option(cli, "group"), *nodes = arguments_option(cli, "nodes");
     const char *prefer = arguments_option(cli, "prefer"), *apart = arguments_option(cli, "apart-from");
+    const char *probe = arguments_option(cli, "probe");
 
     put_text(args, map, "name", arguments_option(cli, "name"));
     put_text(args, map, "dev", arguments_option(cli, "dev"));
     put_text(args, map, "group", group != NULL && strcmp(group, "none") == 0 ? "" : group);
+    put_text(args, map, "conflict", arguments_option(cli, "conflict"));
+    if (arguments_option(cli, "no-probe") != NULL) {
+        vipd_put(args, map, "probe", vipd_new_bool(args, false));
+    }
+    if (probe != NULL) {
+        if (strcmp(probe, "yes") != 0 && strcmp(probe, "no") != 0) {
+            return complain(cli, VIPD_USAGE, "yes or no", "--probe is not \"%s\"", probe);
+        }
+        vipd_put(args, map, "probe", vipd_new_bool(args, strcmp(probe, "yes") == 0));
+    }
     if (nodes != NULL) {
         vipd_put(args, map, "nodes", list_of(args, nodes, "all"));
     }
@@ -355,6 +366,19 @@ static void line(const char *name, const char *text)
     }
 }
 
+static void show_foreign(const struct vipd_value *foreign)
+{
+    int64_t since_ms = vipd_int(vipd_get(foreign, "since_ms"), 0);
+    char ago[TEXT_SIZE], text[TEXT_SIZE * 2];
+
+    if (foreign != NULL) {
+        snprintf(text, sizeof text, "%.63s, %.63s%s%s", vipd_text(vipd_get(foreign, "mac"), "?"),
+                 vipd_text(vipd_get(foreign, "outcome"), "?"), since_ms != 0 ? " " : "",
+                 since_ms != 0 ? text_ago(since_ms, ago) : "");
+        line("other host", text);
+    }
+}
+
 static void show(const struct vipd_value *row)
 {
     const char *state = vipd_text(vipd_get(row, "state"), "?");
@@ -376,6 +400,9 @@ static void show(const struct vipd_value *row)
     line("prefer", text_join(vipd_get(row, "prefer"), buf));
     line("apart from", text_join(vipd_get(row, "apart_from"), buf));
     line("pinned to", vipd_text(vipd_get(row, "pinned"), NULL));
+    line("probe", vipd_bool(vipd_get(row, "probe"), true) ? NULL : "no");
+    line("conflict", vipd_text(vipd_get(row, "conflict"), NULL));
+    show_foreign(vipd_get(row, "foreign"));
     snprintf(text, sizeof text, "%" PRIu64, vipd_uint(vipd_get(row, "moved"), 0));
     line("moved at", text);
 }

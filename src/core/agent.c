@@ -4,13 +4,16 @@
  * a committed move makes this node the owner, the earlier owner's `released` arrives, the address is added, announced
  * and reported in `held`. Failure modes: no majority (the gate closes by itself in the kernel, the addresses are
  * dropped at the same time); an addition fails (tried again, `held` stays behind, the leader fences at last); an
- * address is removed by somebody else (put back); another host announces a VIP (gate closed until a majority speaks). */
+ * address is removed by somebody else (put back); another host has or announces a VIP (contest.c). */
 
 #include "core/core_private.h"
 
 #include <string.h>
 
 #define RETRY (200 * MS)
+/* Between two defences. RFC 5227 2.4 (c) has ten seconds, for hosts whose users can wait so long; the loop of two
+ * defenders that it bounds is bounded as well. */
+#define DEFEND (1000 * MS)
 
 static bool own_admitted(const struct core *core)
 {
@@ -33,6 +36,12 @@ static bool permitted(const struct core *core, unsigned vip, time_ns now)
            (v->owner == core->slot || !RULE(N2_OWNER)) && (core_settled_move(core, (int)vip, now) || !RULE(N2_PREV));
 }
 
+/* What may be in the kernel, but for the lease: N2, and no other host has it (N6). */
+static bool allowed(const struct core *core, unsigned vip, time_ns now)
+{
+    return permitted(core, vip, now) && !contest_blocks(core, vip);
+}
+
 static bool lease_running(const struct core *core, time_ns now)
 {
     return (core->caught_up || !RULE(N2_CATCH)) && own_admitted(core) && now < core->agent.lease_end;
@@ -50,7 +59,7 @@ const struct link *core_link_for(const struct core *core, int vip)
 
 bool core_may_hold(const struct core *core, int vip, time_ns now)
 {
-    return vip >= 0 && lease_running(core, now) && now < core->agent.gate && permitted(core, (unsigned)vip, now);
+    return vip >= 0 && lease_running(core, now) && now < core->agent.gate && allowed(core, (unsigned)vip, now);
 }
 
 /* ---------------------------------------------------------------- the lease (N1) */
@@ -126,7 +135,7 @@ static bool forbidden_present(const struct core *core, time_ns now)
     for (unsigned w = 0; w < BIT_WORDS; w++) {
         for (uint64_t bits = core->agent.present[w]; bits; bits &= bits - 1) {
             unsigned vip = w * 64 + (unsigned)__builtin_ctzll(bits);
-            if (denied(core, vip) || !permitted(core, vip, now)) {
+            if (denied(core, vip) || !allowed(core, vip, now)) {
                 return true;
             }
         }
@@ -221,7 +230,7 @@ void agent_kernel(struct core *core, const struct event *event, struct actions *
     core->agent.n_present += event->kernel.present ? 1u : -1u;
     if (event->kernel.present) {
         core->agent.where[vip] = *addr;
-        if (lease_running(core, event->now) && permitted(core, (unsigned)vip, event->now)) {
+        if (lease_running(core, event->now) && allowed(core, (unsigned)vip, event->now)) {
             core_act(actions, ACT_ANNOUNCE, 0)->vip = (uint16_t)vip;
             core_log(actions, LOG_CORE_HOLD, core->slot, vip, 0);
         }
@@ -240,7 +249,7 @@ static bool drop_forbidden(struct core *core, time_ns now, struct actions *actio
     for (unsigned w = 0; w < BIT_WORDS; w++) {
         for (uint64_t bits = core->agent.present[w]; bits; bits &= bits - 1) {
             unsigned vip = w * 64 + (unsigned)__builtin_ctzll(bits);
-            if (running && !denied(core, vip) && permitted(core, vip, now)) {
+            if (running && !denied(core, vip) && allowed(core, vip, now)) {
                 continue;
             }
             if (bit_get(core->agent.failed, vip) && now < core->agent.retry_at) {
@@ -275,12 +284,15 @@ static void add_permitted(struct core *core, time_ns now, struct actions *action
             actions->more = true;
             return;
         }
-        n++;
-        core_act(actions, ACT_ADDR_ADD, 0)->vip = (uint16_t)vip;
+        if (contest_may_add(core, (unsigned)vip, &n, now, actions)) {
+            n++;
+            core_act(actions, ACT_ADDR_ADD, 0)->vip = (uint16_t)vip;
+        }
     }
 }
 
-/* `held`: everything that moves up to it gave this node, and that its links can carry, is in the kernel and open. */
+/* `held`: everything that moves up to it gave this node, that its links can carry and that the table does not know to be
+ * another host's, is in the kernel and open. */
 static void update_held(struct core *core, time_ns now)
 {
     uint64_t held = core->table->applied;
@@ -291,7 +303,8 @@ static void update_held(struct core *core, time_ns now)
             continue;
         }
         const struct link *link = core_link_for(core, vip);
-        if (link && link->up && !(open && bit_get(core->agent.present, (unsigned)vip))) {
+        bool held_now = open && bit_get(core->agent.present, (unsigned)vip);
+        if (link && link->up && !held_now && !contest_excuses(core, (unsigned)vip)) {
             held = v->moved - 1;
         }
     }
@@ -399,8 +412,12 @@ void agent_step(struct core *core, bool results, time_ns now, struct actions *ac
         core->agent.retry_at = 0;
         core->agent.dirty = true;
     }
-    if (core->agent.reannounce && now < core->agent.gate) {
+    contest_step(core, now, actions);
+    if (core->agent.reannounce && now < core->agent.gate && now < core->agent.defend_at) {
+        core_deadline(actions, core->agent.defend_at);
+    } else if (core->agent.reannounce && now < core->agent.gate) {
         core->agent.reannounce = false;
+        core->agent.defend_at = now + DEFEND;
         core_act(actions, ACT_ANNOUNCE_ALL, 0);
     }
     bool look = core->agent.dirty || core->settle_dirty || core->agent.told.applied != core->table->applied;
@@ -428,7 +445,8 @@ static bool links_equal(const struct node *n, const struct report *r)
     }
     for (unsigned i = 0; i < n->n_links; i++) {
         const struct link *a = &n->links[i], *b = &r->links[i];
-        if (strncmp(a->name, b->name, DEV_SIZE) || a->up != b->up || a->n_prefixes != b->n_prefixes) {
+        if (strncmp(a->name, b->name, DEV_SIZE) || a->up != b->up || a->n_prefixes != b->n_prefixes ||
+            memcmp(a->mac, b->mac, MAC_SIZE) != 0) {
             return false;
         }
         for (unsigned k = 0; k < a->n_prefixes; k++) {
@@ -440,17 +458,36 @@ static bool links_equal(const struct node *n, const struct report *r)
     return true;
 }
 
+bool agent_report_known(const struct node *n, const struct report *r)
+{
+    return n->identity == r->identity && n->witness == r->witness && n->leaving == r->leaving &&
+           (!r->leaving || n->leaving_run == r->run) && strncmp(n->version, r->version, VERSION_SIZE) == 0 &&
+           links_equal(n, r);
+}
+
+/* Whether the table has all that this node has to say; news is told at once, the rest again after a while. */
+static bool report_known(struct core *core)
+{
+    struct report *r = &core->agent.report;
+    if (contest_report(core, r)) {
+        if (r->n_conflicts != core->agent.n_told ||
+            memcmp(r->conflicts, core->agent.told_conflicts, sizeof r->conflicts) != 0) {
+            core->agent.n_told = r->n_conflicts;
+            memcpy(core->agent.told_conflicts, r->conflicts, sizeof r->conflicts);
+            core->agent.report_at = 0;
+        }
+        return false;
+    }
+    core->agent.n_told = 0;
+    return agent_report_known(&core->table->nodes[core->slot], r);
+}
+
 static void send_report(struct core *core, time_ns now, struct actions *actions)
 {
     if (!core->agent.has_report || core->slot == SLOT_NONE || !core->lead.leader) {
         return;
     }
-    const struct node *n = &core->table->nodes[core->slot];
-    const struct report *r = &core->agent.report;
-    bool known = n->identity == r->identity && n->witness == r->witness && n->leaving == r->leaving &&
-                 (!r->leaving || n->leaving_run == r->run) &&
-                 strncmp(n->version, r->version, VERSION_SIZE) == 0 && links_equal(n, r);
-    if (known) {
+    if (report_known(core)) {
         return;
     }
     if (now >= core->agent.report_at) {

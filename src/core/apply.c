@@ -39,6 +39,7 @@ void apply_history(const struct apply *apply, enum history_kind kind, enum reaso
     entry->from = (int8_t)from;
     entry->to = (int8_t)to;
     copy(entry->subject, sizeof entry->subject, subject);
+    memset(entry->mac, 0, sizeof entry->mac);
     copy(entry->who, sizeof entry->who, apply->command->who);
 }
 
@@ -52,6 +53,8 @@ void apply_new_owner(const struct apply *apply, struct vip *vip, int to, enum re
     vip->moved = apply->index;
     vip->moved_ms = apply->command->at_ms;
     vip->reason = reason;
+    vip->fresh = from == SLOT_NONE && to != SLOT_NONE;
+    memset(&vip->conflict, 0, sizeof vip->conflict);
     apply_changed(apply);
 }
 
@@ -115,6 +118,8 @@ static void apply_body(const struct apply *apply)
         return apply_settings(apply);
     case COMMAND_GROUP_SET:
         return apply_group_set(apply);
+    case COMMAND_CONFLICT:
+        return apply_conflict(apply);
     }
     detail_say(apply->outcome, OUTCOME_INVALID, "unknown command", "", "");
 }

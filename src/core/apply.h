@@ -44,6 +44,9 @@ void apply_vip_set(const struct apply *apply);
 void apply_vip_delete(const struct apply *apply);
 void apply_vip_purge(const struct apply *apply);
 
+/* apply_conflict.c */
+void apply_conflict(const struct apply *apply);
+
 /* apply_group.c */
 void apply_group_set(const struct apply *apply);
 /* The group of that name, made when missing; SLOT_NONE for "" and, with the outcome set, when the name is not allowed

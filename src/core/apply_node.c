@@ -190,7 +190,8 @@ static bool same_links(const struct link *a, unsigned n_a, const struct link *b,
         return false;
     }
     for (unsigned i = 0; i < n_a; i++) {
-        if (a[i].up != b[i].up || a[i].n_prefixes != b[i].n_prefixes || strcmp(a[i].name, b[i].name) != 0) {
+        if (a[i].up != b[i].up || a[i].n_prefixes != b[i].n_prefixes || strcmp(a[i].name, b[i].name) != 0 ||
+            memcmp(a[i].mac, b[i].mac, MAC_SIZE) != 0) {
             return false;
         }
         for (int k = 0; k < a[i].n_prefixes; k++) {

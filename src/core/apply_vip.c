@@ -187,6 +187,12 @@ static bool set_attributes(const struct apply *apply, struct vip *vip, int slot,
     if ((set & VIP_SET_PINNED) != 0) {
         vip->pinned = spec->pinned;
     }
+    if ((set & VIP_SET_PROBE) != 0) {
+        vip->no_probe = spec->no_probe;
+    }
+    if ((set & VIP_SET_CONFLICT) != 0) {
+        vip->yield = spec->yield;
+    }
     if ((set & VIP_SET_GROUP) != 0) {
         vip->group = (int16_t)apply_group_named(apply, spec->group);
     }
@@ -253,7 +259,7 @@ static bool add(const struct apply *apply, const struct vip_spec *spec)
     vip.reason = REASON_NEW;
     if (!set_attributes(apply, &vip, slot, spec,
                         VIP_SET_ENABLED | VIP_SET_DEV | VIP_SET_NODES | VIP_SET_GROUP | VIP_SET_PREFERS |
-                            VIP_SET_APART | VIP_SET_PINNED | VIP_SET_NAME)) {
+                            VIP_SET_APART | VIP_SET_PINNED | VIP_SET_NAME | VIP_SET_PROBE | VIP_SET_CONFLICT)) {
         return false;
     }
     insert(apply->table, slot, &vip);
@@ -298,7 +304,8 @@ void apply_vip_add(const struct apply *apply)
 static bool same_attributes(const struct vip *a, const struct vip *b)
 {
     if (a->enabled != b->enabled || strcmp(a->name, b->name) != 0 || strcmp(a->dev, b->dev) != 0 ||
-        a->nodes != b->nodes || a->group != b->group || a->pinned != b->pinned || a->n_prefers != b->n_prefers ||
+        a->nodes != b->nodes || a->group != b->group || a->pinned != b->pinned ||
+        a->no_probe != b->no_probe || a->yield != b->yield || a->n_prefers != b->n_prefers ||
         a->n_apart != b->n_apart || memcmp(a->apart, b->apart, sizeof a->apart) != 0) {
         return false;
     }

@@ -26,6 +26,7 @@ enum command_type
     COMMAND_LEAVE,       /* a node is in orderly shutdown */
     COMMAND_SETTINGS,
     COMMAND_GROUP_SET, /* creates or replaces a group */
+    COMMAND_CONFLICT,  /* begin or end of conflicts between a node's VIPs and foreign hosts */
 };
 
 struct move
@@ -44,6 +45,15 @@ struct found_node
     enum node_role role;
 };
 
+/* What a node reports of one of its VIPs. */
+struct conflict_item
+{
+    uint16_t vip;   /* slot */
+    uint64_t moved; /* the move by which the node owns it (L0) */
+    enum conflict_kind kind; /* CONFLICT_NONE: it is over */
+    uint8_t mac[MAC_SIZE];
+};
+
 /* Attributes of a VIP as a user gives them. */
 struct vip_spec
 {
@@ -54,6 +64,8 @@ struct vip_spec
     char group[NAME_SIZE]; /* "" = none; created when it does not exist */
     bool enabled;
     int8_t pinned; /* SLOT_NONE or a node slot */
+    bool no_probe;
+    bool yield;
     uint8_t n_prefers;
     uint8_t n_apart;
     struct prefer prefers[PREFERS_MAX];
@@ -71,6 +83,8 @@ enum vip_set
     VIP_SET_APART = 1 << 5,
     VIP_SET_PINNED = 1 << 6,
     VIP_SET_NAME = 1 << 7,
+    VIP_SET_PROBE = 1 << 8,
+    VIP_SET_CONFLICT = 1 << 9,
 };
 
 struct command
@@ -151,6 +165,13 @@ struct command
         } leave;
         struct settings settings;
         struct group group;
+        struct
+        {
+            int8_t node;
+            uint64_t id;
+            uint32_t n_items;
+            const struct conflict_item *items;
+        } conflict;
     };
 };
 

@@ -162,6 +162,7 @@ static void table_changed(struct core *core, time_ns now, struct actions *action
     core->agent.dirty = core->settle_dirty = core->lead.plan_dirty = true;
     core->lead.calm_at = now + 2 * core_promise(core);
     agent_table_changed(core);
+    contest_table_changed(core, now);
     voter_table_changed(core, now, actions);
 }
 
@@ -250,15 +251,12 @@ static void dispatch(struct core *core, const struct event *event, struct action
     case EV_REQUEST:
         leader_request(core, event, actions);
         break;
-    case EV_FOREIGN: {
-        int vip = table_vip_by_addr(core->table, &event->foreign.addr);
-        if (vip != SLOT_NONE && bit_get(core->agent.present, (unsigned)vip) && !core->agent.foreign) {
-            core->agent.foreign = event->now; /* N6 */
-            core->agent.beat_now = core->agent.dirty = true;
-            core_log(actions, LOG_CORE_FOREIGN, core->slot, vip, 0);
-        }
+    case EV_FOREIGN:
+        contest_foreign(core, event, actions);
         break;
-    }
+    case EV_PROBE:
+        contest_probe(core, event, actions);
+        break;
     case EV_SHUTDOWN:
         core->agent.shutdown = core->agent.dirty = true;
         core->agent.idle_since = event->now;

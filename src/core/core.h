@@ -41,7 +41,8 @@ enum event_type
     EV_LINKS,     /* this node's interfaces changed (also once at start) */
     EV_REPORT,    /* a node's report of itself arrived (leader only) */
     EV_REQUEST,   /* a client's change (leader only) */
-    EV_FOREIGN,   /* another host announced a VIP (N6) */
+    EV_FOREIGN,   /* another host claimed a VIP that this node has or is to have (N6), or answered a probe */
+    EV_PROBE,     /* the probe of a VIP is over */
     EV_SHUTDOWN,  /* SIGTERM: give the VIPs away, then ACT_EXIT */
 };
 
@@ -62,6 +63,8 @@ struct report
     uint8_t n_links;
     struct link links[LINKS_MAX];
     char version[VERSION_SIZE];
+    uint8_t n_conflicts; /* of its VIPs, as far as the table has them otherwise */
+    struct conflict_item conflicts[CONFLICTS_MAX];
 };
 
 struct event
@@ -107,7 +110,14 @@ struct event
         struct
         {
             struct addr addr;
+            uint8_t mac[MAC_SIZE]; /* of the other host */
         } foreign;
+        struct
+        {
+            uint16_t vip;
+            uint64_t moved; /* as in the ACT_PROBE */
+            bool failed;    /* nothing was asked; else nobody answered (who answers is an EV_FOREIGN) */
+        } probe;
     };
 };
 
@@ -118,6 +128,7 @@ enum action_type
     ACT_LEASE,         /* lease.end is the new end of the lease for the kernel; 0 closes the gate */
     ACT_ADDR_DEL,      /* remove a VIP's address; report EV_KERNEL */
     ACT_ADDR_ADD,      /* add it, on the link table_link_for() names; report EV_KERNEL */
+    ACT_PROBE,         /* ask the link whether another host has the VIP; report EV_PROBE */
     ACT_ANNOUNCE,      /* start the announcements of a held VIP */
     ACT_SILENCE,       /* stop them */
     ACT_ANNOUNCE_ALL,  /* announce every held VIP again: the gate was closed for a moment */
@@ -148,6 +159,10 @@ enum core_log
     LOG_CORE_HEARD,
     LOG_CORE_FOREIGN,
     LOG_CORE_READD, /* an address was removed by something else and is put back */
+    LOG_CORE_TAKEN, /* these four: value is the other host's hardware address, its first byte the highest of six */
+    LOG_CORE_DEFENDED,
+    LOG_CORE_YIELDED,
+    LOG_CORE_CONFLICT_END,
 };
 
 struct action
@@ -159,6 +174,12 @@ struct action
         const struct answer *answer; /* valid until the next step */
         time_ns lease_end;
         uint16_t vip;
+        struct
+        {
+            uint16_t vip;
+            uint64_t moved;
+            uint32_t interval_ms; /* between PROBES_N probes, and after the last one: then nobody answered */
+        } probe;
         struct addr addr; /* ACT_ADDR_DEL */
         struct
         {
@@ -182,6 +203,7 @@ struct action
 };
 
 #define ACTIONS_MAX 640
+#define PROBES_N 3 /* frames of one probe (RFC 5227 2.1.1) */
 
 struct actions
 {
@@ -227,6 +249,9 @@ enum node_state
 /* The state of a VIP as this node sees it (complete on the leader; on others as far as it hears). `ret_why` gets one
  * sentence when the state is not held. */
 enum vip_state core_vip_state(const struct core *core, int vip, time_ns now, char ret_why[192]);
+/* The VIP's conflict with a foreign host, and that host's hardware address; the owner knows of it a moment before the
+ * table. */
+enum conflict_kind core_vip_conflict(const struct core *core, int vip, char ret_mac[MAC_TEXT_SIZE]);
 enum node_state core_node_state(const struct core *core, int node, time_ns now);
 /* What is left of the node's lease by its last heartbeat; 0 = none or not heard. */
 uint32_t core_node_lease_ms(const struct core *core, int node, time_ns now);
@@ -242,6 +267,11 @@ bool core_caught_up(const struct core *core);
 const struct link *core_link_for(const struct core *core, int vip);
 /* Whether this node may hold the VIP now (N2); asked again before each announcement and renewal. */
 bool core_may_hold(const struct core *core, int vip, time_ns now);
+
+/* Whether this node waits for the answer to a probe of the VIP. */
+bool core_probing(const struct core *core, int vip);
+/* How long a probe takes: PROBES_N intervals of the timing, at least 60 and at most 210 ms. */
+uint32_t core_probe_ms(const struct timing *timing);
 
 /* Whether a client's `--wait` for entry `index` is over: every VIP moved at or after... up to now is held, or cannot be.
  * vip SLOT_NONE: all VIPs; node >= 0: that the node holds nothing (drain). */

@@ -33,6 +33,19 @@ struct runout
     time_ns at;
 };
 
+/* What other hosts mean for a VIP that this node owns, since the move that gave it to this node (contest.c). */
+struct contest
+{
+    uint64_t moved;  /* which move; 0 = none yet */
+    time_ns since;   /* when this node saw it */
+    enum conflict_kind kind;
+    bool probing;    /* an ACT_PROBE is out ... */
+    bool clear;      /* nobody answered one: need not be asked again */
+    uint8_t mac[MAC_SIZE];
+    time_ns heard;   /* the other host, last */
+    time_ns at;      /* probing: given up then; else asked again then */
+};
+
 struct core
 {
     const struct table *table;
@@ -82,6 +95,13 @@ struct core
         bool has_report;
         time_ns report_at; /* when to send it again unless the table has it */
         bool reannounce; /* the gate was closed while VIPs were held */
+        struct contest contests[VIPS_MAX];
+        uint64_t contested[BIT_WORDS]; /* VIP slots that contest.c has to look after */
+        uint32_t n_contested, n_defended;
+        time_ns defend_at; /* announced again for a conflict: not before */
+        time_ns told_at;   /* of hosts that are no conflict: not before */
+        uint8_t n_told;    /* conflicts in the last report */
+        struct conflict_item told_conflicts[CONFLICTS_MAX];
         bool shutdown, exited;
         time_ns shutdown_by;
         time_ns idle_since; /* shutting down: since when nothing is left to give away */
@@ -110,6 +130,7 @@ struct core
         {
             uint64_t held;
             uint32_t n_held;
+            bool probes;   /* what it lacks it asks for first */
             time_ns since; /* 0 = it holds what it could */
         } lacking[NODES_MAX];
         struct
@@ -121,6 +142,7 @@ struct core
         int heir;            /* the voter whom a deaf leader last handed over to */
         time_ns elect_at;    /* not before */
         struct move moves[VIPS_MAX];
+        struct conflict_item conflicts[CONFLICTS_MAX];
         struct command command;
         struct plan_scratch scratch;
     } lead;
@@ -181,6 +203,23 @@ void agent_kernel(struct core *core, const struct event *event, struct actions *
 /* `results`: this step brings results of address operations. */
 void agent_step(struct core *core, bool results, time_ns now, struct actions *actions);
 void agent_beat(struct core *core, time_ns now, struct actions *actions);
+
+/* agent.c: whether the table has what the node says of itself, conflicts aside */
+bool agent_report_known(const struct node *node, const struct report *report);
+
+/* contest.c */
+void contest_table_changed(struct core *core, time_ns now);
+void contest_foreign(struct core *core, const struct event *event, struct actions *actions);
+void contest_probe(struct core *core, const struct event *event, struct actions *actions);
+void contest_step(struct core *core, time_ns now, struct actions *actions);
+/* Another host keeps this node from holding the VIP. */
+bool contest_blocks(const struct core *core, unsigned vip);
+/* ... and the table says so, too: it is no fault of this node that it does not hold it (L1). */
+bool contest_excuses(const struct core *core, unsigned vip);
+/* Whether the VIP may be added now; if not, it is asked for, as far as `n` of the step's actions leave room. */
+bool contest_may_add(struct core *core, unsigned vip, unsigned *n, time_ns now, struct actions *actions);
+/* Puts what the table does not know yet into the report; whether there is any. */
+bool contest_report(struct core *core, struct report *report);
 
 /* leader.c */
 void leader_role(struct core *core, const struct event *event, struct actions *actions);

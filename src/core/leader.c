@@ -120,8 +120,8 @@ static void find_unsettled(struct core *core, time_ns now, struct actions *actio
     }
 }
 
-/* L1: the VIP with the least `moved` that `node` does not hold though it could. */
-static bool could_hold_more(const struct core *core, int node)
+/* L1: whether there is a VIP that `node` does not hold though it could. *ret_probes: it asks for it first. */
+static bool could_hold_more(const struct core *core, int node, bool *ret_probes)
 {
     uint64_t held = core->hearing[node].last.held, least = NEVER;
     int which = SLOT_NONE;
@@ -138,13 +138,24 @@ static bool could_hold_more(const struct core *core, int node)
             }
         }
     }
-    return which != SLOT_NONE && !bit_get(core->lead.unsettled, (unsigned)which);
+    if (which == SLOT_NONE || bit_get(core->lead.unsettled, (unsigned)which)) {
+        return false;
+    }
+    const struct vip *v = &core->table->vips[which];
+    *ret_probes = (v->fresh && !v->no_probe) || v->conflict.kind != CONFLICT_NONE;
+    return true;
+}
+
+/* How long a node may be getting nowhere with what it could hold. */
+static time_ns patience(const struct core *core, int node)
+{
+    return core_suspect(core) + (core->lead.lacking[node].probes ? core_probe_ms(&core->table->timing) * MS : 0);
 }
 
 static void find_lacking(struct core *core, time_ns now, struct actions *actions)
 {
     for (int i = 0; i < NODES_MAX; i++) {
-        if (!core->table->nodes[i].used || core->table->nodes[i].status != NODE_ADMITTED || !could_hold_more(core, i)) {
+        if (!core->table->nodes[i].used || core->table->nodes[i].status != NODE_ADMITTED || !could_hold_more(core, i, &core->lead.lacking[i].probes)) {
             core->lead.lacking[i].since = 0;
             continue;
         }
@@ -155,7 +166,7 @@ static void find_lacking(struct core *core, time_ns now, struct actions *actions
             core->lead.lacking[i].held = last->held;
             core->lead.lacking[i].n_held = last->n_held;
         }
-        core_deadline(actions, core->lead.lacking[i].since + core_suspect(core) + 1);
+        core_deadline(actions, core->lead.lacking[i].since + patience(core, i) + 1);
     }
 }
 
@@ -169,7 +180,7 @@ uint64_t core_usable(const struct core *core, time_ns now)
             continue;
         }
         bool lease = i == core->slot ? core->agent.running : h->heard && h->last.lease_ms > 0 && h->last.gen == n->gen;
-        bool stuck = core->lead.lacking[i].since && now - core->lead.lacking[i].since > core_suspect(core);
+        bool stuck = core->lead.lacking[i].since && now - core->lead.lacking[i].since > patience(core, i);
         if (lease && !stuck) {
             usable |= 1ull << i;
         }
@@ -213,7 +224,7 @@ static bool must_fence(const struct core *core, int i, time_ns now)
         now > core->lead.unreleased[i].since + core_lease(core)) {
         return true;
     }
-    return RULE(L1_DEAF) && core->lead.lacking[i].since && now > core->lead.lacking[i].since + core_suspect(core);
+    return RULE(L1_DEAF) && core->lead.lacking[i].since && now > core->lead.lacking[i].since + patience(core, i);
 }
 
 static void plan_input(const struct core *core, time_ns now, struct plan_input *ret)
@@ -477,6 +488,29 @@ void leader_step(struct core *core, time_ns now, struct actions *actions)
 
 /* ---------------------------------------------------------------- reports and clients' changes */
 
+/* The VIPs of the node that other hosts have; what the table knows already, or what was moved meanwhile, is left out. */
+static void report_conflicts(struct core *core, int slot, const struct report *report, struct actions *actions)
+{
+    uint32_t n = 0;
+    for (unsigned i = 0; i < report->n_conflicts && i < CONFLICTS_MAX; i++) {
+        const struct conflict_item *item = &report->conflicts[i];
+        const struct vip *v = &core->table->vips[item->vip < VIPS_MAX ? item->vip : 0];
+        if (item->vip < VIPS_MAX && v->used && v->owner == slot && v->moved == item->moved &&
+            v->conflict.kind != item->kind) {
+            core->lead.conflicts[n++] = *item;
+        }
+    }
+    if (!n || !ready(core)) {
+        return; /* it is sent again until the table has it */
+    }
+    struct command *command = new_command(core, COMMAND_CONFLICT);
+    command->conflict.node = (int8_t)slot;
+    command->conflict.id = report->node;
+    command->conflict.n_items = n;
+    command->conflict.items = core->lead.conflicts;
+    propose(core, actions);
+}
+
 void leader_report(struct core *core, const struct report *report, struct actions *actions)
 {
     int slot = table_node_by_id(core->table, report->node);
@@ -496,6 +530,10 @@ void leader_report(struct core *core, const struct report *report, struct action
         command->leave.id = report->node;
         command->leave.run = report->run;
         propose(core, actions);
+        return;
+    }
+    if (agent_report_known(n, report)) {
+        report_conflicts(core, slot, report, actions);
         return;
     }
     struct command *command = new_command(core, COMMAND_NODE_REPORT);

@@ -23,6 +23,8 @@
 #define HISTORY_MAX 8192        /* entries of the replicated history, a ring */
 #endif
 #define DEDUP_MAX 256           /* request ids remembered, a ring */
+#define MAC_SIZE 6              /* bytes of an Ethernet address */
+#define CONFLICTS_MAX 32        /* changed conflicts of one report and entry; the others follow in the next */
 #define WHO_SIZE 32             /* who asked: "uid 0 on a" */
 
 #define VERSION_SIZE 32

@@ -44,6 +44,15 @@ static bool node_holds(const struct core *core, int node, uint64_t moved, time_n
     return h->heard && !core_silent(core, node, now) && h->last.gen == n->gen && h->last.held >= moved;
 }
 
+enum conflict_kind core_vip_conflict(const struct core *core, int vip, char ret_mac[MAC_TEXT_SIZE])
+{
+    const struct vip *v = &core->table->vips[vip];
+    const struct contest *c = &core->agent.contests[vip];
+    bool own = core->slot != SLOT_NONE && v->owner == core->slot && c->moved == v->moved && c->kind != CONFLICT_NONE;
+    mac_format(own ? c->mac : v->conflict.mac, ret_mac);
+    return own ? c->kind : v->conflict.kind;
+}
+
 enum vip_state core_vip_state(const struct core *core, int vip, time_ns now, char ret_why[192])
 {
     const struct vip *v = &core->table->vips[vip];
@@ -58,6 +67,14 @@ enum vip_state core_vip_state(const struct core *core, int vip, time_ns now, cha
     const struct node *owner = &core->table->nodes[v->owner];
     const struct link *link = table_link_for(core->table, v->owner, v);
     bool carried = link && link->up;
+    char mac[MAC_TEXT_SIZE];
+    enum conflict_kind foreign = core_vip_conflict(core, vip, mac);
+    if (foreign == CONFLICT_TAKEN || foreign == CONFLICT_YIELDED) {
+        snprintf(ret_why, 192, foreign == CONFLICT_TAKEN ? "another host, %s, has it: %.63s does not take it"
+                                                         : "another host, %s, announces it: %.63s gave it up",
+                 mac, owner->name);
+        return VIP_UNHELD;
+    }
     if (carried && node_holds(core, v->owner, v->moved, now)) {
         return VIP_HELD;
     }

@@ -59,6 +59,7 @@ static uint64_t digest_links(uint64_t hash, const struct node *node)
         const struct link *link = &node->links[i];
 
         hash = number(text(hash, link->name), link->up);
+        hash = fnv_bytes(hash, link->mac, sizeof link->mac);
         hash = number(hash, link->n_prefixes);
         for (int k = 0; k < link->n_prefixes; k++) {
             hash = number(digest_addr(hash, &link->prefixes[k].addr), link->prefixes[k].len);
@@ -101,7 +102,10 @@ static uint64_t digest_vip(uint64_t hash, const struct vip *vip)
     hash = number(hash, (uint64_t)vip->prev);
     hash = number(hash, vip->moved);
     hash = number(hash, (uint64_t)vip->moved_ms);
-    return number(hash, vip->reason);
+    hash = number(hash, vip->reason);
+    hash = number(hash, (uint64_t)vip->no_probe | (uint64_t)vip->yield << 1 | (uint64_t)vip->fresh << 2);
+    hash = number(fnv_bytes(hash, vip->conflict.mac, sizeof vip->conflict.mac), vip->conflict.kind);
+    return number(hash, (uint64_t)vip->conflict.at_ms);
 }
 
 static uint64_t digest_history(uint64_t hash, const struct history *entry)
@@ -109,6 +113,7 @@ static uint64_t digest_history(uint64_t hash, const struct history *entry)
     hash = number(number(hash, entry->index), (uint64_t)entry->at_ms);
     hash = number(number(hash, entry->kind), entry->reason);
     hash = number(number(hash, (uint64_t)entry->from), (uint64_t)entry->to);
+    hash = fnv_bytes(hash, entry->mac, sizeof entry->mac);
     return text(text(hash, entry->subject), entry->who);
 }
 

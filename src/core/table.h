@@ -58,6 +58,7 @@ struct link
 {
     char name[DEV_SIZE];
     bool up; /* administratively and operationally */
+    uint8_t mac[MAC_SIZE]; /* zero where it has none: what it sends is no foreign host's */
     uint8_t n_prefixes;
     struct prefix prefixes[LINK_PREFIXES_MAX]; /* of its own addresses, VIPs left out */
 };
@@ -97,6 +98,23 @@ struct group
     struct prefer prefers[PREFERS_MAX];
 };
 
+/* What a foreign host means for a VIP, as its owner reported it. */
+enum conflict_kind
+{
+    CONFLICT_NONE = 0,
+    CONFLICT_TAKEN,    /* the host answered the probe: the VIP is not taken, and probed again every few seconds */
+    CONFLICT_DEFENDED, /* the host announces it, and so does its owner */
+    CONFLICT_YIELDED,  /* the host announces it, and its owner gave it up until the host is silent */
+};
+#define CONFLICT_KINDS_N 4
+
+struct conflict
+{
+    enum conflict_kind kind;
+    uint8_t mac[MAC_SIZE]; /* of the host that was seen first */
+    int64_t at_ms;         /* Unix, by the proposer's wall clock: to show */
+};
+
 struct vip
 {
     bool used;
@@ -117,6 +135,10 @@ struct vip
     uint64_t moved;            /* index of the last move */
     int64_t moved_ms;          /* Unix time in ms of that entry: to show */
     enum reason reason;        /* of the last move */
+    bool no_probe; /* it is taken without asking whether another host has it */
+    bool yield;    /* policy in a conflict: give it up (or else defend it) */
+    bool fresh;    /* the last move gave it to its owner from nobody: it is probed before it is taken */
+    struct conflict conflict; /* of the owner; ended by a move */
 };
 
 struct settings
@@ -142,8 +164,12 @@ enum history_kind
     HISTORY_RETURN,
     HISTORY_LINKS,
     HISTORY_SETTINGS,
+    HISTORY_TAKEN,    /* another host answered a probe; `to` is the owner that asked */
+    HISTORY_DEFENDED, /* another host announced the VIP of `to` */
+    HISTORY_YIELDED,
+    HISTORY_CONFLICT_END,
 };
-#define HISTORY_KINDS_N 14
+#define HISTORY_KINDS_N 18
 
 struct history
 {
@@ -154,6 +180,7 @@ struct history
     int8_t from, to;        /* node slots or SLOT_NONE; for node entries `to` is the node */
     char subject[NAME_SIZE]; /* VIP or node name */
     char who[WHO_SIZE];      /* "" = the leader by itself */
+    uint8_t mac[MAC_SIZE];   /* the foreign host's, of a conflict's kinds; else zero */
 };
 
 /* Results of applying a command; also what a client is told (core/request.h maps them to exit codes). */
@@ -257,5 +284,9 @@ const char *reason_text(enum reason reason);
 const char *node_status_text(enum node_status status);
 const char *node_role_text(enum node_role role);
 const char *history_kind_text(enum history_kind kind);
+#define MAC_TEXT_SIZE 18
+/* "02:00:5e:10:00:01"; returns ret. */
+const char *mac_format(const uint8_t mac[MAC_SIZE], char ret[MAC_TEXT_SIZE]);
+const char *conflict_kind_text(enum conflict_kind kind); /* "none", "taken", "defended", "yielded" */
 
 #endif

@@ -53,6 +53,21 @@ const char *node_role_text(enum node_role role)
     return "unknown";
 }
 
+const char *conflict_kind_text(enum conflict_kind kind)
+{
+    switch (kind) {
+    case CONFLICT_NONE:
+        return "none";
+    case CONFLICT_TAKEN:
+        return "taken";
+    case CONFLICT_DEFENDED:
+        return "defended";
+    case CONFLICT_YIELDED:
+        return "yielded";
+    }
+    return "unknown";
+}
+
 const char *history_kind_text(enum history_kind kind)
 {
     switch (kind) {
@@ -84,6 +99,26 @@ const char *history_kind_text(enum history_kind kind)
         return "links";
     case HISTORY_SETTINGS:
         return "settings";
+    case HISTORY_TAKEN:
+        return "conflict-taken";
+    case HISTORY_DEFENDED:
+        return "conflict-defended";
+    case HISTORY_YIELDED:
+        return "conflict-yielded";
+    case HISTORY_CONFLICT_END:
+        return "conflict-end";
     }
     return "unknown";
+}
+
+const char *mac_format(const uint8_t mac[MAC_SIZE], char ret[MAC_TEXT_SIZE])
+{
+    static const char DIGITS[] = "0123456789abcdef";
+
+    for (int i = 0; i < MAC_SIZE; i++) {
+        ret[3 * i] = DIGITS[mac[i] >> 4];
+        ret[3 * i + 1] = DIGITS[mac[i] & 15];
+        ret[3 * i + 2] = i < MAC_SIZE - 1 ? ':' : '\0';
+    }
+    return ret;
 }

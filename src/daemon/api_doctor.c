@@ -105,8 +105,8 @@ static void check_vips(const struct api_call *call, struct value *rows)
 {
     const struct api_view *view = call->view;
     const struct table *table = view->table;
-    uint32_t unheld = 0, single = 0;
-    char why[192];
+    uint32_t unheld = 0, single = 0, foreign = 0;
+    char why[192], mac[MAC_TEXT_SIZE];
 
     for (int slot = 0; slot < table->vips_end; slot++) {
         const struct vip *vip = &table->vips[slot];
@@ -114,6 +114,7 @@ static void check_vips(const struct api_call *call, struct value *rows)
         if (!vip->used || vip->deleted || !vip->enabled) {
             continue;
         }
+        foreign += core_vip_conflict(view->core, slot, mac) != CONFLICT_NONE;
         unheld += core_vip_state(view->core, slot, view->now, why) == VIP_UNHELD;
         for (int node = 0; node < NODES_MAX && places < 2; node++) {
             places += table_may_own(table, node, vip);
@@ -124,6 +125,10 @@ static void check_vips(const struct api_call *call, struct value *rows)
          unheld == 0 ? value_string(call->arena, "no VIP is unheld")
                      : value_format(call->arena, "%u VIPs are held by nobody", unheld),
          "vipctl status names them; vipctl explain vip NAME tells why");
+    find(call, rows, "foreign", foreign == 0,
+         foreign == 0 ? value_string(call->arena, "no other host has or announces a VIP")
+                      : value_format(call->arena, "other hosts have or announce %u VIPs", foreign),
+         "find them by their hardware addresses: vipctl status, vipctl vip show NAME");
     find(call, rows, "places", single == 0,
          single == 0 ? value_string(call->arena, "every VIP has at least two nodes that can hold it")
                      : value_format(call->arena, "%u VIPs have at most one node that can hold them now", single),

@@ -110,6 +110,11 @@ static struct value *history_row(const struct api_call *call, uint64_t number)
         value_put_string(arena, row, "to", api_node_name(table, entry->to));
         value_put_string(arena, row, "reason", reason_text(entry->reason));
     }
+    if (entry->kind >= HISTORY_TAKEN && entry->kind <= HISTORY_CONFLICT_END) {
+        char mac[MAC_TEXT_SIZE];
+        value_put_string(arena, row, "node", api_node_name(table, entry->to));
+        value_put_string(arena, row, "mac", mac_format(entry->mac, mac));
+    }
     if (entry->who[0] != '\0') {
         value_put_string(arena, row, "who", entry->who);
     }

@@ -77,6 +77,22 @@ static struct value *apart_of(const struct api_call *call, const struct vip *vip
     return apart;
 }
 
+/* The other host that has the VIP, or says so. */
+static void put_foreign(const struct api_call *call, struct value *row, int slot)
+{
+    char mac[MAC_TEXT_SIZE];
+    enum conflict_kind kind = core_vip_conflict(call->view->core, slot, mac);
+    struct value *foreign = value_map(call->arena);
+
+    if (kind == CONFLICT_NONE) {
+        return;
+    }
+    value_put_string(call->arena, foreign, "mac", mac);
+    value_put_string(call->arena, foreign, "outcome", conflict_kind_text(kind));
+    value_put_int(call->arena, foreign, "since_ms", call->view->table->vips[slot].conflict.at_ms);
+    value_put(call->arena, row, "foreign", foreign);
+}
+
 /* The attributes that a user gave and that differ from the defaults. */
 static void put_attributes(const struct api_call *call, struct value *row, const struct vip *vip)
 {
@@ -96,6 +112,12 @@ static void put_attributes(const struct api_call *call, struct value *row, const
     }
     if (vip->pinned != SLOT_NONE) {
         value_put_string(arena, row, "pinned", api_node_name(call->view->table, vip->pinned));
+    }
+    if (vip->no_probe) {
+        value_put_bool(arena, row, "probe", false);
+    }
+    if (vip->yield) {
+        value_put_string(arena, row, "conflict", "yield");
     }
 }
 
@@ -124,6 +146,7 @@ struct value *api_vip_row(const struct api_call *call, int slot)
     if (vip->prev != SLOT_NONE && vip->prev != vip->owner && state == VIP_MOVING) {
         value_put_string(arena, row, "from", api_node_name(table, vip->prev));
     }
+    put_foreign(call, row, slot);
     put_attributes(call, row, vip);
     return row;
 }

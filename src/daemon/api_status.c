@@ -5,6 +5,7 @@
 #include "daemon/api_private.h"
 
 #define UNHELD_MAX 100 /* VIPs that `status` names; its counters have all */
+#define FOREIGN_MAX 20 /* conflicts that it warns of one by one */
 
 static const char *leader_name(const struct api_view *view)
 {
@@ -120,6 +121,32 @@ static void put_vips(const struct api_call *call, struct value *result)
     value_put(arena, result, "unheld", unheld);
 }
 
+static void warn_of_foreign(const struct api_call *call, struct value *warnings)
+{
+    const struct table *table = call->view->table;
+    uint32_t n = 0;
+    char mac[MAC_TEXT_SIZE];
+
+    for (int slot = 0; slot < table->vips_end; slot++) {
+        const struct vip *vip = &table->vips[slot];
+        enum conflict_kind kind = CONFLICT_NONE;
+        if (vip->used && !vip->deleted) {
+            kind = core_vip_conflict(call->view->core, slot, mac);
+        }
+        if (kind != CONFLICT_NONE && n++ < FOREIGN_MAX) {
+            value_push(call->arena, warnings,
+                       value_format(call->arena, "VIP %s: another host, %s, %s", vip->name, mac,
+                                    kind == CONFLICT_TAKEN      ? "has it: it is not taken"
+                                    : kind == CONFLICT_DEFENDED ? "announces it: it is defended"
+                                                                : "announces it: it was given up"));
+        }
+    }
+    if (n > FOREIGN_MAX) {
+        value_push(call->arena, warnings,
+                   value_format(call->arena, "other hosts have or announce %u more VIPs", n - FOREIGN_MAX));
+    }
+}
+
 static void put_warnings(const struct api_call *call, struct value *result)
 {
     const struct api_view *view = call->view;
@@ -145,6 +172,7 @@ static void put_warnings(const struct api_call *call, struct value *result)
             value_push(arena, warnings, value_format(arena, "node %s is %s", node->name, api_node_state_text(state)));
         }
     }
+    warn_of_foreign(call, warnings);
     value_put(arena, result, "warnings", warnings);
 }
 

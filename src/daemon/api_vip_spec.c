@@ -45,6 +45,24 @@ static bool set_enabled(const struct api_call *call, const struct value *value, 
     return true;
 }
 
+static bool set_probe(const struct api_call *call, const struct value *value, struct vip_spec *spec)
+{
+    spec->no_probe = !value_as_bool(value, true);
+    return true;
+}
+
+static bool set_conflict(const struct api_call *call, const struct value *value, struct vip_spec *spec)
+{
+    const char *policy = value_as_string(value, "");
+
+    spec->yield = strcmp(policy, "yield") == 0;
+    if (!spec->yield && strcmp(policy, "defend") != 0) {
+        (void)api_no(call, CONTROL_USAGE, "defend or yield", "there is no policy \"%.100s\" for a conflict", policy);
+        return false;
+    }
+    return true;
+}
+
 /* A node that may own VIPs, or SLOT_NONE after the refusal. */
 int api_find_owner(const struct api_call *call, const char *name)
 {
@@ -119,6 +137,7 @@ static const struct attribute
     { "nodes", VIP_SET_NODES, set_nodes },      { "group", VIP_SET_GROUP, set_group },
     { "prefer", VIP_SET_PREFERS, set_prefer },  { "apart_from", VIP_SET_APART, set_apart },
     { "enabled", VIP_SET_ENABLED, set_enabled },
+    { "probe", VIP_SET_PROBE, set_probe },      { "conflict", VIP_SET_CONFLICT, set_conflict },
 };
 #define ATTRIBUTES_N (sizeof attributes / sizeof attributes[0])
 

@@ -19,6 +19,7 @@
 #include "io/fence.h"
 #include "io/netlink.h"
 #include "io/peers.h"
+#include "io/probe.h"
 #include "io/store.h"
 #include "io/store_thread.h"
 #include "io/watch.h"
@@ -63,6 +64,7 @@ struct daemon
     struct netlink *netlink;
     struct announce *announce;
     struct watch *watch;
+    struct probe *probe;
     struct fence *fence; /* NULL: fence: addresses */
     struct addr fenced[VIPS_MAX]; /* what the fence knows, by VIP slot */
     struct addr kept[VIPS_MAX];   /* and what it keeps: no VIPs any more, but still in the kernel */
@@ -144,6 +146,7 @@ void kernel_caught_up(struct daemon *d); /* the table is known: the fence takes 
 void kernel_lease(struct daemon *d, time_ns end);
 /* Executes the address actions at actions[i...]; returns how many it took. */
 unsigned kernel_addresses(struct daemon *d, const struct action *list, unsigned n);
+void kernel_probe(struct daemon *d, const struct action *action);
 void kernel_announce(struct daemon *d, uint16_t vip);
 void kernel_silence(struct daemon *d, uint16_t vip);
 void kernel_announce_all(struct daemon *d);

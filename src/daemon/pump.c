@@ -51,6 +51,11 @@ static const char *node_label(const struct daemon *d, int slot)
     return slot >= 0 && slot < NODES_MAX ? d->table->nodes[slot].name : "-";
 }
 
+static bool is_about_host(enum log_id id)
+{
+    return id == LOG_FOREIGN || id == LOG_TAKEN || id == LOG_DEFENDED || id == LOG_YIELDED || id == LOG_CONFLICT_END;
+}
+
 static void say(const struct daemon *d, const struct action *action)
 {
     static const enum log_id IDS[] = {
@@ -61,6 +66,8 @@ static void say(const struct daemon *d, const struct action *action)
         [LOG_CORE_LEADER] = LOG_LEADER,             [LOG_CORE_FOLLOWER] = LOG_FOLLOWER,
         [LOG_CORE_MISSING] = LOG_MISSING,           [LOG_CORE_HEARD] = LOG_HEARD,
         [LOG_CORE_FOREIGN] = LOG_FOREIGN,           [LOG_CORE_READD] = LOG_READD,
+        [LOG_CORE_TAKEN] = LOG_TAKEN,               [LOG_CORE_DEFENDED] = LOG_DEFENDED,
+        [LOG_CORE_YIELDED] = LOG_YIELDED,           [LOG_CORE_CONFLICT_END] = LOG_CONFLICT_END,
     };
     enum log_id id = IDS[action->log.id];
     if (action->log.vip != SLOT_NONE) {
@@ -69,6 +76,14 @@ static void say(const struct daemon *d, const struct action *action)
         if (id == LOG_MOVE) {
             log_write(id, "vip=%s address=%s to=%s reason=%s", vip->name, prefix_format(&vip->address, text),
                       node_label(d, action->log.node), reason_text((enum reason)action->log.value));
+        } else if (is_about_host(id)) {
+            uint8_t mac[MAC_SIZE];
+            char host[MAC_TEXT_SIZE];
+            for (int i = 0; i < MAC_SIZE; i++) {
+                mac[i] = (uint8_t)(action->log.value >> 8 * (MAC_SIZE - 1 - i));
+            }
+            log_write(id, "vip=%s address=%s mac=%s", vip->name, prefix_format(&vip->address, text),
+                      mac_format(mac, host));
         } else {
             log_write(id, "vip=%s address=%s", vip->name, prefix_format(&vip->address, text));
         }
@@ -141,6 +156,9 @@ static unsigned execute(struct daemon *d, const struct action *action, unsigned 
     case ACT_ADDR_DEL:
     case ACT_ADDR_ADD:
         return kernel_addresses(d, action, left);
+    case ACT_PROBE:
+        kernel_probe(d, action);
+        break;
     case ACT_ANNOUNCE:
         kernel_announce(d, action->vip);
         break;

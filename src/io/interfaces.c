@@ -129,6 +129,9 @@ int interfaces_fill(const struct mirror *mirror, const char (*names)[DEV_SIZE], 
         }
         memcpy(ret[i].name, all ? chosen[i]->name : names[i], DEV_SIZE - 1);
         ret[i].up = chosen[i] != NULL && chosen[i]->up;
+        if (chosen[i] != NULL) {
+            memcpy(ret[i].mac, chosen[i]->mac, sizeof(ret[i].mac));
+        }
     }
     for (int p = 0; p < mirror_addresses_end(mirror); p++) {
         const struct mirror_address *address = mirror_address_at(mirror, p);

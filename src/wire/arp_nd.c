@@ -260,3 +260,35 @@ size_t arp_nd_build_na(uint8_t ret[ARP_ND_FRAME_MAX], const uint8_t mac[ARP_ND_M
     put16(nd + 2, icmp6_checksum(ip + 8, ip + 24, nd, nd_size));
     return ETH_HEADER + IPV6_HEADER + nd_size;
 }
+
+static size_t build_detection(uint8_t ret[ARP_ND_FRAME_MAX], const uint8_t mac[ARP_ND_MAC_SIZE], const struct addr *addr)
+{
+    const uint8_t *low = addr->bytes + 13; /* the group is made of the last 24 bits */
+    const uint8_t group_mac[ARP_ND_MAC_SIZE] = {0x33, 0x33, 0xff, low[0], low[1], low[2]};
+    memset(ret, 0, ARP_ND_FRAME_MAX);
+    memcpy(ret, group_mac, ARP_ND_MAC_SIZE);
+    memcpy(ret + 6, mac, ARP_ND_MAC_SIZE);
+    put16(ret + 12, ETHERTYPE_IPV6);
+    uint8_t *ip = ret + ETH_HEADER;
+    ip[0] = 0x60;
+    put16(ip + 4, ND_HEADER);
+    ip[6] = IPV6_NEXT_ICMP;
+    ip[7] = ND_HOP_LIMIT;
+    memcpy(ip + 24, solicited_node, sizeof(solicited_node));
+    memcpy(ip + 24 + sizeof(solicited_node), low, 3);
+    uint8_t *nd = ip + IPV6_HEADER;
+    nd[0] = ND_SOLICITATION;
+    memcpy(nd + 8, addr->bytes, 16);
+    put16(nd + 2, icmp6_checksum(ip + 8, ip + 24, nd, ND_HEADER));
+    return ETH_HEADER + IPV6_HEADER + ND_HEADER;
+}
+
+size_t arp_nd_build_probe(uint8_t ret[ARP_ND_FRAME_MAX], const uint8_t mac[ARP_ND_MAC_SIZE], const struct addr *addr)
+{
+    if (addr->family == 6) {
+        return build_detection(ret, mac, addr);
+    }
+    size_t size = arp_nd_build_arp(ret, mac, addr, false);
+    memset(ret + ETH_HEADER + 14, 0, 4); /* whoever hears a probe must not learn anything from it */
+    return size;
+}

@@ -53,6 +53,10 @@ bool arp_nd_claim(const struct arp_nd *message, struct addr *ret);
 size_t arp_nd_build_arp(uint8_t ret[ARP_ND_FRAME_MAX], const uint8_t mac[ARP_ND_MAC_SIZE], const struct addr *addr,
                         bool reply);
 
+/* ARP probe (RFC 5227 1.1): a broadcast request for addr, IPv4, from nobody. Duplicate address detection (RFC 4862 5.4.2):
+ * a solicitation of addr, IPv6, from the unspecified address, to its solicited-node group. */
+size_t arp_nd_build_probe(uint8_t ret[ARP_ND_FRAME_MAX], const uint8_t mac[ARP_ND_MAC_SIZE], const struct addr *addr);
+
 /* Unsolicited neighbour advertisement to all nodes (RFC 4861 7.2.6): override set, target link-layer option, sent from
  * the address itself. addr must be IPv6. router: whether the host forwards IPv6 on that link (a host that says no would
  * be struck from default router lists). Returns the frame's size in bytes. */

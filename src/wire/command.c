@@ -9,7 +9,8 @@
 #define HEAD_VALUES 6
 #define MOVE_FIELDS 4
 #define FOUND_FIELDS 5
-#define SPEC_VALUES 10 /* the prefix is two */
+#define CONFLICT_FIELDS 4
+#define SPEC_VALUES 12 /* the prefix is two */
 
 /* How many fields the body of a type has; 0 for what is not a type. */
 static uint32_t body_values(uint64_t type)
@@ -18,7 +19,7 @@ static uint32_t body_values(uint64_t type)
         [COMMAND_FOUND] = 5,      [COMMAND_FENCE] = 3,      [COMMAND_CLEAR] = 3,       [COMMAND_ADMIT] = 3,
         [COMMAND_MOVE] = 1,       [COMMAND_VIP_ADD] = 1,    [COMMAND_VIP_SET] = 4,     [COMMAND_VIP_DELETE] = 1,
         [COMMAND_VIP_PURGE] = 1,  [COMMAND_NODE_REPORT] = 7, [COMMAND_DRAIN] = 3,      [COMMAND_LEAVE] = 3,
-        [COMMAND_SETTINGS] = 1,   [COMMAND_GROUP_SET] = 2,
+        [COMMAND_SETTINGS] = 1,   [COMMAND_GROUP_SET] = 2,  [COMMAND_CONFLICT] = 3,
     };
 
     return type < sizeof VALUES ? VALUES[type] : 0;
@@ -48,6 +49,8 @@ static void pack_spec(struct packer *packer, const struct vip_spec *spec)
     pack_text(packer, spec->group);
     pack_bool(packer, spec->enabled);
     pack_int(packer, spec->pinned);
+    pack_bool(packer, spec->no_probe);
+    pack_bool(packer, spec->yield);
     pack_prefers(packer, spec->prefers, spec->n_prefers);
     pack_apart(packer, spec->apart, spec->n_apart);
 }
@@ -78,6 +81,21 @@ static void pack_report(struct packer *packer, const struct command *command)
     pack_bool(packer, command->report.witness);
     pack_links(packer, command->report.links, command->report.n_links);
     pack_text(packer, command->report.version);
+}
+
+static void pack_conflict(struct packer *packer, const struct command *command)
+{
+    pack_int(packer, command->conflict.node);
+    pack_uint(packer, command->conflict.id);
+    pack_array(packer, (size_t)command->conflict.n_items * CONFLICT_FIELDS);
+    for (uint32_t i = 0; i < command->conflict.n_items; i++) {
+        const struct conflict_item *item = &command->conflict.items[i];
+
+        pack_uint(packer, item->vip);
+        pack_uint(packer, item->moved);
+        pack_uint(packer, item->kind);
+        pack_mac(packer, item->mac);
+    }
 }
 
 static void pack_body(struct packer *packer, const struct command *command)
@@ -136,6 +154,9 @@ static void pack_body(struct packer *packer, const struct command *command)
         pack_text(packer, command->group.name);
         pack_prefers(packer, command->group.prefers, command->group.n_prefers);
         break;
+    case COMMAND_CONFLICT:
+        pack_conflict(packer, command);
+        break;
     }
 }
 
@@ -158,6 +179,9 @@ static bool fits(const struct command *command)
     }
     if (command->type == COMMAND_VIP_DELETE || command->type == COMMAND_VIP_PURGE) {
         return command->vip_del.n_vips <= VIPS_MAX;
+    }
+    if (command->type == COMMAND_CONFLICT) {
+        return command->conflict.n_items <= CONFLICTS_MAX;
     }
     if (command->type == COMMAND_VIP_SET) {
         return spec_fits(&command->vip_set.spec);
@@ -245,6 +269,8 @@ static void unpack_spec(struct unpacker *unpacker, struct vip_spec *ret)
     unpack_text(unpacker, ret->group, sizeof ret->group);
     ret->enabled = unpack_bool(unpacker);
     ret->pinned = unpack_node_or_none(unpacker);
+    ret->no_probe = unpack_bool(unpacker);
+    ret->yield = unpack_bool(unpacker);
     ret->n_prefers = unpack_prefers(unpacker, ret->prefers);
     ret->n_apart = unpack_apart(unpacker, ret->apart);
 }
@@ -288,6 +314,31 @@ static void unpack_found(struct decoding *decoding, struct command *ret)
     }
 }
 
+static void unpack_conflict(struct decoding *decoding, struct command *ret)
+{
+    struct unpacker *unpacker = &decoding->unpacker;
+    struct conflict_item *items;
+    uint32_t values;
+
+    ret->conflict.node = unpack_node(unpacker);
+    ret->conflict.id = unpack_uint(unpacker, UINT64_MAX);
+    values = unpack_array(unpacker, 0, CONFLICTS_MAX * CONFLICT_FIELDS);
+    if (values % CONFLICT_FIELDS != 0) {
+        unpacker->failed = true;
+    }
+    ret->conflict.n_items = values / CONFLICT_FIELDS;
+    items = array_of(decoding, ret->conflict.n_items, sizeof *items);
+    ret->conflict.items = items;
+    for (uint32_t i = 0; items != NULL && i < ret->conflict.n_items; i++) {
+        struct conflict_item *item = &items[place(decoding, i)];
+
+        item->vip = unpack_vip(unpacker);
+        item->moved = unpack_uint(unpacker, UINT64_MAX);
+        item->kind = (enum conflict_kind)unpack_uint(unpacker, CONFLICT_KINDS_N - 1);
+        unpack_mac(unpacker, item->mac);
+    }
+}
+
 static void unpack_report(struct unpacker *unpacker, struct command *ret)
 {
     ret->report.node = unpack_node(unpacker);
@@ -303,7 +354,7 @@ static void unpack_vip_set(struct unpacker *unpacker, struct command *ret)
 {
     ret->vip_set.vip = unpack_vip(unpacker);
     unpack_text(unpacker, ret->vip_set.name, sizeof ret->vip_set.name);
-    ret->vip_set.set = (uint32_t)unpack_uint(unpacker, VIP_SET_NAME * 2 - 1);
+    ret->vip_set.set = (uint32_t)unpack_uint(unpacker, VIP_SET_CONFLICT * 2 - 1);
     unpack_spec(unpacker, &ret->vip_set.spec);
 }
 
@@ -359,6 +410,9 @@ static void unpack_body(struct decoding *decoding, struct command *ret)
         unpack_text(unpacker, ret->group.name, sizeof ret->group.name);
         ret->group.n_prefers = unpack_prefers(unpacker, ret->group.prefers);
         break;
+    case COMMAND_CONFLICT:
+        unpack_conflict(decoding, ret);
+        break;
     }
 }
 
@@ -410,6 +464,7 @@ static bool can_be_decoded(const void *bytes, size_t len)
         struct move move;
         struct vip_spec spec;
         struct found_node node;
+        struct conflict_item conflict;
     } one;
     struct decoding decoding = {.only_check = true, .scratch = &one, .scratch_size = sizeof one};
     struct command command;

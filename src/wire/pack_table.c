@@ -3,7 +3,8 @@
 #define TIMING_VALUES 5
 #define SETTINGS_VALUES 3
 #define PREFER_VALUES 2
-#define LINK_VALUES 3
+#define LINK_VALUES 4
+#define MAC_NUMBER_MAX 0xffffffffffffull
 #define PREFIX_VALUES 2
 
 void pack_timing(struct packer *packer, const struct timing *timing)
@@ -83,6 +84,26 @@ uint8_t unpack_apart(struct unpacker *unpacker, uint16_t ret[APART_MAX])
     return (uint8_t)n;
 }
 
+void pack_mac(struct packer *packer, const uint8_t mac[MAC_SIZE])
+{
+    uint64_t number = 0;
+
+    for (int i = 0; i < MAC_SIZE; i++) {
+        number = number << 8 | mac[i];
+    }
+    pack_uint(packer, number);
+}
+
+void unpack_mac(struct unpacker *unpacker, uint8_t ret[MAC_SIZE])
+{
+    uint64_t number = unpack_uint(unpacker, MAC_NUMBER_MAX);
+
+    for (int i = MAC_SIZE - 1; i >= 0; i--) {
+        ret[i] = (uint8_t)number;
+        number >>= 8;
+    }
+}
+
 void pack_links(struct packer *packer, const struct link *links, unsigned n)
 {
     pack_array(packer, n);
@@ -90,6 +111,7 @@ void pack_links(struct packer *packer, const struct link *links, unsigned n)
         pack_array(packer, LINK_VALUES);
         pack_text(packer, links[i].name);
         pack_bool(packer, links[i].up);
+        pack_mac(packer, links[i].mac);
         pack_array(packer, (size_t)links[i].n_prefixes * PREFIX_VALUES);
         for (int k = 0; k < links[i].n_prefixes; k++) {
             pack_prefix(packer, &links[i].prefixes[k]);
@@ -104,6 +126,7 @@ static void unpack_link(struct unpacker *unpacker, struct link *ret)
     (void)unpack_array(unpacker, LINK_VALUES, LINK_VALUES);
     unpack_text(unpacker, ret->name, sizeof ret->name);
     ret->up = unpack_bool(unpacker);
+    unpack_mac(unpacker, ret->mac);
     values = unpack_array(unpacker, 0, LINK_PREFIXES_MAX * PREFIX_VALUES);
     if (values % PREFIX_VALUES != 0) {
         unpacker->failed = true;

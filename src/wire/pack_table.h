@@ -11,6 +11,9 @@ void pack_timing(struct packer *packer, const struct timing *timing);
 void pack_settings(struct packer *packer, const struct settings *settings);
 void pack_prefers(struct packer *packer, const struct prefer *prefers, unsigned n);
 void pack_apart(struct packer *packer, const uint16_t *apart, unsigned n);
+/* One number: the bytes, the first one highest. */
+void pack_mac(struct packer *packer, const uint8_t mac[MAC_SIZE]);
+void unpack_mac(struct unpacker *unpacker, uint8_t ret[MAC_SIZE]);
 void pack_links(struct packer *packer, const struct link *links, unsigned n);
 
 void unpack_timing(struct unpacker *unpacker, struct timing *ret);

@@ -3,11 +3,12 @@
 #include <errno.h>
 #include <string.h>
 
-#include "wire/pack.h"
+#include "wire/pack_table.h"
 
-#define REPORT_VERSION 1
-#define REPORT_VALUES 8
-#define LINK_VALUES 3
+#define REPORT_VERSION 2
+#define REPORT_VALUES 9
+#define LINK_VALUES 4
+#define CONFLICT_FIELDS 4
 #define PREFIX_VALUES 2
 
 /* Both texts are shown to people. The kernel lets an interface have nearly any name; one that could play tricks on a
@@ -34,10 +35,22 @@ static void pack_link(struct packer *packer, const struct link *link)
     pack_array(packer, LINK_VALUES);
     pack_text(packer, link->name);
     pack_bool(packer, link->up);
+    pack_mac(packer, link->mac);
     pack_array(packer, link->n_prefixes);
     for (unsigned i = 0; i < link->n_prefixes; i++) {
         pack_array(packer, PREFIX_VALUES);
         pack_prefix(packer, &link->prefixes[i]);
+    }
+}
+
+static void pack_conflicts(struct packer *packer, const struct report *report)
+{
+    pack_array(packer, (size_t)report->n_conflicts * CONFLICT_FIELDS);
+    for (unsigned i = 0; i < report->n_conflicts; i++) {
+        pack_uint(packer, report->conflicts[i].vip);
+        pack_uint(packer, report->conflicts[i].moved);
+        pack_uint(packer, report->conflicts[i].kind);
+        pack_mac(packer, report->conflicts[i].mac);
     }
 }
 
@@ -64,6 +77,7 @@ int report_encode(const struct report *report, uint8_t *buf, size_t size, size_t
             pack_link(&packer, &report->links[i]);
         }
     }
+    pack_conflicts(&packer, report);
     return packer_done(&packer, ret_len);
 }
 
@@ -74,6 +88,7 @@ static void unpack_link(struct unpacker *unpacker, struct link *ret)
     (void)unpack_array(unpacker, LINK_VALUES, LINK_VALUES);
     unpack_text(unpacker, ret->name, sizeof ret->name);
     ret->up = unpack_bool(unpacker);
+    unpack_mac(unpacker, ret->mac);
     ret->n_prefixes = (uint8_t)unpack_array(unpacker, 0, LINK_PREFIXES_MAX);
     for (int i = 0; i < ret->n_prefixes; i++) {
         (void)unpack_array(unpacker, PREFIX_VALUES, PREFIX_VALUES);
@@ -81,6 +96,20 @@ static void unpack_link(struct unpacker *unpacker, struct link *ret)
         unpacker->failed = unpacker->failed || ret->prefixes[i].addr.family == 0;
     }
     unpacker->failed = unpacker->failed || !is_link_name(ret->name);
+}
+
+static void unpack_conflicts(struct unpacker *unpacker, struct report *ret)
+{
+    uint32_t values = unpack_array(unpacker, 0, CONFLICTS_MAX * CONFLICT_FIELDS);
+
+    unpacker->failed = unpacker->failed || values % CONFLICT_FIELDS != 0;
+    ret->n_conflicts = (uint8_t)(values / CONFLICT_FIELDS);
+    for (unsigned i = 0; i < ret->n_conflicts; i++) {
+        ret->conflicts[i].vip = unpack_vip(unpacker);
+        ret->conflicts[i].moved = unpack_uint(unpacker, UINT64_MAX);
+        ret->conflicts[i].kind = (enum conflict_kind)unpack_uint(unpacker, CONFLICT_KINDS_N - 1);
+        unpack_mac(unpacker, ret->conflicts[i].mac);
+    }
 }
 
 static void unpack_report(struct unpacker *unpacker, struct report *ret)
@@ -97,6 +126,7 @@ static void unpack_report(struct unpacker *unpacker, struct report *ret)
     for (int i = 0; i < ret->n_links; i++) {
         unpack_link(unpacker, &ret->links[i]);
     }
+    unpack_conflicts(unpacker, ret);
     unpacker->failed = unpacker->failed || !is_fit(ret->version);
 }
 

@@ -2,7 +2,8 @@
 #define VIPD_WIRE_REPORT_H
 
 /* A node's report of itself to the leader, as bytes: MessagePack, an array of version, node, identity, run, witness,
- * leaving, the software's version, and the links: each its name, up, and its prefixes. */
+ * leaving, the software's version, and the links: each its name, up, its
+ * hardware address and its prefixes; and the changed conflicts of its VIPs. */
 
 #include <stddef.h>
 #include <stdint.h>

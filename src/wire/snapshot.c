@@ -10,8 +10,8 @@
 #define HEAD_VALUES 8
 #define NODE_VALUES 18
 #define GROUP_VALUES 3
-#define VIP_VALUES 17
-#define HISTORY_VALUES 8
+#define VIP_VALUES 23
+#define HISTORY_VALUES 9
 #define DEDUP_VALUES 3
 
 /* ------------------------------------------------------------------ encoding */
@@ -103,6 +103,12 @@ static void pack_vip(struct packer *packer, int slot, const struct vip *vip)
     pack_uint(packer, vip->moved);
     pack_int(packer, vip->moved_ms);
     pack_uint(packer, vip->reason);
+    pack_bool(packer, vip->no_probe);
+    pack_bool(packer, vip->yield);
+    pack_bool(packer, vip->fresh);
+    pack_uint(packer, vip->conflict.kind);
+    pack_mac(packer, vip->conflict.mac);
+    pack_int(packer, vip->conflict.at_ms);
 }
 
 static void pack_vips(struct packer *packer, const struct table *table)
@@ -139,6 +145,7 @@ static void pack_history(struct packer *packer, const struct table *table)
         pack_int(packer, entry->to);
         pack_text(packer, entry->subject);
         pack_text(packer, entry->who);
+        pack_mac(packer, entry->mac);
     }
 }
 
@@ -252,6 +259,12 @@ static void unpack_one_vip(struct unpacker *unpacker, struct table *table)
     vip->moved = unpack_uint(unpacker, UINT64_MAX);
     vip->moved_ms = unpack_int(unpacker, INT64_MIN, INT64_MAX);
     vip->reason = (enum reason)unpack_uint(unpacker, REASONS_N - 1);
+    vip->no_probe = unpack_bool(unpacker);
+    vip->yield = unpack_bool(unpacker);
+    vip->fresh = unpack_bool(unpacker);
+    vip->conflict.kind = (enum conflict_kind)unpack_uint(unpacker, CONFLICT_KINDS_N - 1);
+    unpack_mac(unpacker, vip->conflict.mac);
+    vip->conflict.at_ms = unpack_int(unpacker, INT64_MIN, INT64_MAX);
     vip->used = true;
 }
 
@@ -276,6 +289,7 @@ static void unpack_history(struct unpacker *unpacker, struct table *table)
         entry->to = unpack_node_or_none(unpacker);
         unpack_text(unpacker, entry->subject, sizeof entry->subject);
         unpack_text(unpacker, entry->who, sizeof entry->who);
+        unpack_mac(unpacker, entry->mac);
     }
 }
 

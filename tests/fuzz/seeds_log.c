@@ -82,6 +82,7 @@ static void report(int8_t node, const char *name)
     command.report.n_links = 2;
     strcpy(command.report.links[0].name, "eth0");
     command.report.links[0].up = true;
+    memcpy(command.report.links[0].mac, "\x02\x00\x5e\x10\x00\x01", MAC_SIZE);
     command.report.links[0].n_prefixes = 2;
     command.report.links[0].prefixes[0] = seed_prefix("10.0.0.0/24");
     command.report.links[0].prefixes[1] = seed_prefix("2001:db8::/64");
@@ -106,7 +107,8 @@ static void add(const char *name)
     struct command command = {.type = COMMAND_VIP_ADD, .request = 77, .who = "uid 0 on a", .at_ms = -1};
 
     for (int i = 0; i < 4; i++) {
-        specs[i] = (struct vip_spec){.enabled = i != 3, .pinned = i == 1 ? 2 : SLOT_NONE};
+        specs[i] = (struct vip_spec){.enabled = i != 3, .pinned = i == 1 ? 2 : SLOT_NONE,
+                                     .no_probe = i == 2, .yield = i == 1};
         specs[i].address = seed_prefix(ADDRESSES[i]);
     }
     strcpy(specs[0].name, "web");
@@ -188,6 +190,20 @@ static void settings_and_group(void)
     entry(&command, "group-set");
 }
 
+static void conflict(uint16_t vip, enum conflict_kind kind, const char *name)
+{
+    const struct conflict_item item = {
+        .vip = vip, .moved = table.vips[vip].moved, .kind = kind, .mac = {2, 0x66, 0, 0, 0, 1}};
+    const struct command command = {.type = COMMAND_CONFLICT,
+                                    .at_ms = 1700000001000,
+                                    .conflict = {.node = table.vips[vip].owner,
+                                                 .id = (uint64_t)table.vips[vip].owner + 1,
+                                                 .n_items = 1,
+                                                 .items = &item}};
+
+    entry(&command, name);
+}
+
 void seeds_log(void)
 {
     log_begin();
@@ -203,6 +219,9 @@ void seeds_log(void)
     moves("move");
     snapshot("placed");
     seed("log", "placed", log_bytes, log_len);
+    conflict(0, CONFLICT_TAKEN, "conflict");
+    conflict(0, CONFLICT_NONE, "conflict-end");
+    conflict(1, CONFLICT_YIELDED, NULL);
     settings_and_group();
     fence("fence");
     of_node(COMMAND_CLEAR, 0, "clear");

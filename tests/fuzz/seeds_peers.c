@@ -89,9 +89,15 @@ static void report(const char *name, uint8_t links, uint8_t prefixes)
         report.links[i].name[3] = (char)('a' + i);
         report.links[i].up = i != 1;
         report.links[i].n_prefixes = prefixes;
+        report.links[i].mac[5] = (uint8_t)i;
         for (int k = 0; k < prefixes; k++) {
             report.links[i].prefixes[k] = seed_prefix(k % 2 == 0 ? "10.0.0.0/24" : "2001:db8::/64");
         }
+    }
+    report.n_conflicts = links;
+    for (int i = 0; i < links; i++) {
+        report.conflicts[i] = (struct conflict_item){
+            .vip = (uint16_t)i, .moved = 300, .kind = CONFLICT_TAKEN, .mac = {2, 0x66, 0, 0, 0, 1}};
     }
     seed_need(report_encode(&report, bytes, sizeof bytes, &len) == 0, name);
     seed("report", name, bytes, len);

@@ -19,25 +19,27 @@
 static const char *WORDS =
     "self NAME                       the node under test; before `found`\n"
     "found NAME...                   an entry: founds the cluster (ids 1.., all voters)\n"
-    "entry vip NAME ADDR | move VIP NODE|none [REASON] | fence NODE [VIP>NODE...] | clear NODE | admit NODE\n"
-    "      | drain NODE | undrain NODE | delete VIP | purge VIP | disable VIP | links NODE DEV up|down PREFIX\n"
+    "entry vip NAME ADDR [probe] [yield] | conflict NODE VIP none|taken|defended|yielded MAC | move VIP NODE|none [REASON] | fence NODE [VIP>NODE...] | clear NODE | admit NODE\n"
+    "      | drain NODE | undrain NODE | delete VIP | purge VIP | disable VIP | links NODE DEV up|down PREFIX [MAC]\n"
     "      | voters-skip             each is one committed entry at the next index\n"
     "stale                           the entry before must have changed nothing\n"
     "applied                         tells the core that the table has moved on\n"
     "caught-up                       everything that was on disk at the start is applied\n"
-    "links DEV up|down PREFIX        the node's own interface\n"
+    "links DEV up|down PREFIX [MAC]  the node's own interface\n"
     "at MS                           lets time pass, with the timers that fall due\n"
     "heartbeat NODE [run=N seq=N gen=N|table applied=N|table released=N|table held=N|table lease=N missing=A+B term=N\n"
     "          index=N leader=NODE]  from another node; `table` = as a good node would say now\n"
     "answer NODE acked|refused [seq=N|last run=N|own promise=NODE:FENCE|table:LEFT released=NODE:INDEX|table]\n"
     "kernel ADDR present|gone [failed]\n"
-    "foreign ADDR\n"
+    "foreign ADDR [MAC]              another host claims it; without a MAC: another node of the cluster\n"
+    "probed VIP silent|failed        nobody answered the last probe of it, or nothing was asked\n"
+    "report NODE VIP none|taken|defended|yielded MAC   a node's report of a conflict, to the leader\n"
     "role leader|follower TERM LEADER|none\n"
     "proposed INDEX|ok|refused       ok: the proposal was appended at the next index\n"
     "disk TERM INDEX                 last entry on this node's disk\n"
     "request drain NODE [force] | delete VIP | pin VIP NODE\n"
     "shutdown\n"
-    "expect add VIP | del ADDR | lease MS|0 | announce VIP | heartbeat TO [applied released held gen as key=N]\n"
+    "expect add VIP | probe VIP | del ADDR | lease MS|0 | announce VIP | heartbeat TO [applied released held gen as key=N]\n"
     "       | answer TO acked|refused [promise=NODE:LEFT] [released=NODE:N] | propose KIND [ARG...] | barrier\n"
     "       | elect LEADER | transfer NODE | exit | reply CODE | announce-all\n"
     "expect none KIND...             no such action was made since it was last expected\n"
@@ -51,6 +53,7 @@ struct pile
     struct command command;
     struct move moves[64];
     uint32_t n_moves;
+    struct conflict_item items[CONFLICTS_MAX];
     bool expected;
 };
 
@@ -169,6 +172,9 @@ static void keep(const struct action *action)
         } else if (p->command.type == COMMAND_MOVE) {
             moves = p->command.move.moves;
             p->n_moves = p->command.move.n_moves;
+        }
+        for (uint32_t i = 0; p->command.type == COMMAND_CONFLICT && i < p->command.conflict.n_items; i++) {
+            p->items[i] = p->command.conflict.items[i];
         }
         for (uint32_t i = 0; moves && i < p->n_moves && i < 64; i++) {
             p->moves[i] = moves[i];
@@ -290,7 +296,38 @@ static void entry_moves(char **words, int n)
     commit(&command);
 }
 
-static void entry_links(char **words)
+static void parse_mac(const char *text, uint8_t ret[MAC_SIZE])
+{
+    if (sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &ret[0], &ret[1], &ret[2], &ret[3], &ret[4], &ret[5]) != MAC_SIZE) {
+        fail("'%s' is not a hardware address", text);
+    }
+}
+
+static struct conflict_item parse_conflict(char **words)
+{
+    int slot = vip_slot(words[0]);
+    struct conflict_item item = {.vip = (uint16_t)slot, .moved = table->vips[slot].moved};
+    while (strcmp(conflict_kind_text(item.kind), words[1]) != 0) {
+        if (++item.kind == CONFLICT_KINDS_N) {
+            fail("'%s' is no outcome of a conflict", words[1]);
+        }
+    }
+    parse_mac(words[2], item.mac);
+    return item;
+}
+
+static void entry_conflict(char **words)
+{
+    struct conflict_item item = parse_conflict(words + 2);
+    struct command command = {.type = COMMAND_CONFLICT};
+    command.conflict.node = (int8_t)node_slot(words[1]);
+    command.conflict.id = node_id(words[1]);
+    command.conflict.n_items = 1;
+    command.conflict.items = &item;
+    commit(&command);
+}
+
+static void entry_links(char **words, int n)
 {
     int slot = node_slot(words[1]);
     struct command command = {.type = COMMAND_NODE_REPORT};
@@ -301,6 +338,9 @@ static void entry_links(char **words)
     command.report.n_links = 1;
     snprintf(command.report.links[0].name, DEV_SIZE, "%s", words[2]);
     command.report.links[0].up = !strcmp(words[3], "up");
+    if (n > 5) {
+        parse_mac(words[5], command.report.links[0].mac);
+    }
     command.report.links[0].n_prefixes = 1;
     if (prefix_parse(words[4], &command.report.links[0].prefixes[0], NULL)) {
         fail("'%s' is not a prefix", words[4]);
@@ -308,9 +348,10 @@ static void entry_links(char **words)
     commit(&command);
 }
 
-static void entry_vip(char **words)
+static void entry_vip(char **words, int n)
 {
-    struct vip_spec spec = {.enabled = true, .pinned = SLOT_NONE};
+    struct vip_spec spec = {.enabled = true, .pinned = SLOT_NONE, .no_probe = !flag(words, n, "probe"),
+                            .yield = flag(words, n, "yield")};
     struct command command = {.type = COMMAND_VIP_ADD};
     snprintf(spec.name, NAME_SIZE, "%s", words[1]);
     if (prefix_parse(words[2], &spec.address, NULL)) {
@@ -326,11 +367,16 @@ static void do_entry(char **words, int n)
     struct command command = {0};
     const char *kind = words[0];
     if (!strcmp(kind, "vip")) {
-        entry_vip(words);
+        entry_vip(words, n);
     } else if (!strcmp(kind, "move") || !strcmp(kind, "fence")) {
         entry_moves(words, n);
     } else if (!strcmp(kind, "links")) {
-        entry_links(words);
+        entry_links(words, n);
+    } else if (!strcmp(kind, "conflict")) {
+        if (n < 5) {
+            fail("'conflict' needs NODE VIP OUTCOME MAC");
+        }
+        entry_conflict(words);
     } else if (!strcmp(kind, "clear") || !strcmp(kind, "admit")) {
         int slot = node_slot(words[1]);
         command.type = !strcmp(kind, "clear") ? COMMAND_CLEAR : COMMAND_ADMIT;
@@ -430,11 +476,14 @@ static void do_answer(char **words, int n)
     step(&(struct event){.type = EV_ANSWER, .answer = &answer});
 }
 
-static void do_links(char **words)
+static void do_links(char **words, int n)
 {
-    struct report report = {.node = node_id(self_name), .identity = 1, .run = run, .n_links = 1};
+    struct report report = {.node = node_id(self_name), .identity = node_id(self_name) + 100, .run = run, .n_links = 1};
     snprintf(report.links[0].name, DEV_SIZE, "%s", words[0]);
     report.links[0].up = !strcmp(words[1], "up");
+    if (n > 3) {
+        parse_mac(words[3], report.links[0].mac);
+    }
     report.links[0].n_prefixes = 1;
     if (prefix_parse(words[2], &report.links[0].prefixes[0], NULL)) {
         fail("'%s' is not a prefix", words[2]);
@@ -482,13 +531,36 @@ static void do_kernel(char **words, int n)
     step(&event);
 }
 
-static void do_foreign(char **words)
+static void do_foreign(char **words, int n)
 {
     struct event event = {.type = EV_FOREIGN};
     if (addr_parse(words[0], &event.foreign.addr)) {
         fail("'%s' is not an address", words[0]);
     }
+    if (n > 1) {
+        parse_mac(words[1], event.foreign.mac);
+    }
     step(&event);
+}
+
+static void do_probed(char **words)
+{
+    struct event event = {.type = EV_PROBE};
+    event.probe.vip = (uint16_t)vip_slot(words[0]);
+    event.probe.moved = table->vips[event.probe.vip].moved;
+    event.probe.failed = !strcmp(words[1], "failed");
+    step(&event);
+}
+
+/* What else the node says of itself is as the table has it. */
+static void do_report(char **words)
+{
+    const struct node *node = &table->nodes[node_slot(words[0])];
+    struct report report = {.node = node->id, .identity = node->identity, .run = 5, .n_links = node->n_links};
+    memcpy(report.links, node->links, sizeof report.links);
+    report.n_conflicts = 1;
+    report.conflicts[0] = parse_conflict(words + 1);
+    step(&(struct event){.type = EV_REPORT, .report = &report});
 }
 
 static void do_role(char **words)
@@ -519,7 +591,7 @@ static const struct
     enum action_type type;
 } KINDS[] = {
     {"heartbeat", ACT_HEARTBEAT}, {"answer", ACT_ANSWER},     {"lease", ACT_LEASE},     {"del", ACT_ADDR_DEL},
-    {"add", ACT_ADDR_ADD},        {"announce", ACT_ANNOUNCE}, {"silence", ACT_SILENCE}, {"propose", ACT_PROPOSE},
+    {"add", ACT_ADDR_ADD},        {"probe", ACT_PROBE},      {"announce", ACT_ANNOUNCE}, {"silence", ACT_SILENCE}, {"propose", ACT_PROPOSE},
     {"barrier", ACT_BARRIER},     {"reply", ACT_REPLY},       {"report", ACT_REPORT},   {"elect", ACT_ELECT},
     {"transfer", ACT_TRANSFER},   {"exit", ACT_EXIT},         {"announce-all", ACT_ANNOUNCE_ALL},
 };
@@ -538,6 +610,7 @@ static const char *PROPOSALS[] = {
     [COMMAND_FENCE] = "fence", [COMMAND_CLEAR] = "clear",         [COMMAND_ADMIT] = "admit", [COMMAND_MOVE] = "move",
     [COMMAND_VIP_PURGE] = "purge", [COMMAND_NODE_REPORT] = "report", [COMMAND_DRAIN] = "drain",
     [COMMAND_VIP_DELETE] = "delete", [COMMAND_VIP_SET] = "set", [COMMAND_LEAVE] = "leave", [COMMAND_GROUP_SET] = "group",
+    [COMMAND_CONFLICT] = "conflict",
 };
 
 static void describe(const struct pile *p, char *buf, size_t size)
@@ -553,6 +626,9 @@ static void describe(const struct pile *p, char *buf, size_t size)
     switch ((int)a->type) {
     case ACT_LEASE:
         snprintf(buf, size, "lease %llu", a->lease_end ? (unsigned long long)((a->lease_end - start) / MS) : 0);
+        break;
+    case ACT_PROBE:
+        snprintf(buf, size, "probe %s", table->vips[a->probe.vip].name);
         break;
     case ACT_ADDR_ADD:
     case ACT_ANNOUNCE:
@@ -592,6 +668,11 @@ static void describe(const struct pile *p, char *buf, size_t size)
                                               : SLOT_NONE;
         if (node != SLOT_NONE) {
             used += snprintf(buf + used, size - (size_t)used, " %s", table->nodes[node].name);
+        }
+        for (uint32_t i = 0; c->type == COMMAND_CONFLICT && i < c->conflict.n_items && used < (int)size; i++) {
+            char mac[MAC_TEXT_SIZE];
+            used += snprintf(buf + used, size - (size_t)used, " %s %s %s", table->vips[p->items[i].vip].name,
+                             conflict_kind_text(p->items[i].kind), mac_format(p->items[i].mac, mac));
         }
         for (uint32_t i = 0; i < p->n_moves && used < (int)size; i++) {
             used += snprintf(buf + used, size - (size_t)used, " %s>%s:%s", table->vips[p->moves[i].vip].name,
@@ -689,8 +770,8 @@ static void do_line(char **words, int n)
     int m = n - 1;
     static const struct { const char *word; int min; } NEEDS[] = {
         {"self", 1}, {"found", 1}, {"entry", 2}, {"at", 1}, {"heartbeat", 1}, {"answer", 2}, {"links", 3},
-        {"kernel", 2}, {"foreign", 1}, {"role", 3}, {"proposed", 1}, {"disk", 2}, {"request", 2}, {"expect", 1},
-        {"state", 2}, {"node", 2},
+        {"kernel", 2}, {"foreign", 1}, {"probed", 2}, {"report", 4}, {"role", 3}, {"proposed", 1},
+        {"disk", 2}, {"request", 2}, {"expect", 1}, {"state", 2}, {"node", 2},
     };
     for (size_t i = 0; i < sizeof NEEDS / sizeof *NEEDS; i++) {
         if (!strcmp(word, NEEDS[i].word) && m < NEEDS[i].min) {
@@ -722,7 +803,7 @@ static void do_line(char **words, int n)
         event.disk.caught_up = core_caught_up(core);
         step(&event);
     } else if (!strcmp(word, "links")) {
-        do_links(rest);
+        do_links(rest, m);
     } else if (!strcmp(word, "at")) {
         do_at(number(rest[0]));
     } else if (!strcmp(word, "heartbeat")) {
@@ -732,7 +813,11 @@ static void do_line(char **words, int n)
     } else if (!strcmp(word, "kernel")) {
         do_kernel(rest, m);
     } else if (!strcmp(word, "foreign")) {
-        do_foreign(rest);
+        do_foreign(rest, m);
+    } else if (!strcmp(word, "probed")) {
+        do_probed(rest);
+    } else if (!strcmp(word, "report")) {
+        do_report(rest);
     } else if (!strcmp(word, "role")) {
         do_role(rest);
     } else if (!strcmp(word, "proposed")) {

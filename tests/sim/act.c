@@ -139,7 +139,8 @@ static void send_answer(const struct sim_node *node, const struct action *action
 static void say(const struct sim_node *node, const struct action *action)
 {
     static const char *const TEXTS[] = {"?", "lease gained", "lease lost", "hold", "drop", "fence", "clear", "admit", "move",
-                                        "leader", "follower", "missing", "heard", "foreign", "put back"};
+                                        "leader", "follower", "missing", "heard", "foreign", "put back", "taken", "defended", "yielded",
+                                        "conflict over"};
 
     world_say(node->slot, "says: %s%s%c%s%s %llu", TEXTS[action->log.id], action->log.node >= 0 ? " node " : "",
               action->log.node >= 0 ? 'a' + action->log.node : ' ', action->log.vip >= 0 ? " vip " : "",
@@ -171,6 +172,10 @@ unsigned act_execute(struct sim_node *node, const struct action *action)
         break;
     case ACT_ADDR_ADD:
         add(node, action->vip);
+        break;
+    case ACT_PROBE: /* there is no foreign host: nobody answers */
+        event = (struct event){.type = EV_PROBE, .probe = {.vip = action->probe.vip, .moved = action->probe.moved}};
+        node_event(node, &event);
         break;
     case ACT_ANNOUNCE:
         announce(node, action->vip);

@@ -101,6 +101,10 @@ static inline void cluster_act(struct cluster *cluster, const struct action *act
     case ACT_ADDR_ADD:
         cluster_kernel(cluster, &cluster->table->vips[action->vip].address.addr, true);
         break;
+    case ACT_PROBE: /* nobody answers */
+        cluster_queue(cluster, (struct event){.type = EV_PROBE,
+                                              .probe = {.vip = action->probe.vip, .moved = action->probe.moved}});
+        break;
     case ACT_ADDR_DEL:
         cluster_kernel(cluster, &action->addr, false);
         break;

@@ -20,6 +20,7 @@ static struct
     _Alignas(max_align_t) uint8_t scratch[COMMAND_SCRATCH_BYTES];
     struct move moves[VIPS_MAX];
     struct vip_spec specs[VIPS_MAX];
+    struct conflict_item items[CONFLICTS_MAX];
 } mem;
 
 static struct found_node founders[NODES_MAX];
@@ -47,6 +48,8 @@ static void longest_spec(struct vip_spec *spec, uint32_t i)
     spec->address = prefix_of("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff/128");
     spec->nodes = UINT64_MAX - i;
     spec->pinned = SLOT_NONE;
+    spec->no_probe = i % 2 == 0;
+    spec->yield = i % 2 == 1;
     spec->n_prefers = PREFERS_MAX;
     spec->n_apart = APART_MAX;
     for (int k = 0; k < PREFERS_MAX; k++) {
@@ -137,6 +140,7 @@ static struct command sample(enum command_type type)
         command.report.n_links = 2;
         strcpy(command.report.links[0].name, "eth0");
         command.report.links[0].up = true;
+        memcpy(command.report.links[0].mac, "\xff\xfe\x03\x04\x05\x06", MAC_SIZE);
         command.report.links[0].n_prefixes = 2;
         command.report.links[0].prefixes[0] = prefix_of("10.0.0.1/24");
         command.report.links[0].prefixes[1] = prefix_of("2001:db8::1/64");
@@ -160,6 +164,18 @@ static struct command sample(enum command_type type)
         strcpy(command.group.name, "web");
         command.group.n_prefers = 1;
         command.group.prefers[0] = (struct prefer){.node = 3, .weight = 100};
+        break;
+    case COMMAND_CONFLICT:
+        command.conflict.node = 63;
+        command.conflict.id = UINT64_MAX;
+        command.conflict.n_items = CONFLICTS_MAX;
+        command.conflict.items = mem.items;
+        for (int i = 0; i < CONFLICTS_MAX; i++) {
+            mem.items[i] = (struct conflict_item){.vip = (uint16_t)(VIPS_MAX - 1 - i),
+                                                  .moved = UINT64_MAX - (uint64_t)i,
+                                                  .kind = (enum conflict_kind)(i % CONFLICT_KINDS_N),
+                                                  .mac = {0xff, 0xfe, 3, 4, 5, (uint8_t)i}};
+        }
         break;
     }
     return command;

@@ -38,6 +38,7 @@ static void fill(struct report *ret, uint8_t links, uint8_t prefixes)
         link->name[3] = (char)('a' + i);
         link->up = i % 2 == 0;
         link->n_prefixes = prefixes;
+        memcpy(link->mac, "\xff\xfe\x03\x04\x05\x06", MAC_SIZE);
         for (int k = 0; k < prefixes; k++) {
             link->prefixes[k] = prefix_of(k % 2 == 0 ? "10.1.2.0/24" : "2001:db8:1:2::/64");
         }
@@ -54,6 +55,19 @@ static int decode_exact(const uint8_t *bytes, size_t len, struct report *ret)
     int r = report_decode(copy, len, ret);
     free(copy);
     return r;
+}
+
+static void fill_conflicts(struct report *ret)
+{
+    ret->n_conflicts = CONFLICTS_MAX;
+    for (int i = 0; i < CONFLICTS_MAX; i++) {
+        struct conflict_item *item = &ret->conflicts[i];
+
+        item->vip = (uint16_t)(VIPS_MAX - 1 - i);
+        item->moved = UINT64_MAX - (uint64_t)i;
+        item->kind = (enum conflict_kind)(i % CONFLICT_KINDS_N);
+        memset(item->mac, 0xff - i, sizeof item->mac);
+    }
 }
 
 static void check_round_trip(const struct report *report)
@@ -77,6 +91,11 @@ static void test_round_trip(void **state)
     fill(&report, 2, 2);
     report.witness = false;
     report.leaving = true;
+    check_round_trip(&report);
+    fill_conflicts(&report);
+    check_round_trip(&report);
+    fill(&report, LINKS_MAX, LINK_PREFIXES_MAX);
+    fill_conflicts(&report);
     check_round_trip(&report);
 }
 
