@@ -13,7 +13,7 @@
 #include "daemon/api.h"
 
 #define CLUSTER_NODES 3
-#define CLUSTER_EVENTS 256
+#define CLUSTER_EVENTS 1024
 #define CLUSTER_RUN 77
 #define CLUSTER_WALL_MS INT64_C(1700000000000)
 

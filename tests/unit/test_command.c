@@ -228,7 +228,7 @@ static void assert_same_arrays(const struct command *a, const struct command *b)
 /* Decoded and encoded again, each gives the same bytes; and the fields are where they were. */
 static void round_trip(void **state)
 {
-    for (int type = COMMAND_FOUND; type <= COMMAND_GROUP_SET; type++) {
+    for (int type = COMMAND_FOUND; type <= COMMAND_CONFLICT; type++) {
         struct command command = sample((enum command_type)type);
         struct command got;
         size_t len = encode(&command), len_again;
@@ -270,7 +270,7 @@ static void fields_of_plain_types(void **state)
 
 static void truncated_or_longer(void **state)
 {
-    for (int type = COMMAND_FOUND; type <= COMMAND_GROUP_SET; type++) {
+    for (int type = COMMAND_FOUND; type <= COMMAND_CONFLICT; type++) {
         struct command command = sample((enum command_type)type);
         struct command got = {.type = (enum command_type)77};
         size_t len = encode(&command);
@@ -291,7 +291,7 @@ static void truncated_or_longer(void **state)
 /* Any damaged byte is refused or gives a command that can be encoded again: all of its numbers are within limits. */
 static void damaged(void **state)
 {
-    for (int type = COMMAND_FOUND; type <= COMMAND_GROUP_SET; type++) {
+    for (int type = COMMAND_FOUND; type <= COMMAND_CONFLICT; type++) {
         struct command command = sample((enum command_type)type);
         size_t len = encode(&command);
 
@@ -343,10 +343,16 @@ static void out_of_range_is_not_encoded(void **state)
     mem.moves[1].reason = REASONS_N;
     assert_int_equal(try_encode(&command), -EINVAL);
     command = sample(COMMAND_VIP_SET);
-    command.vip_set.set = VIP_SET_NAME * 2;
+    command.vip_set.set = VIP_SET_CONFLICT * 2;
     assert_int_equal(try_encode(&command), -EINVAL);
     command = sample(COMMAND_VIP_ADD);
     mem.specs[2].address.len = 129;
+    assert_int_equal(try_encode(&command), -EINVAL);
+    command = sample(COMMAND_CONFLICT);
+    mem.items[1].kind = CONFLICT_KINDS_N;
+    assert_int_equal(try_encode(&command), -EINVAL);
+    command = sample(COMMAND_CONFLICT);
+    command.conflict.n_items = CONFLICTS_MAX + 1;
     assert_int_equal(try_encode(&command), -EINVAL);
     command = sample(COMMAND_FOUND);
     founders[1].role = ROLE_SPARE + 1;
@@ -400,7 +406,7 @@ static void counts_beyond_their_limit_are_not_encoded(void **state)
     command.group.n_prefers = PREFERS_MAX + 1;
     assert_int_equal(command_encode(&command, mem.bytes, sizeof mem.bytes, &len), -EINVAL);
     command = sample(COMMAND_DRAIN);
-    command.type = (enum command_type)(COMMAND_GROUP_SET + 1);
+    command.type = (enum command_type)(COMMAND_CONFLICT + 1);
     assert_int_equal(command_encode(&command, mem.bytes, sizeof mem.bytes, &len), -EINVAL);
     assert_int_equal(len, 77);
 }

@@ -166,6 +166,8 @@ struct parts
     uint32_t n_prefixes;
     const char *prefix; /* NULL: no address */
     uint64_t len;       /* of the prefix, 0 = its own */
+    uint32_t n_conflicts;
+    uint64_t vip, kind;
 };
 
 static void pack_links(struct packer *packer, const struct parts *parts)
@@ -174,15 +176,27 @@ static void pack_links(struct packer *packer, const struct parts *parts)
 
     pack_array(packer, parts->n_links);
     for (uint32_t i = 0; i < parts->n_links; i++) {
-        pack_array(packer, 3);
+        pack_array(packer, 4);
         pack_text(packer, parts->name);
         pack_bool(packer, true);
+        pack_uint(packer, 0xffffffffffff);
         pack_array(packer, parts->n_prefixes);
         for (uint32_t k = 0; k < parts->n_prefixes; k++) {
             pack_array(packer, 2);
             pack_addr(packer, &prefix.addr);
             pack_uint(packer, parts->len > 0 ? parts->len : prefix.len);
         }
+    }
+}
+
+static void pack_conflicts(struct packer *packer, const struct parts *parts)
+{
+    pack_array(packer, (size_t)parts->n_conflicts * 4);
+    for (uint32_t i = 0; i < parts->n_conflicts; i++) {
+        pack_uint(packer, parts->vip);
+        pack_uint(packer, 7);
+        pack_uint(packer, parts->kind);
+        pack_uint(packer, 1);
     }
 }
 
@@ -194,7 +208,7 @@ static int decode_parts(const struct parts *parts)
     size_t len;
 
     packer_init(&packer, bytes, sizeof bytes);
-    pack_array(&packer, 8);
+    pack_array(&packer, 9);
     pack_uint(&packer, parts->version);
     pack_uint(&packer, 1);
     pack_uint(&packer, 2);
@@ -203,6 +217,7 @@ static int decode_parts(const struct parts *parts)
     pack_bool(&packer, false);
     pack_text(&packer, parts->software);
     pack_links(&packer, parts);
+    pack_conflicts(&packer, parts);
     assert_int_equal(packer_done(&packer, &len), 0);
     return decode_exact(bytes, len, &report);
 }
@@ -215,28 +230,32 @@ static void test_limits(void **state)
         struct parts parts;
         int expected;
     } CASES[] = {
-        {"sound", {1, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 0}, 0},
-        {"other version", {2, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 0}, -EBADMSG},
-        {"no software version", {1, "", 1, "eth0", 1, "10.0.0.0/24", 0}, 0},
-        {"long software version", {1, "1234567890123456789012345678901", 1, "eth0", 1, "10.0.0.0/24", 0}, 0},
-        {"too long", {1, "12345678901234567890123456789012", 1, "eth0", 1, "10.0.0.0/24", 0}, -EBADMSG},
-        {"escape sequence", {1, "\033[2J", 1, "eth0", 1, "10.0.0.0/24", 0}, -EBADMSG},
-        {"all links", {1, "0.1.0", LINKS_MAX, "eth0", 1, "10.0.0.0/24", 0}, 0},
-        {"too many links", {1, "0.1.0", LINKS_MAX + 1, "eth0", 1, "10.0.0.0/24", 0}, -EBADMSG},
-        {"link without a name", {1, "0.1.0", 1, "", 1, "10.0.0.0/24", 0}, -EBADMSG},
-        {"long name", {1, "0.1.0", 1, "enp0s31f6.40951", 1, "10.0.0.0/24", 0}, 0},
-        {"too long name", {1, "0.1.0", 1, "enp0s31f6.409512", 1, "10.0.0.0/24", 0}, -EBADMSG},
-        {"name of another script", {1, "0.1.0", 1, "l\xc3\xa4n0", 1, "10.0.0.0/24", 0}, 0},
-        {"name with a space", {1, "0.1.0", 1, "eth 0", 1, "10.0.0.0/24", 0}, -EBADMSG},
-        {"name with an escape", {1, "0.1.0", 1, "eth\033", 1, "10.0.0.0/24", 0}, -EBADMSG},
-        {"name with a delete", {1, "0.1.0", 1, "eth\x7f", 1, "10.0.0.0/24", 0}, -EBADMSG},
-        {"all prefixes", {1, "0.1.0", 1, "eth0", LINK_PREFIXES_MAX, "10.0.0.0/24", 0}, 0},
-        {"too many prefixes", {1, "0.1.0", 1, "eth0", LINK_PREFIXES_MAX + 1, "10.0.0.0/24", 0}, -EBADMSG},
-        {"no address", {1, "0.1.0", 1, "eth0", 1, NULL, 0}, -EBADMSG},
-        {"longest of IPv4", {1, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 32}, 0},
-        {"too long for IPv4", {1, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 33}, -EBADMSG},
-        {"longest of IPv6", {1, "0.1.0", 1, "eth0", 1, "2001:db8::/64", 128}, 0},
-        {"too long for IPv6", {1, "0.1.0", 1, "eth0", 1, "2001:db8::/64", 129}, -EBADMSG},
+        {"sound", {2, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 0, 0, 0, 0}, 0},
+        {"other version", {1, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
+        {"no software version", {2, "", 1, "eth0", 1, "10.0.0.0/24", 0, 0, 0, 0}, 0},
+        {"long software version", {2, "1234567890123456789012345678901", 1, "eth0", 1, "10.0.0.0/24", 0, 0, 0, 0}, 0},
+        {"too long", {2, "12345678901234567890123456789012", 1, "eth0", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
+        {"escape sequence", {2, "\033[2J", 1, "eth0", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
+        {"all links", {2, "0.1.0", LINKS_MAX, "eth0", 1, "10.0.0.0/24", 0, 0, 0, 0}, 0},
+        {"too many links", {2, "0.1.0", LINKS_MAX + 1, "eth0", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
+        {"link without a name", {2, "0.1.0", 1, "", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
+        {"long name", {2, "0.1.0", 1, "enp0s31f6.40951", 1, "10.0.0.0/24", 0, 0, 0, 0}, 0},
+        {"too long name", {2, "0.1.0", 1, "enp0s31f6.409512", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
+        {"name of another script", {2, "0.1.0", 1, "l\xc3\xa4n0", 1, "10.0.0.0/24", 0, 0, 0, 0}, 0},
+        {"name with a space", {2, "0.1.0", 1, "eth 0", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
+        {"name with an escape", {2, "0.1.0", 1, "eth\033", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
+        {"name with a delete", {2, "0.1.0", 1, "eth\x7f", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
+        {"all prefixes", {2, "0.1.0", 1, "eth0", LINK_PREFIXES_MAX, "10.0.0.0/24", 0, 0, 0, 0}, 0},
+        {"too many prefixes", {2, "0.1.0", 1, "eth0", LINK_PREFIXES_MAX + 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
+        {"no address", {2, "0.1.0", 1, "eth0", 1, NULL, 0, 0, 0, 0}, -EBADMSG},
+        {"longest of IPv4", {2, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 32, 0, 0, 0}, 0},
+        {"too long for IPv4", {2, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 33, 0, 0, 0}, -EBADMSG},
+        {"longest of IPv6", {2, "0.1.0", 1, "eth0", 1, "2001:db8::/64", 128, 0, 0, 0}, 0},
+        {"all conflicts", {2, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 0, CONFLICTS_MAX, VIPS_MAX - 1, CONFLICT_YIELDED}, 0},
+        {"too many conflicts", {2, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 0, CONFLICTS_MAX + 1, 0, 1}, -EBADMSG},
+        {"conflict of no VIP", {2, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 0, 1, VIPS_MAX, 1}, -EBADMSG},
+        {"no such outcome", {2, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 0, 1, 0, CONFLICT_KINDS_N}, -EBADMSG},
+        {"too long for IPv6", {2, "0.1.0", 1, "eth0", 1, "2001:db8::/64", 129, 0, 0, 0}, -EBADMSG},
     };
 
     for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {

@@ -195,6 +195,8 @@ static struct vip_spec random_spec(void)
     if (below(2)) {
         snprintf(spec.group, sizeof spec.group, "g%u", below(5));
     }
+    spec.no_probe = below(4) == 0;
+    spec.yield = below(2);
     spec.nodes = below(3) ? 0 : below(16);
     spec.n_prefers = (uint8_t)below(3);
     for (int i = 0; i < spec.n_prefers; i++) {
@@ -216,13 +218,29 @@ static struct move random_move(void)
     return move;
 }
 
+static void random_conflict(struct command *command, int node)
+{
+    static struct conflict_item items[3];
+
+    command->conflict.node = (int8_t)node;
+    command->conflict.id = table.nodes[node].id;
+    command->conflict.items = items;
+    command->conflict.n_items = 3;
+    for (int i = 0; i < 3; i++) {
+        items[i] = (struct conflict_item){.vip = (uint16_t)below(25), .kind = (enum conflict_kind)below(CONFLICT_KINDS_N)};
+        items[i].moved = below(8) ? table.vips[items[i].vip].moved : below(100);
+        items[i].mac[0] = (uint8_t)below(256);
+        items[i].mac[5] = (uint8_t)below(256);
+    }
+}
+
 static void random_command(struct command *command, struct move *moves, struct vip_spec *specs)
 {
     int node = (int)below(4);
     uint32_t n = 1 + below(3);
 
     memset(command, 0, sizeof *command);
-    command->type = (enum command_type)(COMMAND_FENCE + below(COMMAND_GROUP_SET - COMMAND_FENCE + 1));
+    command->type = (enum command_type)(COMMAND_FENCE + below(COMMAND_CONFLICT - COMMAND_FENCE + 1));
     command->at_ms = (int64_t)table.applied * 7;
     command->request = below(3) ? 0 : 1 + below(400);
     for (uint32_t i = 0; i < n; i++) {
@@ -252,7 +270,7 @@ static void random_command(struct command *command, struct move *moves, struct v
     case COMMAND_VIP_SET:
         command->vip_set.vip = moves[0].vip;
         memcpy(command->vip_set.name, table.vips[moves[0].vip].name, NAME_SIZE);
-        command->vip_set.set = below(256);
+        command->vip_set.set = below(VIP_SET_CONFLICT * 2);
         command->vip_set.spec = specs[0];
         break;
     case COMMAND_VIP_DELETE:
@@ -290,6 +308,9 @@ static void random_command(struct command *command, struct move *moves, struct v
         snprintf(command->group.name, NAME_SIZE, "g%u", below(5));
         command->group.n_prefers = specs[0].n_prefers;
         memcpy(command->group.prefers, specs[0].prefers, sizeof specs[0].prefers);
+        break;
+    case COMMAND_CONFLICT:
+        random_conflict(command, node);
         break;
     case COMMAND_FOUND:
         break;
@@ -383,11 +404,16 @@ static void the_largest_table(void **state)
         vip->pinned = vip->owner = vip->prev = NODES_MAX - 1;
         vip->moved = UINT64_MAX;
         vip->moved_ms = INT64_MIN;
+        vip->no_probe = vip->yield = vip->fresh = true;
+        vip->conflict.kind = CONFLICT_YIELDED;
+        vip->conflict.at_ms = INT64_MIN;
+        memset(vip->conflict.mac, 0xff, MAC_SIZE);
     }
     for (int i = 0; i < HISTORY_MAX; i++) {
         table.history[i] = (struct history){.index = UINT64_MAX, .at_ms = INT64_MIN};
         fill(table.history[i].subject, NAME_SIZE, i);
         fill(table.history[i].who, WHO_SIZE, i);
+        memset(table.history[i].mac, 0xff, MAC_SIZE);
     }
     for (int i = 0; i < DEDUP_MAX; i++) {
         table.dedup[i] = (struct dedup){.request = UINT64_MAX, .code = OUTCOME_FAILED, .index = UINT64_MAX};
