@@ -53,7 +53,7 @@ static void set_kind(struct core *core, unsigned vip, enum conflict_kind kind)
     core->agent.n_defended += kind == CONFLICT_DEFENDED;
     core->agent.n_defended -= c->kind == CONFLICT_DEFENDED;
     c->kind = kind;
-    core->agent.dirty = true;
+    core->agent.dirty = core->agent.conflicts_differ = true;
     if (kind != CONFLICT_NONE) {
         look_after(core, vip, true);
     }
@@ -274,6 +274,12 @@ void contest_step(struct core *core, time_ns now, struct actions *actions)
     if (!core->agent.n_contested) {
         return;
     }
+    if (now < core->agent.contest_at) {
+        core_deadline(actions, core->agent.contest_at);
+        return;
+    }
+    core->agent.contest_at = look_again(core->table, now);
+    core->agent.conflicts_differ = false;
     for (unsigned w = 0; w < BIT_WORDS; w++) {
         for (uint64_t bits = core->agent.contested[w]; bits; bits &= bits - 1) {
             unsigned vip = w * 64 + (unsigned)__builtin_ctzll(bits);
@@ -284,6 +290,8 @@ void contest_step(struct core *core, time_ns now, struct actions *actions)
             } else if (!step_one(core, vip, now, actions)) {
                 look_after(core, vip, false);
             }
+            core->agent.conflicts_differ |=
+                is_current(core, vip) && core->agent.contests[vip].kind != core->table->vips[vip].conflict.kind;
         }
     }
 }
@@ -292,7 +300,7 @@ bool contest_report(struct core *core, struct report *report)
 {
     report->n_conflicts = 0;
     memset(report->conflicts, 0, sizeof report->conflicts);
-    for (unsigned w = 0; core->agent.n_contested && w < BIT_WORDS; w++) {
+    for (unsigned w = 0; core->agent.conflicts_differ && w < BIT_WORDS; w++) {
         for (uint64_t bits = core->agent.contested[w]; bits; bits &= bits - 1) {
             unsigned vip = w * 64 + (unsigned)__builtin_ctzll(bits);
             const struct contest *c = &core->agent.contests[vip];

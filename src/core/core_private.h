@@ -98,6 +98,8 @@ struct core
         struct contest contests[VIPS_MAX];
         uint64_t contested[BIT_WORDS]; /* VIP slots that contest.c has to look after */
         uint32_t n_contested, n_defended;
+        bool conflicts_differ; /* from the table's, as far as was looked */
+        time_ns contest_at;    /* to look after them again: not before */
         time_ns defend_at; /* announced again for a conflict: not before */
         time_ns told_at;   /* of hosts that are no conflict: not before */
         uint8_t n_told;    /* conflicts in the last report */

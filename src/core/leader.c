@@ -500,8 +500,8 @@ static void report_conflicts(struct core *core, int slot, const struct report *r
             core->lead.conflicts[n++] = *item;
         }
     }
-    if (!n || !ready(core)) {
-        return; /* it is sent again until the table has it */
+    if (!n) {
+        return;
     }
     struct command *command = new_command(core, COMMAND_CONFLICT);
     command->conflict.node = (int8_t)slot;

@@ -42,6 +42,11 @@ static size_t take_array(struct command *command, const void **ret_array, size_t
         *ret_array = command->vip_del.vips;
         command->vip_del.vips = NULL;
         return sizeof command->vip_del.vips[0];
+    case COMMAND_CONFLICT:
+        *ret_n = command->conflict.n_items;
+        *ret_array = command->conflict.items;
+        command->conflict.items = NULL;
+        return sizeof command->conflict.items[0];
     case COMMAND_CLEAR:
     case COMMAND_ADMIT:
     case COMMAND_VIP_SET:

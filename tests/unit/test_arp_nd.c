@@ -184,13 +184,18 @@ static void test_solicitation(void **state)
 static void test_probe_claims_nothing(void **state)
 {
     uint8_t frame[ARP_ND_FRAME_MAX];
-    size_t size = arp_nd_build_arp(frame, mac, &vip4, false);
-    memset(frame + 28, 0, 4);
-    struct arp_nd got;
-    struct addr claimed;
-    assert_int_equal(parse_exact(frame, size, &got), 0);
-    assert_int_equal(got.sender.family, 0);
-    assert_false(arp_nd_claim(&got, &claimed));
+    const struct addr *const vips[] = {&vip4, &vip6};
+    for (int i = 0; i < 2; i++) {
+        size_t size = arp_nd_build_probe(frame, mac, vips[i]);
+        struct arp_nd got;
+        struct addr claimed;
+        assert_int_equal(parse_exact(frame, size, &got), 0);
+        assert_int_equal(got.kind, i == 0 ? ARP_ND_ARP_REQUEST : ARP_ND_SOLICITATION);
+        assert_int_equal(got.sender.family, 0);
+        assert_true(addr_equal(&got.target, vips[i]));
+        assert_memory_equal(got.from, mac, ARP_ND_MAC_SIZE);
+        assert_false(arp_nd_claim(&got, &claimed));
+    }
 }
 
 static void test_vlan(void **state)

@@ -448,6 +448,65 @@ static void a_move_to_the_owner_keeps_prev(void **state)
     assert_int_equal(table.vips[0].pinned, 1);
 }
 
+static enum outcome_code report_conflict(int node, uint64_t id, int vip, uint64_t moved, enum conflict_kind kind)
+{
+    const struct conflict_item item = {
+        .vip = (uint16_t)vip, .moved = moved, .kind = kind, .mac = {2, 0x66, 0, 0, 0, (uint8_t)kind}};
+    struct command command = command_of(COMMAND_CONFLICT);
+
+    command.conflict.node = (int8_t)node;
+    command.conflict.id = id;
+    command.conflict.n_items = 1;
+    command.conflict.items = &item;
+    return apply(&command);
+}
+
+static void a_vip_from_nobody_is_fresh(void **state)
+{
+    assert_int_equal(add("web", "10.0.0.50/24"), OUTCOME_DONE);
+    assert_false(table.vips[0].fresh);
+    assert_int_equal(move_vip(0, 0, REASON_NEW), OUTCOME_DONE);
+    assert_true(table.vips[0].fresh);
+    assert_int_equal(move_vip(0, 1, REASON_DRAIN), OUTCOME_DONE);
+    assert_false(table.vips[0].fresh);
+    assert_int_equal(move_vip(0, SLOT_NONE, REASON_DISABLED), OUTCOME_DONE);
+    assert_false(table.vips[0].fresh);
+    assert_int_equal(move_vip(0, 1, REASON_NEW), OUTCOME_DONE);
+    assert_true(table.vips[0].fresh);
+}
+
+/* L0: by its owner, about the move by which that owned it. */
+static void conflicts_begin_and_end(void **state)
+{
+    uint64_t id = table.nodes[0].id, changed;
+    struct vip *vip = &table.vips[0];
+
+    assert_int_equal(add("web", "10.0.0.50/24"), OUTCOME_DONE);
+    assert_int_equal(move_vip(0, 0, REASON_NEW), OUTCOME_DONE);
+    changed = table.changed;
+    assert_void(report_conflict(1, table.nodes[1].id, 0, vip->moved, CONFLICT_TAKEN), OUTCOME_STALE);
+    assert_void(report_conflict(0, id + 70, 0, vip->moved, CONFLICT_TAKEN), OUTCOME_STALE);
+    assert_void(report_conflict(0, id, 0, vip->moved - 1, CONFLICT_TAKEN), OUTCOME_STALE);
+    assert_void(report_conflict(0, id, 1, vip->moved, CONFLICT_TAKEN), OUTCOME_STALE);
+    assert_void(report_conflict(0, id, VIPS_MAX, vip->moved, CONFLICT_TAKEN), OUTCOME_STALE);
+    assert_void(report_conflict(0, id, 0, vip->moved, CONFLICT_NONE), OUTCOME_STALE);
+    assert_int_equal(report_conflict(0, id, 0, vip->moved, CONFLICT_DEFENDED), OUTCOME_DONE);
+    assert_int_equal(vip->conflict.kind, CONFLICT_DEFENDED);
+    assert_int_equal(vip->conflict.mac[5], CONFLICT_DEFENDED);
+    assert_int_equal(last_history()->kind, HISTORY_DEFENDED);
+    assert_int_equal(last_history()->to, 0);
+    assert_int_equal(last_history()->mac[1], 0x66);
+    assert_void(report_conflict(0, id, 0, vip->moved, CONFLICT_DEFENDED), OUTCOME_STALE);
+    assert_int_equal(report_conflict(0, id, 0, vip->moved, CONFLICT_NONE), OUTCOME_DONE);
+    assert_int_equal(vip->conflict.kind, CONFLICT_NONE);
+    assert_int_equal(last_history()->kind, HISTORY_CONFLICT_END);
+    assert_true(table.changed == changed); /* nobody need plan anew for it */
+    assert_int_equal(report_conflict(0, id, 0, vip->moved, CONFLICT_YIELDED), OUTCOME_DONE);
+    assert_int_equal(move_vip(0, 1, REASON_MANUAL), OUTCOME_DONE);
+    assert_int_equal(vip->conflict.kind, CONFLICT_NONE);
+    assert_int_equal(last_history()->mac[1], 0);
+}
+
 static void a_pin_lasts_as_long_as_the_node_can(void **state)
 {
     assert_int_equal(add("x", "10.0.0.50/24"), OUTCOME_DONE);
@@ -1075,6 +1134,8 @@ int main(void)
         T(a_void_fence_does_not_move),
         T(void_moves),
         T(a_move_to_the_owner_keeps_prev),
+        T(a_vip_from_nobody_is_fresh),
+        T(conflicts_begin_and_end),
         T(a_pin_lasts_as_long_as_the_node_can),
         T(found_by_name_and_address),
         T(refused_vips),
