@@ -146,10 +146,14 @@ void kernel_caught_up(struct daemon *d); /* the table is known: the fence takes 
 void kernel_lease(struct daemon *d, time_ns end);
 /* Executes the address actions at actions[i...]; returns how many it took. */
 unsigned kernel_addresses(struct daemon *d, const struct action *list, unsigned n);
-void kernel_probe(struct daemon *d, const struct action *action);
 void kernel_announce(struct daemon *d, uint16_t vip);
 void kernel_silence(struct daemon *d, uint16_t vip);
 void kernel_announce_all(struct daemon *d);
+
+/* foreign.c */
+int foreign_open(struct daemon *d);
+void foreign_close(struct daemon *d);
+void foreign_probe(struct daemon *d, const struct action *action);
 
 /* requests.c */
 int requests_open(struct daemon *d);

@@ -173,34 +173,6 @@ unsigned kernel_addresses(struct daemon *d, const struct action *list, unsigned 
     return (unsigned)n; /* the core asks again for what there was no time for */
 }
 
-static void tell_probe(struct daemon *d, uint16_t vip, uint64_t moved, bool failed)
-{
-    struct event event = {.type = EV_PROBE, .probe = {.vip = vip, .moved = moved, .failed = failed}};
-    daemon_event(d, &event);
-}
-
-void kernel_probe(struct daemon *d, const struct action *action)
-{
-    const struct link *link = core_link_for(d->core, action->probe.vip);
-    if (link) {
-        probe_start(d->probe, action->probe.vip, action->probe.moved, link->name,
-                    &d->table->vips[action->probe.vip].address.addr, PROBES_N, action->probe.interval_ms);
-    } else {
-        tell_probe(d, action->probe.vip, action->probe.moved, true);
-    }
-}
-
-static bool probe_wanted(void *ud, uint16_t vip)
-{
-    struct daemon *d = ud;
-    return core_probing(d->core, vip);
-}
-
-static void on_probed(void *ud, uint16_t vip, uint64_t moved, bool failed)
-{
-    tell_probe(ud, vip, moved, failed);
-}
-
 void kernel_announce(struct daemon *d, uint16_t vip)
 {
     const struct settings *settings = &d->table->settings;
@@ -345,24 +317,6 @@ static void on_resync(void *ud)
     tell_links(d);
 }
 
-static void on_foreign(void *ud, const struct addr *addr, const uint8_t mac[6], const char *dev)
-{
-    struct daemon *d = ud;
-    int vip = table_vip_by_addr(d->table, addr);
-    if (vip == SLOT_NONE) {
-        return;
-    }
-    int owner = d->table->vips[vip].owner; /* as whom this node wants to know who answers a probe, or is silent */
-    if ((owner == SLOT_NONE || d->table->nodes[owner].id != d->self) && !netlink_has(d->netlink, addr)) {
-        return;
-    }
-    (void)dev;
-    struct event event = {.type = EV_FOREIGN};
-    event.foreign.addr = *addr;
-    memcpy(event.foreign.mac, mac, MAC_SIZE);
-    daemon_event(d, &event);
-}
-
 /* ---------------------------------------------------------------- the set of VIPs that the fence knows */
 
 /* An address that is no VIP any more stays fenced while the kernel may still have it: its removal was refused, or has yet
@@ -487,12 +441,7 @@ int kernel_open(struct daemon *d)
     static const struct announce_ops ANNOUNCE = {.may = may_announce};
     rv = announce_init(&d->announce, &d->loop, &ANNOUNCE, d);
     if (!rv) {
-        static const struct watch_ops WATCH = {.foreign = on_foreign};
-        rv = watch_init(&d->watch, &d->loop, &WATCH, d);
-    }
-    if (!rv) {
-        static const struct probe_ops PROBE = {.wanted = probe_wanted, .over = on_probed};
-        rv = probe_init(&d->probe, &d->loop, &PROBE, d);
+        rv = foreign_open(d);
     }
     if (rv) {
         log_write(LOG_FATAL, "what=\"packet sockets\" error=\"%s\"", strerror(-rv));
@@ -522,9 +471,7 @@ void kernel_release(struct daemon *d)
 void kernel_close(struct daemon *d)
 {
     announce_close(d->announce, NULL, NULL);
-    watch_close(d->watch, NULL, NULL);
-    probe_close(d->probe);
-    d->probe = NULL;
+    foreign_close(d);
     netlink_close(d->netlink, NULL, NULL);
     if (d->fence && fence_close(d->fence, !d->left_behind)) { /* what could not be removed stays behind the fence */
         log_write(LOG_NETLINK, "what=fence error=\"%s\"", fence_error());

@@ -157,7 +157,7 @@ static unsigned execute(struct daemon *d, const struct action *action, unsigned 
     case ACT_ADDR_ADD:
         return kernel_addresses(d, action, left);
     case ACT_PROBE:
-        kernel_probe(d, action);
+        foreign_probe(d, action);
         break;
     case ACT_ANNOUNCE:
         kernel_announce(d, action->vip);
