@@ -121,6 +121,14 @@ void contest_table_changed(struct core *core, time_ns now)
     }
 }
 
+void contest_caught_up(struct core *core)
+{
+    for (int i = 0; i < core->table->vips_end; i++) {
+        struct contest *c = &core->agent.contests[i];
+        c->clear = c->clear || (is_current(core, (unsigned)i) && c->kind == CONFLICT_NONE);
+    }
+}
+
 /* ---------------------------------------------------------------- what is heard */
 
 static bool is_member(const struct core *core, const uint8_t mac[MAC_SIZE])

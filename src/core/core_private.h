@@ -211,6 +211,8 @@ bool agent_report_known(const struct node *node, const struct report *report);
 
 /* contest.c */
 void contest_table_changed(struct core *core, time_ns now);
+/* What an earlier run of this node owned without a conflict is not asked for again: a daemon that comes back is to be quick. */
+void contest_caught_up(struct core *core);
 void contest_foreign(struct core *core, const struct event *event, struct actions *actions);
 void contest_probe(struct core *core, const struct event *event, struct actions *actions);
 void contest_step(struct core *core, time_ns now, struct actions *actions);
