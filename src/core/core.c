@@ -247,10 +247,10 @@ static void dispatch(struct core *core, const struct event *event, struct action
         core->agent.report_at = 0;
         break;
     case EV_REPORT:
-        leader_report(core, event->report, actions);
+        request_report(core, event->report, actions);
         break;
     case EV_REQUEST:
-        leader_request(core, event, actions);
+        request_change(core, event, actions);
         break;
     case EV_FOREIGN:
         contest_foreign(core, event, actions);

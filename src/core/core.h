@@ -9,8 +9,8 @@
  * globals, no logging (it emits ACT_LOG). The replicated table is changed only by table_apply(), which the daemon runs
  * as the log commits and then reports with EV_APPLIED; core reads it.
  *
- * Files: core.c dispatch; voter.c promises (V1-V3); agent.c lease, hold, release (N1-N6); leader.c fence, clear, move,
- * admit (L1-L6); plan.c placement; table.c the table.
+ * Files: core.c dispatch; voter.c promises (V1-V3); agent.c lease, hold, release (N1-N5); contest.c other hosts (N6);
+ * leader.c, overview.c, request.c fence, clear, move, admit (L1-L6); election.c; plan.c placement; table.c the table.
  *
  * Duties of the caller: execute the actions of a step completely and in order before the next step; results of
  * ACT_ADDR_ADD and ACT_ADDR_DEL are reported as EV_KERNEL before anything else is stepped (N3: one actuator, one thing

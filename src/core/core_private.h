@@ -225,11 +225,22 @@ bool contest_may_add(struct core *core, unsigned vip, unsigned *n, time_ns now, 
 /* Puts what the table does not know yet into the report; whether there is any. */
 bool contest_report(struct core *core, struct report *report);
 
+/* leader.c: a fresh command, and its way into the log as the leader's own decision. */
+struct command *leader_command(struct core *core, enum command_type type);
+void leader_propose(struct core *core, struct actions *actions);
+bool leader_ready(const struct core *core); /* L6: its barrier, and its own last decision, stand in the table */
+/* overview.c */
+void overview_unsettled(struct core *core, time_ns now, struct actions *actions);
+void overview_lacking(struct core *core, time_ns now, struct actions *actions);
+time_ns overview_patience(const struct core *core, int node); /* with a node that does not hold what it could */
+void overview_plan_input(const struct core *core, time_ns now, struct plan_input *ret);
 /* leader.c */
 void leader_role(struct core *core, const struct event *event, struct actions *actions);
 void leader_proposed(struct core *core, const struct event *event);
-void leader_report(struct core *core, const struct report *report, struct actions *actions);
-void leader_request(struct core *core, const struct event *event, struct actions *actions);
+/* request.c */
+void request_report(struct core *core, const struct report *report, struct actions *actions);
+void request_change(struct core *core, const struct event *event, struct actions *actions);
+/* leader.c */
 void leader_step(struct core *core, time_ns now, struct actions *actions);
 /* election.c */
 void election_step(struct core *core, time_ns now, struct actions *actions);

@@ -12,7 +12,7 @@
 #define FLAP_FREE 5              /* fences within the window without a hold-down */
 #define FLAP_MAX 3               /* doublings: at most 8 s */
 
-static struct command *new_command(struct core *core, enum command_type type)
+struct command *leader_command(struct core *core, enum command_type type)
 {
     struct command *command = &core->lead.command;
     memset(command, 0, sizeof *command);
@@ -21,7 +21,7 @@ static struct command *new_command(struct core *core, enum command_type type)
     return command;
 }
 
-static void propose(struct core *core, struct actions *actions)
+void leader_propose(struct core *core, struct actions *actions)
 {
     core->lead.own = NEVER;
     struct action *action = core_act(actions, ACT_PROPOSE, 0);
@@ -30,7 +30,7 @@ static void propose(struct core *core, struct actions *actions)
 }
 
 /* L6: its barrier, and since then its own last decision, stand in the table. */
-static bool ready(const struct core *core)
+bool leader_ready(const struct core *core)
 {
     return core->lead.role == RAFT_ROLE_LEADER && core->lead.barrier && core->table->applied >= core->lead.own;
 }
@@ -86,108 +86,6 @@ void leader_proposed(struct core *core, const struct event *event)
     core->lead.own = core->lead.barrier ? core->table->applied : NEVER;
 }
 
-/* ---------------------------------------------------------------- what the leader knows */
-
-static void find_unsettled(struct core *core, time_ns now, struct actions *actions)
-{
-    uint64_t least[NODES_MAX];
-    memset(least, 0xff, sizeof least);
-    memset(core->lead.unsettled, 0, sizeof core->lead.unsettled);
-    uint64_t before = core->lead.any_unsettled;
-    core->lead.any_unsettled = 0;
-    for (int i = 0; i < core->table->vips_end; i++) {
-        const struct vip *v = &core->table->vips[i];
-        if (!v->used || v->prev == SLOT_NONE || core_settled_move(core, i, now)) {
-            continue;
-        }
-        bit_put(core->lead.unsettled, (unsigned)i, RULE(L3));
-        core->lead.any_unsettled++;
-        if (v->moved < least[v->prev]) {
-            least[v->prev] = v->moved;
-        }
-    }
-    if (core->lead.any_unsettled != before) {
-        core->lead.plan_dirty = true;
-    }
-    for (int i = 0; i < NODES_MAX; i++) {
-        if (least[i] != core->lead.unreleased[i].index) {
-            core->lead.unreleased[i].index = least[i];
-            core->lead.unreleased[i].since = now;
-        }
-        if (least[i] != NEVER && core->table->nodes[i].status == NODE_ADMITTED) {
-            core_deadline(actions, core->lead.unreleased[i].since + core_lease(core) + 1);
-        }
-    }
-}
-
-/* L1: whether there is a VIP that `node` does not hold though it could. *ret_probes: it asks for it first. */
-static bool could_hold_more(const struct core *core, int node, bool *ret_probes)
-{
-    uint64_t held = core->hearing[node].last.held, least = NEVER;
-    int which = SLOT_NONE;
-    if (held >= core->table->changed || !core->hearing[node].heard) {
-        return false;
-    }
-    for (int i = 0; i < core->table->vips_end; i++) {
-        const struct vip *v = &core->table->vips[i];
-        if (v->used && v->owner == node && v->moved > held && v->moved < least) {
-            const struct link *link = table_link_for(core->table, node, v);
-            if (link && link->up) {
-                least = v->moved;
-                which = i;
-            }
-        }
-    }
-    if (which == SLOT_NONE || bit_get(core->lead.unsettled, (unsigned)which)) {
-        return false;
-    }
-    const struct vip *v = &core->table->vips[which];
-    *ret_probes = (v->fresh && !v->no_probe) || v->conflict.kind != CONFLICT_NONE;
-    return true;
-}
-
-/* How long a node may be getting nowhere with what it could hold. */
-static time_ns patience(const struct core *core, int node)
-{
-    return core_suspect(core) + (core->lead.lacking[node].probes ? core_probe_ms(&core->table->timing) * MS : 0);
-}
-
-static void find_lacking(struct core *core, time_ns now, struct actions *actions)
-{
-    for (int i = 0; i < NODES_MAX; i++) {
-        if (!core->table->nodes[i].used || core->table->nodes[i].status != NODE_ADMITTED || !could_hold_more(core, i, &core->lead.lacking[i].probes)) {
-            core->lead.lacking[i].since = 0;
-            continue;
-        }
-        const struct heartbeat *last = &core->hearing[i].last;
-        if (!core->lead.lacking[i].since || last->held != core->lead.lacking[i].held ||
-            last->n_held > core->lead.lacking[i].n_held) {
-            core->lead.lacking[i].since = now; /* it is getting on */
-            core->lead.lacking[i].held = last->held;
-            core->lead.lacking[i].n_held = last->n_held;
-        }
-        core_deadline(actions, core->lead.lacking[i].since + patience(core, i) + 1);
-    }
-}
-
-uint64_t core_usable(const struct core *core, time_ns now)
-{
-    uint64_t usable = 0;
-    for (int i = 0; i < NODES_MAX; i++) {
-        const struct node *n = &core->table->nodes[i];
-        const struct hearing *h = &core->hearing[i];
-        if (!n->used || n->status != NODE_ADMITTED || core_silent(core, i, now)) {
-            continue;
-        }
-        bool lease = i == core->slot ? core->agent.running : h->heard && h->last.lease_ms > 0 && h->last.gen == n->gen;
-        bool stuck = core->lead.lacking[i].since && now - core->lead.lacking[i].since > patience(core, i);
-        if (lease && !stuck) {
-            usable |= 1ull << i;
-        }
-    }
-    return usable;
-}
-
 /* ---------------------------------------------------------------- fence, clear, admit */
 
 /* Whether a majority of the voters, this one among them, misses the node. When it died they all do, at the same time,
@@ -224,16 +122,7 @@ static bool must_fence(const struct core *core, int i, time_ns now)
         now > core->lead.unreleased[i].since + core_lease(core)) {
         return true;
     }
-    return RULE(L1_DEAF) && core->lead.lacking[i].since && now > core->lead.lacking[i].since + patience(core, i);
-}
-
-static void plan_input(const struct core *core, time_ns now, struct plan_input *ret)
-{
-    *ret = (struct plan_input){
-        .table = core->table,
-        .usable = core_usable(core, now),
-        .unsettled = core->lead.unsettled,
-    };
+    return RULE(L1_DEAF) && core->lead.lacking[i].since && now > core->lead.lacking[i].since + overview_patience(core, i);
 }
 
 /* Evening out can wait until nothing has changed for a while; without that, a row of changes, or a node that comes and goes,
@@ -263,9 +152,9 @@ static bool fence_one(struct core *core, time_ns now, struct actions *actions)
             continue;
         }
         struct plan_input input;
-        plan_input(core, now, &input);
+        overview_plan_input(core, now, &input);
         input.excluded = 1ull << i;
-        struct command *command = new_command(core, COMMAND_FENCE);
+        struct command *command = leader_command(core, COMMAND_FENCE);
         command->fence.node = (int8_t)i;
         command->fence.gen = core->table->nodes[i].gen;
         command->fence.moves = core->lead.moves;
@@ -277,7 +166,7 @@ static bool fence_one(struct core *core, time_ns now, struct actions *actions)
         core->lead.flaps[i].n++;
         core->lead.flaps[i].last = now;
         core_log(actions, LOG_CORE_FENCE, i, SLOT_NONE, command->fence.n_moves);
-        propose(core, actions);
+        leader_propose(core, actions);
         return true;
     }
     return false;
@@ -318,12 +207,12 @@ static bool clear_or_admit_one(struct core *core, time_ns now, struct actions *a
         }
         bool admit = may_admit(core, i, now, actions);
         if (admit || (n->status == NODE_FENCED && core_runout(core, i) <= now)) {
-            struct command *command = new_command(core, admit ? COMMAND_ADMIT : COMMAND_CLEAR);
+            struct command *command = leader_command(core, admit ? COMMAND_ADMIT : COMMAND_CLEAR);
             command->node.node = (int8_t)i;
             command->node.fence = n->fence;
             command->node.since = n->since;
             core_log(actions, admit ? LOG_CORE_ADMIT : LOG_CORE_CLEAR, i, SLOT_NONE, 0);
-            propose(core, actions);
+            leader_propose(core, actions);
             return true;
         }
     }
@@ -335,7 +224,7 @@ static bool clear_or_admit_one(struct core *core, time_ns now, struct actions *a
 static bool move_some(struct core *core, time_ns now, struct actions *actions)
 {
     struct plan_input input;
-    plan_input(core, now, &input);
+    overview_plan_input(core, now, &input);
     if (input.usable != core->lead.usable) {
         core->lead.usable = input.usable;
         core->lead.plan_dirty = true;
@@ -349,14 +238,14 @@ static bool move_some(struct core *core, time_ns now, struct actions *actions)
     if (!n) {
         return false;
     }
-    struct command *command = new_command(core, COMMAND_MOVE);
+    struct command *command = leader_command(core, COMMAND_MOVE);
     command->move.moves = core->lead.moves;
     command->move.n_moves = n;
     for (uint32_t i = 0; i < n && i < 8; i++) {
         core_log(actions, LOG_CORE_MOVE, core->lead.moves[i].to, core->lead.moves[i].vip,
                  (uint64_t)core->lead.moves[i].reason);
     }
-    propose(core, actions);
+    leader_propose(core, actions);
     return true;
 }
 
@@ -372,10 +261,10 @@ static bool purge_some(struct core *core, struct actions *actions)
     if (!n) {
         return false;
     }
-    struct command *command = new_command(core, COMMAND_VIP_PURGE);
+    struct command *command = leader_command(core, COMMAND_VIP_PURGE);
     command->vip_del.vips = core->lead.moves;
     command->vip_del.n_vips = n;
-    propose(core, actions);
+    leader_propose(core, actions);
     return true;
 }
 
@@ -455,7 +344,7 @@ void leader_step(struct core *core, time_ns now, struct actions *actions)
         core->settle_dirty = settle;
         return;
     }
-    if (!ready(core) || !core->table->cluster_id) {
+    if (!leader_ready(core) || !core->table->cluster_id) {
         core->settle_dirty = settle;
         return;
     }
@@ -471,9 +360,9 @@ void leader_step(struct core *core, time_ns now, struct actions *actions)
     }
     core->lead.look_at = look_again(core->table, now);
     if (settle || core->lead.any_unsettled || core->lead.plan_dirty) {
-        find_unsettled(core, now, actions);
+        overview_unsettled(core, now, actions);
     }
-    find_lacking(core, now, actions);
+    overview_lacking(core, now, actions);
     if (fence_one(core, now, actions) || clear_or_admit_one(core, now, actions) || move_some(core, now, actions)) {
         return;
     }
@@ -484,168 +373,4 @@ void leader_step(struct core *core, time_ns now, struct actions *actions)
         }
     }
     hand_over(core, now, actions);
-}
-
-/* ---------------------------------------------------------------- reports and clients' changes */
-
-/* The VIPs of the node that other hosts have; what the table knows already, or what was moved meanwhile, is left out. */
-static void report_conflicts(struct core *core, int slot, const struct report *report, struct actions *actions)
-{
-    uint32_t n = 0;
-    for (unsigned i = 0; i < report->n_conflicts && i < CONFLICTS_MAX; i++) {
-        const struct conflict_item *item = &report->conflicts[i];
-        const struct vip *v = &core->table->vips[item->vip < VIPS_MAX ? item->vip : 0];
-        if (item->vip < VIPS_MAX && v->used && v->owner == slot && v->moved == item->moved &&
-            v->conflict.kind != item->kind) {
-            core->lead.conflicts[n++] = *item;
-        }
-    }
-    if (!n) {
-        return;
-    }
-    struct command *command = new_command(core, COMMAND_CONFLICT);
-    command->conflict.node = (int8_t)slot;
-    command->conflict.id = report->node;
-    command->conflict.n_items = n;
-    command->conflict.items = core->lead.conflicts;
-    propose(core, actions);
-}
-
-void leader_report(struct core *core, const struct report *report, struct actions *actions)
-{
-    int slot = table_node_by_id(core->table, report->node);
-    if (!core_is_leader(core) || slot == SLOT_NONE || report->n_links > LINKS_MAX) {
-        return; /* it is sent again until the table has it */
-    }
-    const struct node *n = &core->table->nodes[slot];
-    if (n->identity && n->identity != report->identity) {
-        return;
-    }
-    if (report->leaving) {
-        if (n->leaving && n->leaving_run == report->run) {
-            return;
-        }
-        struct command *command = new_command(core, COMMAND_LEAVE);
-        command->leave.node = (int8_t)slot;
-        command->leave.id = report->node;
-        command->leave.run = report->run;
-        propose(core, actions);
-        return;
-    }
-    if (agent_report_known(n, report)) {
-        report_conflicts(core, slot, report, actions);
-        return;
-    }
-    struct command *command = new_command(core, COMMAND_NODE_REPORT);
-    command->report.node = (int8_t)slot;
-    command->report.id = report->node;
-    command->report.identity = report->identity;
-    command->report.run = report->run;
-    command->report.witness = report->witness;
-    command->report.n_links = report->n_links;
-    memcpy(command->report.links, report->links, sizeof command->report.links);
-    memcpy(command->report.version, report->version, sizeof command->report.version);
-    propose(core, actions);
-}
-
-static void reply(struct actions *actions, uint64_t token, enum outcome_code code, const char *detail)
-{
-    struct action *action = core_act(actions, ACT_REPLY, 0);
-    memset(&action->reply, 0, sizeof action->reply);
-    action->reply.token = token;
-    action->reply.outcome.code = code;
-    snprintf(action->reply.outcome.detail, sizeof action->reply.outcome.detail, "%s", detail);
-}
-
-/* The first VIP that draining `node` would leave nowhere, or SLOT_NONE. */
-static int left_nowhere(struct core *core, int node, time_ns now)
-{
-    struct plan_input input;
-    plan_input(core, now, &input);
-    input.unsettled = NULL;
-    input.drained = 1ull << node;
-    uint32_t n = plan_moves(&input, &core->lead.scratch, core->lead.moves, VIPS_MAX);
-    _Static_assert(sizeof core->lead.scratch.aux / sizeof core->lead.scratch.aux[0] == VIPS_MAX, "one mark a VIP");
-    memset(core->lead.scratch.aux, 0, sizeof core->lead.scratch.aux);
-    for (uint32_t i = 0; i < n; i++) {
-        core->lead.scratch.aux[core->lead.moves[i].vip] = core->lead.moves[i].to != SLOT_NONE;
-    }
-    for (int i = 0; i < core->table->vips_end; i++) {
-        const struct vip *v = &core->table->vips[i];
-        if (v->used && !v->deleted && v->enabled && v->owner == node && !core->lead.scratch.aux[i]) {
-            return i;
-        }
-    }
-    return SLOT_NONE;
-}
-
-/* The planner's reason why a node cannot be the owner of a VIP at all; PLAN_CHOSEN when it can. */
-static enum plan_step cannot_hold(struct core *core, int vip, int node, time_ns now)
-{
-    struct plan_input input;
-    struct plan_candidate candidates[NODES_MAX];
-    plan_input(core, now, &input);
-    int n = plan_explain(&input, &core->lead.scratch, vip, candidates);
-    for (int i = 0; i < n; i++) {
-        if (candidates[i].node == node) {
-            bool barred = candidates[i].step >= PLAN_NOT_A_MEMBER && candidates[i].step <= PLAN_APART;
-            return barred ? candidates[i].step : PLAN_CHOSEN;
-        }
-    }
-    return PLAN_NOT_A_MEMBER;
-}
-
-static bool refused(struct core *core, const struct event *event, time_ns now, struct actions *actions)
-{
-    const struct command *c = event->request.command;
-    char detail[192];
-    for (uint32_t i = 0; c->type == COMMAND_VIP_DELETE && i < c->vip_del.n_vips; i++) {
-        /* deleting is a move: L3; the caller tries again when the table has changed */
-        int vip = c->vip_del.vips[i].vip;
-        if (!ready(core) || (RULE(L3) && !core_settled_move(core, vip, now))) {
-            snprintf(detail, sizeof detail, "VIP %.63s is moving", core->table->vips[vip].name);
-            reply(actions, event->request.token, OUTCOME_STALE, detail);
-            return true;
-        }
-    }
-    if (c->type == COMMAND_DRAIN && c->drain.on && !event->request.force && c->drain.node >= 0) {
-        int vip = left_nowhere(core, c->drain.node, now);
-        if (vip != SLOT_NONE) {
-            snprintf(detail, sizeof detail, "draining %.63s would leave VIP %.63s without a node",
-                     core->table->nodes[c->drain.node].name, core->table->vips[vip].name);
-            reply(actions, event->request.token, OUTCOME_UNSAFE, detail);
-            return true;
-        }
-    }
-    if (c->type == COMMAND_VIP_SET && (c->vip_set.set & VIP_SET_PINNED) && c->vip_set.spec.pinned >= 0 &&
-        !event->request.force) {
-        int to = c->vip_set.spec.pinned;
-        enum plan_step why = cannot_hold(core, c->vip_set.vip, to, now);
-        bool soon = why == PLAN_NOT_USABLE && !core_silent(core, to, now); /* admitted a moment ago */
-        if (why != PLAN_CHOSEN && !soon) {
-            snprintf(detail, sizeof detail, "node %.30s cannot hold VIP %.40s now: %.60s", core->table->nodes[to].name,
-                     core->table->vips[c->vip_set.vip].name, plan_step_text(why));
-            reply(actions, event->request.token, OUTCOME_UNSAFE, detail);
-            return true;
-        }
-    }
-    return false;
-}
-
-void leader_request(struct core *core, const struct event *event, struct actions *actions)
-{
-    if (!core_is_leader(core) || !core_hears_majority(core, event->now)) {
-        reply(actions, event->request.token, OUTCOME_NO_QUORUM, "this node does not lead a majority");
-        return;
-    }
-    if (refused(core, event, event->now, actions)) {
-        return;
-    }
-    if (event->request.dry_run) {
-        reply(actions, event->request.token, OUTCOME_DONE, "nothing was changed (--dry-run)");
-        return;
-    }
-    struct action *action = core_act(actions, ACT_PROPOSE, 0);
-    action->propose.token = event->request.token;
-    action->propose.command = event->request.command;
 }

@@ -1,0 +1,114 @@
+/* What the leader knows of the others: which moves are settled, who does not hold what it could, who can be given a VIP. */
+
+#include <string.h>
+
+#include "core/core_private.h"
+
+void overview_unsettled(struct core *core, time_ns now, struct actions *actions)
+{
+    uint64_t least[NODES_MAX];
+    memset(least, 0xff, sizeof least);
+    memset(core->lead.unsettled, 0, sizeof core->lead.unsettled);
+    uint64_t before = core->lead.any_unsettled;
+    core->lead.any_unsettled = 0;
+    for (int i = 0; i < core->table->vips_end; i++) {
+        const struct vip *v = &core->table->vips[i];
+        if (!v->used || v->prev == SLOT_NONE || core_settled_move(core, i, now)) {
+            continue;
+        }
+        bit_put(core->lead.unsettled, (unsigned)i, RULE(L3));
+        core->lead.any_unsettled++;
+        if (v->moved < least[v->prev]) {
+            least[v->prev] = v->moved;
+        }
+    }
+    if (core->lead.any_unsettled != before) {
+        core->lead.plan_dirty = true;
+    }
+    for (int i = 0; i < NODES_MAX; i++) {
+        if (least[i] != core->lead.unreleased[i].index) {
+            core->lead.unreleased[i].index = least[i];
+            core->lead.unreleased[i].since = now;
+        }
+        if (least[i] != NEVER && core->table->nodes[i].status == NODE_ADMITTED) {
+            core_deadline(actions, core->lead.unreleased[i].since + core_lease(core) + 1);
+        }
+    }
+}
+
+/* L1: whether there is a VIP that `node` does not hold though it could. *ret_probes: it asks for it first. */
+static bool could_hold_more(const struct core *core, int node, bool *ret_probes)
+{
+    uint64_t held = core->hearing[node].last.held, least = NEVER;
+    int which = SLOT_NONE;
+    if (held >= core->table->changed || !core->hearing[node].heard) {
+        return false;
+    }
+    for (int i = 0; i < core->table->vips_end; i++) {
+        const struct vip *v = &core->table->vips[i];
+        if (v->used && v->owner == node && v->moved > held && v->moved < least) {
+            const struct link *link = table_link_for(core->table, node, v);
+            if (link && link->up) {
+                least = v->moved;
+                which = i;
+            }
+        }
+    }
+    if (which == SLOT_NONE || bit_get(core->lead.unsettled, (unsigned)which)) {
+        return false;
+    }
+    const struct vip *v = &core->table->vips[which];
+    *ret_probes = (v->fresh && !v->no_probe) || v->conflict.kind != CONFLICT_NONE;
+    return true;
+}
+
+/* How long a node may be getting nowhere with what it could hold. */
+time_ns overview_patience(const struct core *core, int node)
+{
+    return core_suspect(core) + (core->lead.lacking[node].probes ? core_probe_ms(&core->table->timing) * MS : 0);
+}
+
+void overview_lacking(struct core *core, time_ns now, struct actions *actions)
+{
+    for (int i = 0; i < NODES_MAX; i++) {
+        if (!core->table->nodes[i].used || core->table->nodes[i].status != NODE_ADMITTED || !could_hold_more(core, i, &core->lead.lacking[i].probes)) {
+            core->lead.lacking[i].since = 0;
+            continue;
+        }
+        const struct heartbeat *last = &core->hearing[i].last;
+        if (!core->lead.lacking[i].since || last->held != core->lead.lacking[i].held ||
+            last->n_held > core->lead.lacking[i].n_held) {
+            core->lead.lacking[i].since = now; /* it is getting on */
+            core->lead.lacking[i].held = last->held;
+            core->lead.lacking[i].n_held = last->n_held;
+        }
+        core_deadline(actions, core->lead.lacking[i].since + overview_patience(core, i) + 1);
+    }
+}
+
+uint64_t core_usable(const struct core *core, time_ns now)
+{
+    uint64_t usable = 0;
+    for (int i = 0; i < NODES_MAX; i++) {
+        const struct node *n = &core->table->nodes[i];
+        const struct hearing *h = &core->hearing[i];
+        if (!n->used || n->status != NODE_ADMITTED || core_silent(core, i, now)) {
+            continue;
+        }
+        bool lease = i == core->slot ? core->agent.running : h->heard && h->last.lease_ms > 0 && h->last.gen == n->gen;
+        bool stuck = core->lead.lacking[i].since && now - core->lead.lacking[i].since > overview_patience(core, i);
+        if (lease && !stuck) {
+            usable |= 1ull << i;
+        }
+    }
+    return usable;
+}
+
+void overview_plan_input(const struct core *core, time_ns now, struct plan_input *ret)
+{
+    *ret = (struct plan_input){
+        .table = core->table,
+        .usable = core_usable(core, now),
+        .unsettled = core->lead.unsettled,
+    };
+}
