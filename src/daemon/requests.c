@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "daemon/api.h"
 #include "daemon/daemon.h"
+#include "wire/command.h"
 
 #define CALLS_MAX 512
 #define TIMEOUT_MS 10000u  /* for a leader, when the client does not say */
@@ -50,6 +51,8 @@ struct call
     uint64_t leader; /* forwarded to */
     uint64_t index;  /* proposed as */
     bool proposed;   /* once it was, perhaps, here or by a leader that did not answer: it may come true all the same */
+    bool confirming; /* what is proposed is an entry that does nothing: once it is applied this node led until then ... */
+    bool confirmed;  /* ... and its table is no older than the request */
     uint64_t begun_ms, until_ms, retry_at_ms, wait_until_ms;
 };
 
@@ -206,6 +209,24 @@ static void finish_outcome(struct daemon *d, struct call *call, const struct out
 
 /* ---------------------------------------------------------------- on the leader */
 
+/* An answer without a change rests on this node's table alone, which may be an old leader's: before it is given, an entry
+ * that does nothing has to go through the log. */
+static void confirm(struct daemon *d, struct call *call)
+{
+    struct command nothing = {.type = COMMAND_MOVE, .at_ms = daemon_wall_ms()};
+    uint8_t bytes[128];
+    size_t len;
+    uint64_t index = 0;
+    if (command_encode(&nothing, bytes, sizeof bytes, &len) ||
+        consensus_submit(d->consensus, bytes, len, now_ms(), &index) || !index) {
+        again(call, RETRY_MS);
+        return;
+    }
+    call->state = CALL_PROPOSED;
+    call->confirming = true;
+    call->index = index;
+}
+
 static void change(struct daemon *d, struct call *call)
 {
     struct value_arena arena;
@@ -217,7 +238,11 @@ static void change(struct daemon *d, struct call *call)
              call->from ? members_name(d, call->from) : d->config->node);
     value_arena_init(&arena, CONTROL_REQUEST_ARENA_MAX);
     if (api_command(&view, &call->request, who, &arena, &command, &reply)) {
-        finish(d, call, &reply);
+        if (call->confirmed) {
+            finish(d, call, &reply);
+        } else {
+            confirm(d, call);
+        }
     } else {
         struct event event = {.type = EV_REQUEST};
         command.at_ms = view.wall_ms;
@@ -607,7 +632,12 @@ void requests_applied(struct daemon *d, uint64_t index, uint64_t request, const 
         if (call->state != CALL_PROPOSED || call->index != index) {
             continue;
         }
-        if (call->request.id != request || outcome->code == OUTCOME_STALE) {
+        if (call->confirming) {
+            call->confirming = false;
+            call->confirmed = request == 0;
+            call->index = 0;
+            again(call, 0);
+        } else if (call->request.id != request || outcome->code == OUTCOME_STALE) {
             call->index = 0;
             again(call, 0); /* another leader's entry took the place, or the decision went stale: decide anew */
         } else {
@@ -620,6 +650,9 @@ void requests_role(struct daemon *d)
 {
     bool leads = d->consensus && consensus_is_leader(d->consensus);
     for (struct call *call = d->requests ? d->requests->calls : NULL; call; call = call->next) {
+        if (!leads) {
+            call->confirming = call->confirmed = false;
+        }
         if (call->state == CALL_PROPOSED && !leads) {
             call->index = 0;
             again(call, 0);
