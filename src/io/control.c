@@ -3,7 +3,9 @@
  * writes the answer, on_written starts reading the next frame. So one client has one request at a time, and whatever
  * else it sends waits in the kernel.
  *
- * Failure modes. Too many clients, too long a frame: a reply that says so, then the connection is closed. A client that
+ * Failure modes. Too many clients: the next one waits in the listener until one of them closes; the one that has been
+ * idle for longest is closed for it. Only when all of them are at work it gets a reply that says so and is closed. Too
+ * long a frame: a reply that says so, then the connection is closed. A client that
  * stops in the middle (of its request, or of taking a reply), or idles: the sweep closes it. A client that goes away
  * while its call is with the daemon: the call loses its client and the reply is thrown away. Replies that nobody takes:
  * over CONTROL_QUEUED_MAX the next one closes its connection instead. */
@@ -36,6 +38,7 @@ struct client
     unsigned char *reply; /* being written, or NULL */
     size_t reply_len;
     uint64_t deadline_ms; /* loop time when it is closed; 0 = never, the daemon has the turn */
+    uint64_t turn_ms;     /* loop time since when it has its turn */
     uid_t uid;
     pid_t pid;
     bool last;    /* close after this reply */
@@ -61,7 +64,8 @@ struct control
     struct control_stats stats;
     struct control_socket at;
     uint64_t idle_ms, stall_ms;
-    bool waiting; /* a connection could not be accepted for want of memory; libuv tells of it only once */
+    bool waiting; /* a connection that could not be taken yet; libuv tells of it only once */
+    bool ending;  /* control_close() was called */
     void (*closed)(void *ud);
     void *closed_ud;
 };
@@ -69,6 +73,7 @@ struct control
 /* --------------------------------------------------------------------------------------------------------- a client */
 
 static void read_on(struct client *client);
+static void take(struct control *control);
 
 static void handle_gone(struct control *control)
 {
@@ -99,6 +104,9 @@ static void on_client_closed(uv_handle_t *handle)
     free(client->body);
     free(client);
     control->stats.clients--;
+    if (control->waiting && !control->ending) {
+        take(control);
+    }
     handle_gone(control);
 }
 
@@ -249,6 +257,7 @@ static void read_on(struct client *client)
 {
     client->have = 0;
     client->body_len = 0;
+    client->turn_ms = uv_now(client->control->loop);
     set_deadline(client, client->control->idle_ms);
     if (uv_read_start((uv_stream_t *)&client->pipe, on_buffer, on_read) < 0) {
         client_close(client);
@@ -275,12 +284,12 @@ static int peer_of(struct client *client)
     return 0;
 }
 
-static void on_connection(uv_stream_t *listener, int status)
+/* Takes the connection that the listener has. */
+static void take(struct control *control)
 {
-    struct control *control = listener->data;
-    struct client *client = status < 0 ? NULL : calloc(1, sizeof *client);
+    struct client *client = calloc(1, sizeof *client);
 
-    control->waiting = status == 0 && client == NULL;
+    control->waiting = client == NULL;
     if (client == NULL) {
         return;
     }
@@ -291,7 +300,7 @@ static void on_connection(uv_stream_t *listener, int status)
     control->stats.clients++;
     client->next = control->clients;
     control->clients = client;
-    if (uv_accept(listener, (uv_stream_t *)&client->pipe) < 0 || peer_of(client) < 0) {
+    if (uv_accept((uv_stream_t *)&control->listener, (uv_stream_t *)&client->pipe) < 0 || peer_of(client) < 0) {
         client_close(client);
         return;
     }
@@ -302,6 +311,42 @@ static void on_connection(uv_stream_t *listener, int status)
     }
     control->stats.accepted++;
     read_on(client);
+}
+
+/* With every place taken: closes the connection that has been idle for longest. One that was given its turn just now is
+ * left alone, its request may be on the way. false: there is none, and all the others are at work. */
+static bool make_room(struct control *control)
+{
+    struct client *idlest = NULL;
+    bool at_work = true;
+
+    for (struct client *client = control->clients; client != NULL; client = client->next) {
+        bool idle = client->call == NULL && client->reply == NULL && client->have == 0;
+        at_work = at_work && !idle && !client->closing;
+        if (idle && !client->closing && (idlest == NULL || client->turn_ms <= idlest->turn_ms)) {
+            idlest = client;
+        }
+    }
+    if (idlest != NULL && uv_now(control->loop) - idlest->turn_ms >= SWEEP_MS) {
+        control->stats.evicted++;
+        client_close(idlest);
+    }
+    return !at_work;
+}
+
+static void on_connection(uv_stream_t *listener, int status)
+{
+    struct control *control = listener->data;
+
+    if (status < 0) {
+        return;
+    }
+    if (control->stats.clients >= CONTROL_CLIENTS_MAX) {
+        control->waiting = true;
+        (void)make_room(control);
+        return;
+    }
+    take(control);
 }
 
 static void on_sweep(uv_timer_t *timer)
@@ -315,8 +360,8 @@ static void on_sweep(uv_timer_t *timer)
             client_close(client);
         }
     }
-    if (control->waiting) {
-        on_connection((uv_stream_t *)&control->listener, 0);
+    if (control->waiting && (control->stats.clients < CONTROL_CLIENTS_MAX || !make_room(control))) {
+        take(control);
     }
 }
 
@@ -389,6 +434,7 @@ void control_close(struct control *control, void (*closed)(void *ud), void *ud)
     }
     control->closed = closed;
     control->closed_ud = ud;
+    control->ending = true;
     control_socket_remove(&control->at);
     for (struct client *client = control->clients; client != NULL; client = client->next) {
         client_close(client);

@@ -33,7 +33,8 @@ struct control_stats
 {
     uint64_t clients;  /* connected now */
     uint64_t accepted; /* since the start */
-    uint64_t refused;  /* over CONTROL_CLIENTS_MAX */
+    uint64_t refused;  /* over CONTROL_CLIENTS_MAX, all of them at work */
+    uint64_t evicted;  /* idle ones closed to make room */
     uint64_t requests;
     uint64_t bad;     /* frames that were refused: too long or empty */
     uint64_t stalled; /* connections closed for their slowness */

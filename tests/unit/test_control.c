@@ -361,28 +361,74 @@ static void test_a_client_that_does_not_read(void **state)
     free(frame);
 }
 
-static void test_a_hundred_clients(void **state)
+/* All places taken by clients that are idle: a hundred more are served none the less, each after the one that was idle
+ * for longest was closed, and none that has just got its turn. */
+static void test_idle_clients_make_room(void **state)
 {
     struct bench *bench = *state;
-    int fds[100];
+    int idle[CONTROL_CLIENTS_MAX];
     char back[5];
 
     bench->echo = true;
-    for (int i = 0; i < 100; i++) {
-        fds[i] = dial(bench);
-        uv_run(&bench->loop, UV_RUN_NOWAIT);
+    for (int i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+        idle[i] = dial(bench);
     }
     UNTIL(bench, control_stats(bench->control).accepted == CONTROL_CLIENTS_MAX);
-    for (int i = 0; i < CONTROL_CLIENTS_MAX; i++) {
-        say_frame(bench, fds[i], "x", 1);
-        assert_int_equal(hear(bench, fds[i], back, 5), 5);
+    for (int i = 0; i < 3; i++) {
+        int fd = dial(bench);
+        say_frame(bench, fd, "x", 1);
+        assert_int_equal(hear(bench, fd, back, 5), 5);
+        close(fd);
     }
-    for (int i = CONTROL_CLIENTS_MAX; i < 100; i++) {
+    assert_in_range(control_stats(bench->control).evicted, 1, 3);
+    assert_int_equal(hear(bench, idle[0], back, 1), 0);
+    say_frame(bench, idle[CONTROL_CLIENTS_MAX - 1], "x", 1);
+    assert_int_equal(hear(bench, idle[CONTROL_CLIENTS_MAX - 1], back, 5), 5);
+    assert_int_equal(control_stats(bench->control).refused, 0);
+    for (int i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+        close(idle[i]);
+    }
+    UNTIL(bench, control_stats(bench->control).clients == 0);
+}
+
+/* More connections than places, that were closed before the server looked at them shut nobody out. */
+static void test_closed_connections_shut_nobody_out(void **state)
+{
+    struct bench *bench = *state;
+    char back[5];
+
+    bench->echo = true;
+    for (int i = 0; i < 2 * CONTROL_CLIENTS_MAX - 1; i++) { /* the backlog's 128 take no more at once */
+        close(dial(bench));
+    }
+    int fd = dial(bench);
+    say_frame(bench, fd, "x", 1);
+    assert_int_equal(hear(bench, fd, back, 5), 5);
+    assert_int_equal(control_stats(bench->control).refused, 0);
+    close(fd);
+}
+
+static void test_too_many_clients_at_work(void **state)
+{
+    struct bench *bench = *state;
+    int fds[CONTROL_CLIENTS_MAX + 2];
+    char back[5];
+
+    for (int i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+        fds[i] = dial(bench);
+        say_frame(bench, fds[i], "x", 1);
+    }
+    UNTIL(bench, bench->n_calls == CONTROL_CLIENTS_MAX);
+    for (int i = CONTROL_CLIENTS_MAX; i < CONTROL_CLIENTS_MAX + 2; i++) {
+        fds[i] = dial(bench);
         assert_int_equal(hear_code(bench, fds[i]), CONTROL_FAILED);
         assert_int_equal(hear(bench, fds[i], back, 1), 0);
+        close(fds[i]);
     }
-    assert_int_equal(control_stats(bench->control).refused, 100 - CONTROL_CLIENTS_MAX);
-    for (int i = 0; i < 100; i++) {
+    assert_int_equal(control_stats(bench->control).refused, 2);
+    for (int i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+        echo(bench->calls[i], bench->bytes[i], 1);
+        assert_int_equal(hear(bench, fds[i], back, 5), 5);
         close(fds[i]);
     }
     UNTIL(bench, control_stats(bench->control).clients == 0);
@@ -479,7 +525,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_half_requests_end, setup, teardown),
         cmocka_unit_test_setup_teardown(test_idle_connections_end, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_client_that_does_not_read, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_hundred_clients, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_idle_clients_make_room, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_closed_connections_shut_nobody_out, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_too_many_clients_at_work, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_call_outlives_its_client, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_live_socket_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_stale_socket_is_replaced, setup, teardown),
