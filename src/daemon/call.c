@@ -1,0 +1,110 @@
+/* A call's answer, and what it is made of. */
+
+#include "daemon/call.h"
+
+#include <stdlib.h>
+
+void call_send(struct daemon *d, struct call *call, const void *frame, size_t len)
+{
+    if (call->local) {
+        control_reply(call->local, frame, len);
+        call->local = NULL;
+    } else if (call->from) {
+        call_send_back(d, call, frame, len);
+    }
+    call->state = CALL_DONE;
+}
+
+void call_finish(struct daemon *d, struct call *call, const struct control_reply *reply)
+{
+    void *frame = NULL;
+    size_t len = 0;
+    if (control_reply_encode(reply, &frame, &len)) {
+        if (call->local) {
+            control_drop(call->local);
+            call->local = NULL;
+        }
+        call->state = CALL_DONE;
+        return;
+    }
+    call_send(d, call, frame, len);
+    free(frame);
+}
+
+void call_no_quorum(struct daemon *d, struct call *call)
+{
+    struct control_reply reply = {0};
+    api_no_quorum(&reply);
+    if (call->proposed || (call->kind == API_CHANGE && call->state == CALL_FORWARDED)) {
+        reply = (struct control_reply){
+            .code = CONTROL_TIMEOUT,
+            .error = "the change is proposed, but not committed yet; it may still be",
+            .hint = "vipctl history tells",
+        };
+    }
+    call_finish(d, call, &reply);
+}
+
+struct api_view requests_view(struct daemon *d, bool local)
+{
+    struct requests *r = d->requests;
+    const struct peers_counters *peers = peers_counters(d->peers);
+    const struct datagram_counters *datagrams = datagram_counters(d->datagram);
+    unsigned n = 0;
+    r->counters[n++] = (struct api_counter){"datagrams_received", datagrams->received};
+    r->counters[n++] = (struct api_counter){"datagrams_malformed", d->counters.malformed + datagrams->oversize};
+    r->counters[n++] = (struct api_counter){"datagrams_strangers", d->counters.strangers};
+    r->counters[n++] = (struct api_counter){"datagrams_other_cluster", d->counters.other_cluster};
+    r->counters[n++] = (struct api_counter){"datagrams_other_version", d->counters.other_version};
+    r->counters[n++] = (struct api_counter){"connections_refused", peers->refused};
+    r->counters[n++] = (struct api_counter){"connections_malformed", peers->malformed};
+    r->counters[n++] = (struct api_counter){"connections_lost", peers->lost};
+    r->daemon = (struct api_daemon){
+        .node = d->config->node,
+        .id = d->self,
+        .started_ms = d->started_ms,
+        .fence = d->fence ? "kernel" : "addresses",
+        .fence_why = !d->fence               ? "the configuration says fence: addresses"
+                     : d->fence_trouble[0] ? d->fence_trouble
+                                           : NULL,
+        .n_counters = n,
+        .counters = r->counters,
+    };
+    return (struct api_view){
+        .core = d->core,
+        .table = d->table,
+        .daemon = &r->daemon,
+        .scratch = &r->scratch,
+        .now = daemon_now(),
+        .wall_ms = daemon_wall_ms(),
+        .local = local,
+    };
+}
+
+void call_answer(struct daemon *d, struct call *call, bool local)
+{
+    struct value_arena arena;
+    struct control_reply reply = {0};
+    struct api_view view = requests_view(d, local);
+    value_arena_init(&arena, CONTROL_REQUEST_ARENA_MAX);
+    api_read(&view, &call->request, &arena, &reply);
+    call_finish(d, call, &reply);
+    value_arena_close(&arena);
+}
+
+void call_again(struct call *call, uint64_t after_ms)
+{
+    call->state = CALL_READY;
+    call->retry_at_ms = call_now_ms() + after_ms;
+}
+
+void call_outcome(struct daemon *d, struct call *call, const struct outcome *outcome)
+{
+    struct value_arena arena;
+    struct control_reply reply = {0};
+    struct api_view view = requests_view(d, false);
+    value_arena_init(&arena, CONTROL_REQUEST_ARENA_MAX);
+    api_outcome(&view, &call->request, outcome, &arena, &reply);
+    call_finish(d, call, &reply);
+    value_arena_close(&arena);
+}

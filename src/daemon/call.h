@@ -1,0 +1,88 @@
+#ifndef VIPD_DAEMON_CALL_H
+#define VIPD_DAEMON_CALL_H
+
+/* What the files of the clients' requests share: a call is one request of a local client or of another node's, from its
+ * arrival to its answer. requests.c keeps the calls and decides where each is to be answered, call.c answers,
+ * call_lead.c is the leader's part, call_forward.c the way to the leader and back. */
+
+#include "daemon/api.h"
+#include "daemon/daemon.h"
+
+#define CALL_RETRY_MS 10u
+#define CALL_CHANGE_PATIENCE_MS 250u /* for a leader: then the client is told, and asks again or gives up; a change that
+                                      * outlived its client would be done after its refusal */
+
+enum call_state
+{
+    CALL_READY = 0, /* to be asked, at retry_at */
+    CALL_PROPOSED,
+    CALL_FORWARDED,
+    CALL_WAITING, /* op wait, on the leader */
+    CALL_DONE,    /* to be freed */
+};
+
+struct call
+{
+    struct call *next;
+    uint64_t token;
+    struct control_call *local; /* NULL: from another node */
+    uint64_t from, corr;        /* that node, and its number for the call; from 0: it went away */
+    uint32_t uid;
+    uint8_t *bytes;
+    size_t len;
+    struct value_arena arena;
+    struct control_request request;
+    enum api_kind kind;
+    enum call_state state;
+    uint64_t leader; /* forwarded to */
+    uint64_t index;  /* proposed as */
+    bool proposed;   /* once it was, perhaps, here or by a leader that did not answer: it may come true all the same */
+    bool confirming; /* what is proposed is an entry that does nothing: once it is applied this node led until then ... */
+    bool confirmed;  /* ... and its table is no older than the request */
+    uint64_t begun_ms, until_ms, retry_at_ms, wait_until_ms;
+};
+
+struct requests
+{
+    struct call *calls;
+    unsigned n;
+    uint64_t tokens;
+    bool polling;
+    uv_timer_t timer;
+    struct api_scratch scratch;
+    struct api_daemon daemon;
+    struct api_counter counters[12];
+};
+
+/* The loop's time, ms. */
+uint64_t call_now_ms(void);
+/* The call with that number, or NULL. */
+struct call *call_find(struct daemon *d, uint64_t token);
+/* A call with a copy of the request; NULL: too many, or no memory. */
+struct call *call_new(struct daemon *d, const void *bytes, size_t len);
+/* Enters it in the list and looks after it at once. */
+void call_begin(struct daemon *d, struct call *call);
+/* Asked anew after that time. */
+void call_again(struct call *call, uint64_t after_ms);
+
+/* What the answers are made of. local: there is no leader to ask, the node's own table has to do. */
+struct api_view requests_view(struct daemon *d, bool local);
+
+/* Each of these answers, and with it ends the call. */
+void call_send(struct daemon *d, struct call *call, const void *frame, size_t len);
+void call_finish(struct daemon *d, struct call *call, const struct control_reply *reply);
+void call_answer(struct daemon *d, struct call *call, bool local);
+void call_outcome(struct daemon *d, struct call *call, const struct outcome *outcome);
+/* There is no leader. A change that was proposed may still be committed, and is not called undone. */
+void call_no_quorum(struct daemon *d, struct call *call);
+
+/* This node leads: does what the request says. */
+void call_lead(struct daemon *d, struct call *call);
+/* Passes it on; false: there is no leader to be reached. */
+bool call_forward(struct daemon *d, struct call *call);
+/* The answer to another node's call. */
+void call_send_back(struct daemon *d, struct call *call, const void *frame, size_t len);
+/* The leader that it was forwarded to leads no more, or is gone, and what it did with it is not known. */
+void call_unanswered(struct daemon *d, struct call *call);
+
+#endif
