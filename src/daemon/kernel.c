@@ -1,4 +1,4 @@
-/* The node's hands: addresses, announcements and the kernel fence, as the core's actions ask.
+/* The node's hands: addresses, announcements and the lease's end, as the core's actions ask.
  *
  * Happy path: ACT_LEASE stores the lease's end for the fence; ACT_ADDR_ADD puts addresses on their links in one batch and
  * reports each result; ACT_ANNOUNCE tells the wire. A slow timer renews `valid_lft` of what is held, so that it
@@ -7,18 +7,17 @@
  * (the fence is attached before the link is reported, and the announcements are sent again). */
 
 #include <errno.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "daemon/daemon.h"
+#include "daemon/guard.h"
 
 #define BATCH_MAX 512
 #define BUDGET_MS 8 /* away from the loop with addresses, at a time */
 #define RENEW_TICK_MS 20
-#define FENCE_CHECK_MS 1000
 #define RENEW_PER_S 80  /* VIPs of the table for each second that addresses live longer, beyond three */
 #define RENEW_IPV6_US 75
 
@@ -57,30 +56,6 @@ static int collect(struct daemon *d, uint32_t *slot, uint32_t slots[BATCH_MAX])
         slots[n++] = *slot;
     }
     return n;
-}
-
-static void fence_all(struct daemon *d);
-
-/* Whoever removes the fence by hand removes the promise: it is put back, and doctor tells. */
-static void on_fence_check(uv_timer_t *timer)
-{
-    struct daemon *d = timer->data;
-    d->fence_trouble[0] = 0;
-    if (d->n_kept) {
-        fence_all(d); /* the strays may be gone by now */
-    }
-    for (unsigned i = 0; d->fence && i < d->report.n_links; i++) {
-        const char *name = d->report.links[i].name;
-        int rv = fence_check(d->fence, name);
-        if (rv == 0 || rv == -ENODEV) {
-            continue;
-        }
-        snprintf(d->fence_trouble, sizeof d->fence_trouble, "%s: %.150s", name, fence_error());
-        log_write(LOG_FENCE_LINK, "dev=%s why=\"%s\"", name, fence_error());
-        if (rv != FENCE_BEHIND && fence_attach(d->fence, name) < 0) {
-            log_write(LOG_FENCE_LINK, "dev=%s why=\"%s\"", name, fence_error());
-        }
-    }
 }
 
 static void on_renew(uv_timer_t *timer)
@@ -211,34 +186,6 @@ static bool may_announce(void *ud, uint16_t vip)
 
 /* ---------------------------------------------------------------- what the kernel tells */
 
-/* The fence is put on every interface, not only on those that carry VIPs: a Linux host answers for its addresses on all
- * of them. Whether it is in force on `name`. */
-static bool fenced(struct daemon *d, const char *name)
-{
-    int rv = d->fence ? fence_attach(d->fence, name) : 0;
-    if (rv && rv != -ENODEV) {
-        log_write(LOG_FENCE_LINK, "dev=%s why=\"%s\"", name, fence_error());
-    }
-    return rv >= 0;
-}
-
-static void fence_others(struct daemon *d, const struct link *links, int n)
-{
-    struct if_nameindex *all = d->fence ? if_nameindex() : NULL;
-    for (struct if_nameindex *i = all; i && i->if_name; i++) {
-        bool other = strcmp(i->if_name, "lo") != 0;
-        for (int k = 0; k < n; k++) {
-            other = other && strcmp(i->if_name, links[k].name) != 0;
-        }
-        if (other) {
-            (void)fenced(d, i->if_name);
-        }
-    }
-    if (all) {
-        if_freenameindex(all);
-    }
-}
-
 /* Reports the links that can carry VIPs: with the fence, those that it is in force on. */
 static void tell_links(struct daemon *d)
 {
@@ -252,7 +199,7 @@ static void tell_links(struct daemon *d)
     int n = netlink_links(d->netlink, links, LINKS_MAX);
     char names[LINKS_MAX][DEV_SIZE];
     for (int i = 0; i < n; i++) {
-        links[i].up = fenced(d, links[i].name) && links[i].up;
+        links[i].up = guard_link(d, links[i].name) && links[i].up;
         memcpy(names[report.n_links], links[i].name, DEV_SIZE);
         bool was_up = false;
         for (unsigned k = 0; k < d->report.n_links; k++) {
@@ -263,7 +210,7 @@ static void tell_links(struct daemon *d)
         }
         report.links[report.n_links++] = links[i];
     }
-    fence_others(d, links, n);
+    guard_others(d, links, n);
     int rv = watch_set_links(d->watch, (const char (*)[DEV_SIZE])names, report.n_links);
     if (rv) {
         log_write(LOG_NETLINK, "what=watch error=\"%s\"", strerror(-rv));
@@ -317,75 +264,14 @@ static void on_resync(void *ud)
     tell_links(d);
 }
 
-/* ---------------------------------------------------------------- the set of VIPs that the fence knows */
-
-/* An address that is no VIP any more stays fenced while the kernel may still have it: its removal was refused, or has yet
- * to be done. Should it become a VIP again, somebody else may hold it. Returns how many of `kept` remain. */
-static uint32_t keep_strays(struct daemon *d, uint32_t room)
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < d->n_kept; i++) {
-        if (n < room && table_vip_by_addr(d->table, &d->kept[i]) == SLOT_NONE && netlink_has(d->netlink, &d->kept[i])) {
-            d->kept[n++] = d->kept[i];
-        }
-    }
-    for (int i = 0; i < VIPS_MAX && n < room; i++) {
-        const struct addr *addr = &d->fenced[i];
-        if (addr->family && table_vip_by_addr(d->table, addr) == SLOT_NONE && netlink_has(d->netlink, addr)) {
-            d->kept[n++] = *addr;
-        }
-    }
-    return n;
-}
-
-static void fence_all(struct daemon *d)
-{
-    size_t n = 0;
-    struct addr *all = calloc(VIPS_MAX, sizeof *all);
-    if (!all) {
-        daemon_fatal(d, "no memory");
-        return;
-    }
-    d->n_kept = keep_strays(d, (uint32_t)(VIPS_MAX - d->table->n_vips));
-    d->n_vips6 = 0;
-    for (int i = 0; i < VIPS_MAX; i++) {
-        const struct vip *vip = &d->table->vips[i];
-        memset(&d->fenced[i], 0, sizeof d->fenced[i]);
-        if (vip->used) {
-            d->n_vips6 += vip->address.addr.family == 6;
-            d->fenced[i] = vip->address.addr;
-            all[n++] = vip->address.addr;
-        }
-    }
-    memcpy(&all[n], d->kept, d->n_kept * sizeof *all);
-    int rv = d->fence ? fence_vips_replace(d->fence, all, n + d->n_kept) : 0;
-    free(all);
-    if (rv) {
-        daemon_fatal(d, fence_error());
-    }
-}
-
 void kernel_table_changed(struct daemon *d)
 {
     if (d->fenced_changed == d->table->changed || !d->netlink) {
         return;
     }
     d->fenced_changed = d->table->changed;
-    bool changed[2] = {false, false};
-    for (int i = 0; i < VIPS_MAX; i++) {
-        const struct vip *vip = &d->table->vips[i];
-        if (!vip->used ? d->fenced[i].family != 0 : !addr_equal(&d->fenced[i], &vip->address.addr)) {
-            changed[vip->used] = true;
-        }
-        if (i >= d->table->vips_end && !d->fenced[i].family) {
-            break;
-        }
-    }
-    if (!changed[0] && !changed[1]) {
-        return;
-    }
-    fence_all(d);
-    for (int i = 0; changed[1] && i < d->table->vips_end; i++) {
+    bool added = guard_table_changed(d);
+    for (int i = 0; added && i < d->table->vips_end; i++) {
         if (d->table->vips[i].used && netlink_has(d->netlink, &d->table->vips[i].address.addr)) {
             tell_address(d, &d->table->vips[i].address.addr); /* it was there before it was a VIP */
         }
@@ -401,24 +287,6 @@ static void on_leftover(void *ud, const struct addr *addr, const char *dev)
     log_write(LOG_LEFTOVER, "address=%s dev=%s", addr_format(addr, text), dev);
 }
 
-static int open_fence(struct daemon *d)
-{
-    if (d->config->fence == CONFIG_FENCE_ADDRESSES) {
-        log_write(LOG_FENCE_WEAK, "node=%s", d->config->node);
-        return 0;
-    }
-    int rv = fence_open(&d->fence);
-    if (!rv) {
-        rv = fence_vips_replace(d->fence, NULL, 0);
-    }
-    if (rv) {
-        log_write(LOG_FATAL, "what=\"the kernel fence: %s\" advice=\"'fence: addresses' in the configuration does without "
-                             "it, and then a stopped daemon can hold a VIP for seconds\"",
-                  fence_error());
-    }
-    return rv;
-}
-
 int kernel_open(struct daemon *d)
 {
     static const struct netlink_ops NETLINK = {
@@ -429,7 +297,7 @@ int kernel_open(struct daemon *d)
         log_write(LOG_FATAL, "what=netlink error=\"%s\"", strerror(-rv));
         return rv;
     }
-    rv = open_fence(d);
+    rv = guard_open(d);
     if (rv) {
         return rv;
     }
@@ -450,9 +318,6 @@ int kernel_open(struct daemon *d)
     uv_timer_init(&d->loop, &d->renew_timer);
     d->renew_timer.data = d;
     uv_timer_start(&d->renew_timer, on_renew, RENEW_TICK_MS, 0);
-    uv_timer_init(&d->loop, &d->fence_timer);
-    d->fence_timer.data = d;
-    uv_timer_start(&d->fence_timer, on_fence_check, FENCE_CHECK_MS, FENCE_CHECK_MS);
     d->fenced_changed = UINT64_MAX;
     return 0;
 }
@@ -473,12 +338,8 @@ void kernel_close(struct daemon *d)
     announce_close(d->announce, NULL, NULL);
     foreign_close(d);
     netlink_close(d->netlink, NULL, NULL);
-    if (d->fence && fence_close(d->fence, !d->left_behind)) { /* what could not be removed stays behind the fence */
-        log_write(LOG_NETLINK, "what=fence error=\"%s\"", fence_error());
-    }
-    d->fence = NULL;
+    guard_close(d);
     if (d->renew_timer.data) {
         uv_close((uv_handle_t *)&d->renew_timer, NULL);
-        uv_close((uv_handle_t *)&d->fence_timer, NULL);
     }
 }
