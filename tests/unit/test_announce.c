@@ -65,10 +65,12 @@ static void open_capture(void)
 static void make_cable(void)
 {
     sh("ip link add v0 address " MAC " type veth peer name v1 && ip link set v0 addrgenmode none &&"
-       " ip link set v1 addrgenmode none && ip link set v1 netns /proc/%d/fd/%d && ip link set v0 up",
+       " ip link set v1 netns /proc/%d/fd/%d && ip link set v0 up",
        (int)getpid(), fx->peer);
     netns_enter(fx->peer);
-    sh("ip link set v1 up && ip addr add 10.0.0.9/24 dev v1 && ip addr add 2001:db8::9/64 dev v1 nodad");
+    /* addrgenmode: here and not before, for another namespace gives an interface its defaults back. */
+    sh("ip link set v1 addrgenmode none && ip link set v1 up"
+       " && ip addr add 10.0.0.9/24 dev v1 && ip addr add 2001:db8::9/64 dev v1 nodad");
     netns_enter(fx->home);
     wait_up("v0");
 }

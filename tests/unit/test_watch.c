@@ -62,10 +62,12 @@ static const char v0[1][DEV_SIZE] = {"v0"};
 static void make_cable(void)
 {
     sh("ip link add v0 address 02:00:00:00:00:01 type veth peer name v1 && ip link set v0 addrgenmode none &&"
-       " ip link set v1 addrgenmode none && ip link set v1 netns /proc/%d/fd/%d && ip link set v0 up",
+       " ip link set v1 netns /proc/%d/fd/%d && ip link set v0 up",
        (int)getpid(), fx->peer);
     netns_enter(fx->peer);
-    sh("ip link set v1 up");
+    /* Here and not before: another namespace gives an interface its defaults back, and the kernel would ask for a link-local
+     * address of its own some time within the next second. */
+    sh("ip link set v1 addrgenmode none && ip link set v1 up");
     struct sockaddr_ll at = {.sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex("v1")};
     fx->wire = socket(AF_PACKET, SOCK_RAW, 0);
     assert_true(fx->wire >= 0);
