@@ -5,6 +5,7 @@
  * arrival to its answer. requests.c keeps the calls and decides where each is to be answered, call.c answers,
  * call_lead.c is the leader's part, call_forward.c the way to the leader and back. */
 
+#include "daemon/access.h"
 #include "daemon/api.h"
 #include "daemon/daemon.h"
 
@@ -47,6 +48,7 @@ struct requests
     struct call *calls;
     unsigned n;
     uint64_t tokens;
+    struct access access;
     bool polling;
     uv_timer_t timer;
     struct api_scratch scratch;

@@ -12,6 +12,8 @@
 _Static_assert(CONFIG_ERROR_SIZE == DOCUMENT_ERROR_SIZE, "an error of the document is an error of the configuration");
 
 #define CONTROL_DEFAULT "/run/vipd/control.sock"
+#define CONTROL_GROUP_DEFAULT "vipd"
+#define ADMIN_GROUP_DEFAULT "vipd-admin"
 #define WORDS_SIZE 160 /* of a list of words in a message; a longer list is cut */
 
 enum config_key_index
@@ -24,6 +26,8 @@ enum config_key_index
     PEERS,
     INTERFACES,
     CONTROL,
+    CONTROL_GROUP,
+    ADMIN_GROUP,
     WITNESS,
     TIMING,
     FENCE,
@@ -52,6 +56,10 @@ const struct config_key CONFIG_KEYS[CONFIG_KEYS_N] = {
         "the interfaces that may carry VIPs; default: any whose subnet contains the VIP"},
     [CONTROL] = {"control", CONFIG_SCALAR, false, config_parse_control, FIELD(control), "an absolute path",
         "the socket that vipctl talks to"},
+    [CONTROL_GROUP] = {"control-group", CONFIG_SCALAR, false, config_parse_name, FIELD(control_group),
+        "the name or number of a group", "the group whose members may read (vipctl status); default vipd"},
+    [ADMIN_GROUP] = {"admin-group", CONFIG_SCALAR, false, config_parse_name, FIELD(admin_group),
+        "the name or number of a group", "the group whose members may change; default vipd-admin"},
     [WITNESS] = {"witness", CONFIG_SCALAR, false, config_parse_bool, FIELD(witness), "true or false",
         "whether this node only votes and never holds a VIP"},
     [TIMING] = {"timing", CONFIG_SCALAR | CONFIG_MAP, false, config_parse_timing, FIELD(timing),
@@ -209,6 +217,8 @@ static int read_config(struct config_reader *reader, struct config *config)
     config->fence = CONFIG_FENCE_KERNEL;
     config->log = LOG_NOTE;
     memcpy(config->control, CONTROL_DEFAULT, sizeof(CONTROL_DEFAULT));
+    memcpy(config->control_group, CONTROL_GROUP_DEFAULT, sizeof(CONTROL_GROUP_DEFAULT));
+    memcpy(config->admin_group, ADMIN_GROUP_DEFAULT, sizeof(ADMIN_GROUP_DEFAULT));
     if (root == NULL || root->kind != DOCUMENT_MAP) {
         struct document_node start = {.line = 1, .column = 1};
 

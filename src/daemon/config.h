@@ -46,6 +46,8 @@ struct config
     int n_interfaces; /* 0 = any whose subnet contains the VIP */
     char interfaces[LINKS_MAX][DEV_SIZE];
     char control[CONFIG_CONTROL_SIZE];
+    char control_group[NAME_SIZE]; /* name or number of the group that may read there, */
+    char admin_group[NAME_SIZE];   /* and of the one that may change */
     bool witness;
     struct timing timing;
     enum config_fence fence;

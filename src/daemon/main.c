@@ -5,12 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
+#include "daemon/access.h"
 #include "daemon/clean.h"
 #include "daemon/config.h"
 #include "daemon/daemon.h"
+#include "io/confine.h"
+#include "io/privilege.h"
 
 #define DEFAULT_CONFIG "/etc/vipd/vipd.yaml"
 
@@ -28,6 +30,22 @@ static int usage(FILE *to, int status)
                 "\n"
                 "SIGTERM gives the VIPs away first and then leaves. vipctl talks to it.\n");
     return status;
+}
+
+/* Before the first thread, and before anything comes from outside. */
+static int confine(const struct config *config)
+{
+    const char *missing = NULL;
+    int rv = privilege_drop(config->fence == CONFIG_FENCE_KERNEL, access_group(config->control_group), &missing);
+    if (rv == PRIVILEGE_MISSING) {
+        log_write(LOG_FATAL, "what=\"%s is missing\" advice=\"start vipd as root, or by its systemd unit\"", missing);
+        return rv;
+    }
+    rv = rv ? rv : confine_calls();
+    if (rv) {
+        log_write(LOG_FATAL, "what=\"giving up privileges\" error=\"%s\"", strerror(-rv));
+    }
+    return rv;
 }
 
 int main(int argc, char **argv)
@@ -73,12 +91,11 @@ int main(int argc, char **argv)
         printf("%s: good: node %s of cluster %s, %d peers\n", path, config.node, config.cluster, config.n_peers);
         return 0;
     }
-    if (geteuid() != 0) {
-        fprintf(stderr, "vipd: needs root (addresses, packet sockets, eBPF)\n");
-        return 1;
-    }
     signal(SIGPIPE, SIG_IGN);
     log_init(config.node, config.log);
+    if (confine(&config)) {
+        return 1;
+    }
     if (config.has_key) {
         log_write(LOG_KEY_UNUSED, "file=%s", config.key_file);
     }

@@ -151,10 +151,25 @@ void requests_poll(struct daemon *d)
 
 /* ---------------------------------------------------------------- a new call */
 
-static void refuse_at_once(struct daemon *d, struct call *call, const char *why)
+static void refuse_at_once(struct daemon *d, struct call *call, enum control_code code, const char *why,
+                           const char *hint)
 {
-    struct control_reply reply = {.code = CONTROL_USAGE, .error = why};
+    struct control_reply reply = {.code = code, .error = why, .hint = hint};
     call_finish(d, call, &reply);
+}
+
+static bool in_group(void *ud, gid_t group)
+{
+    return control_in_group(ud, group);
+}
+
+/* NULL: it may be done for this client. The node that took a request from its client judged it already. */
+static const char *refusal(struct daemon *d, const struct call *call, const char **ret_hint)
+{
+    bool changes = (call->kind == API_CHANGE && !call->request.dry_run) || call->kind == API_DAEMON;
+
+    return !call->local ? NULL
+                        : access_refusal(&d->requests->access, call->uid, in_group, call->local, changes, ret_hint);
 }
 
 void call_begin(struct daemon *d, struct call *call)
@@ -171,11 +186,15 @@ void call_begin(struct daemon *d, struct call *call)
     call->until_ms = call->begun_ms + (call->request.timeout_ms ? call->request.timeout_ms : TIMEOUT_MS);
     if (rv) {
         call->until_ms = call->begun_ms + TIMEOUT_MS;
-        refuse_at_once(d, call, why ? why : "the request is too large");
+        refuse_at_once(d, call, CONTROL_USAGE, why ? why : "the request is too large", NULL);
     } else {
+        const char *hint = NULL;
         call->kind = api_kind(call->request.op);
-        if (call->kind == API_CHANGE && !call->request.id) {
-            refuse_at_once(d, call, "a change needs an id, so that it is done once");
+        why = refusal(d, call, &hint);
+        if (why) {
+            refuse_at_once(d, call, CONTROL_FAILED, why, hint);
+        } else if (call->kind == API_CHANGE && !call->request.id) {
+            refuse_at_once(d, call, CONTROL_USAGE, "a change needs an id, so that it is done once", NULL);
         }
     }
     requests_poll(d);
@@ -197,11 +216,10 @@ struct call *call_new(struct daemon *d, const void *bytes, size_t len)
     return call;
 }
 
-static void on_request(void *ud, struct control_call *local, const void *bytes, size_t len, uid_t uid, pid_t pid)
+static void on_request(void *ud, struct control_call *local, const void *bytes, size_t len, uid_t uid)
 {
     struct daemon *d = ud;
     struct call *call = call_new(d, bytes, len);
-    (void)pid;
     if (!call) {
         control_drop(local);
         return;
@@ -222,7 +240,9 @@ int requests_open(struct daemon *d)
     }
     uv_timer_init(&d->loop, &d->requests->timer);
     d->requests->timer.data = d;
-    int rv = control_open(&d->control, &d->loop, d->config->control, &OPS, d);
+    d->requests->access.control = access_group(d->config->control_group);
+    d->requests->access.admin = access_group(d->config->admin_group);
+    int rv = control_open(&d->control, &d->loop, d->config->control, d->requests->access.control, &OPS, d);
     if (rv) {
         log_write(LOG_FATAL, "what=\"control socket %s\" error=\"%s\"", d->config->control, strerror(-rv));
     }

@@ -13,6 +13,7 @@
 #include "io/control.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -40,7 +41,7 @@ struct client
     uint64_t deadline_ms; /* loop time when it is closed; 0 = never, the daemon has the turn */
     uint64_t turn_ms;     /* loop time since when it has its turn */
     uid_t uid;
-    pid_t pid;
+    gid_t gid;
     bool last;    /* close after this reply */
     bool closing;
 };
@@ -199,7 +200,7 @@ static void deliver(struct client *client)
     client->body = NULL;
     client->deadline_ms = 0;
     control->stats.requests++;
-    control->ops->request(control->ud, call, call->body, client->body_len, client->uid, client->pid);
+    control->ops->request(control->ud, call, call->body, client->body_len, client->uid);
 }
 
 /* The frame's length is there. */
@@ -280,8 +281,29 @@ static int peer_of(struct client *client)
         return -errno;
     }
     client->uid = peer.uid;
-    client->pid = peer.pid;
+    client->gid = peer.gid;
     return 0;
+}
+
+bool control_in_group(const struct control_call *call, gid_t group)
+{
+    gid_t *groups;
+    socklen_t size = NGROUPS_MAX * sizeof *groups;
+    uv_os_fd_t fd;
+    bool in = call->client != NULL && call->client->gid == group;
+
+    if (in || call->client == NULL || uv_fileno((uv_handle_t *)&call->client->pipe, &fd) < 0) {
+        return in;
+    }
+    groups = malloc(size);
+    if (groups == NULL || getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0) {
+        size = 0;
+    }
+    for (size_t i = 0; !in && i < size / sizeof *groups; i++) {
+        in = groups[i] == group;
+    }
+    free(groups);
+    return in;
 }
 
 /* Takes the connection that the listener has. */
@@ -389,7 +411,8 @@ void control_patience(struct control *control, uint64_t idle_ms, uint64_t stall_
     control->stall_ms = stall_ms;
 }
 
-int control_open(struct control **ret, uv_loop_t *loop, const char *path, const struct control_ops *ops, void *ud)
+int control_open(struct control **ret, uv_loop_t *loop, const char *path, gid_t group, const struct control_ops *ops,
+                 void *ud)
 {
     struct control *control = calloc(1, sizeof *control);
     int fd = -1;
@@ -401,7 +424,7 @@ int control_open(struct control **ret, uv_loop_t *loop, const char *path, const 
     control->ops = ops;
     control->ud = ud;
     control_patience(control, CONTROL_IDLE_MS, CONTROL_STALL_MS);
-    int r = control_socket_bind(path, &control->at, &fd);
+    int r = control_socket_bind(path, group, &control->at, &fd);
     r = r < 0 ? r : uv_pipe_init(loop, &control->listener, 0);
     if (r < 0) {
         if (fd >= 0) {

@@ -4,6 +4,7 @@
 /* The control socket: takes whole requests from local clients and gives back whole replies. What a request means is the
  * daemon's business (wire/control.h decodes it). */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -25,8 +26,8 @@ struct control_ops
 {
     /* A whole request arrived. bytes stay valid until control_reply() or control_drop(), one of which must be called
      * exactly once for the call: now or at any later time, before or after the client went away or the server was
-     * closed. uid and pid are those of the client's process when it connected. */
-    void (*request)(void *ud, struct control_call *call, const void *bytes, size_t len, uid_t uid, pid_t pid);
+     * closed. uid is that of the client's process when it connected. */
+    void (*request)(void *ud, struct control_call *call, const void *bytes, size_t len, uid_t uid);
 };
 
 struct control_stats
@@ -40,11 +41,15 @@ struct control_stats
     uint64_t stalled; /* connections closed for their slowness */
 };
 
-/* Listen at `path`, mode 0660; its directory is made when missing (0755). A socket that a dead process left behind is
- * replaced. -EADDRINUSE: a live process listens there; -ENOTSOCK: something else has that name; -ENAMETOOLONG; another
+/* Listen at `path`, mode 0660 and of `group` ((gid_t)-1: as it comes); its directory is made when missing (0755). A socket that a dead process left behind is
+ * replaced. -EPERM: the socket cannot be given to the group; -EADDRINUSE: a live process listens there; -ENOTSOCK: something else has that name; -ENAMETOOLONG; another
  * -errno of the system. The caller ignores SIGPIPE. */
-NODISCARD int control_open(struct control **ret, uv_loop_t *loop, const char *path, const struct control_ops *ops,
-                           void *ud);
+NODISCARD int control_open(struct control **ret, uv_loop_t *loop, const char *path, gid_t group,
+                           const struct control_ops *ops, void *ud);
+
+/* Whether the client's process was in the group when it connected, as its own or a supplementary one. false, too, once
+ * the client is gone. */
+bool control_in_group(const struct control_call *call, gid_t group);
 
 /* Other times than CONTROL_IDLE_MS and CONTROL_STALL_MS, for what begins from now on; looked at once a second. */
 void control_patience(struct control *control, uint64_t idle_ms, uint64_t stall_ms);

@@ -52,7 +52,7 @@ static int remove_stale(const struct sockaddr_un *at)
 }
 
 /* The mode is set before the name exists, so that the socket is never open to more than 0660. */
-static int bind_at(const struct sockaddr_un *at, int *ret_fd)
+static int bind_at(const struct sockaddr_un *at, gid_t group, int *ret_fd)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
@@ -60,7 +60,7 @@ static int bind_at(const struct sockaddr_un *at, int *ret_fd)
         return -errno;
     }
     if (fchmod(fd, 0660) < 0 || bind(fd, (const struct sockaddr *)at, sizeof *at) < 0 ||
-        chmod(at->sun_path, 0660) < 0) {
+        lchown(at->sun_path, (uid_t)-1, group) < 0 || chmod(at->sun_path, 0660) < 0) {
         int r = -errno;
         close(fd);
         return r;
@@ -69,7 +69,7 @@ static int bind_at(const struct sockaddr_un *at, int *ret_fd)
     return 0;
 }
 
-int control_socket_bind(const char *path, struct control_socket *ret, int *ret_fd)
+int control_socket_bind(const char *path, gid_t group, struct control_socket *ret, int *ret_fd)
 {
     struct sockaddr_un at = { .sun_family = AF_UNIX };
     struct stat st;
@@ -84,7 +84,7 @@ int control_socket_bind(const char *path, struct control_socket *ret, int *ret_f
     strcpy(at.sun_path, path);
     int r = make_directory(path);
     r = r < 0 ? r : remove_stale(&at);
-    r = r < 0 ? r : bind_at(&at, &fd);
+    r = r < 0 ? r : bind_at(&at, group, &fd);
     if (r < 0) {
         return r;
     }

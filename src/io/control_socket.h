@@ -16,8 +16,8 @@ struct control_socket
     ino_t ino;
 };
 
-/* A socket bound to `path`, not yet listening. Errors: see control_open(). */
-NODISCARD int control_socket_bind(const char *path, struct control_socket *ret, int *ret_fd);
+/* A socket bound to `path`, of `group` unless that is (gid_t)-1, not yet listening. Errors: see control_open(). */
+NODISCARD int control_socket_bind(const char *path, gid_t group, struct control_socket *ret, int *ret_fd);
 
 /* Removes the name if it is still this socket's. */
 void control_socket_remove(const struct control_socket *socket);

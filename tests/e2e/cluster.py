@@ -136,7 +136,8 @@ class Node:
     def running(self):
         return self.process is not None and self.process.poll() is None
 
-    def start(self):
+    def start(self, before=(), vipd=VIPD):
+        """Starts the daemon, in its namespace and by way of the command `before`, like setpriv."""
         assert not self.running, f"{self.name} runs already"
         if not self.config.exists():
             self.write_config()
@@ -144,7 +145,7 @@ class Node:
             log.write(f"--- start {time.monotonic():.3f}\n".encode())
             log.flush()
             self.process = subprocess.Popen(
-                ["ip", "netns", "exec", self.netns, str(VIPD), "-c", str(self.config)],
+                ["ip", "netns", "exec", self.netns, *before, str(vipd), "-c", str(self.config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

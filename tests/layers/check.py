@@ -38,6 +38,8 @@ THIRD_PARTY = {
     r"netlink/.*": ("libnl", None),
     r"sqlite3\.h": ("SQLite", None),
     r"yaml\.h": ("libyaml", None),
+    r"cap-ng\.h": ("libcap-ng", None),
+    r"seccomp\.h": ("libseccomp", None),
     r"libsmartcols/.*": ("libsmartcols", None),
     r"systemd/sd-journal\.h": ("libsystemd's journal", None),
     r"systemd/sd-daemon\.h": ("libsystemd's readiness", None),

@@ -110,13 +110,13 @@ static void serve(struct bench *bench, struct control_call *call, struct wait no
     value_arena_close(&now.arena);
 }
 
-static void on_request(void *ud, struct control_call *call, const void *bytes, size_t len, uid_t uid, pid_t pid)
+static void on_request(void *ud, struct control_call *call, const void *bytes, size_t len, uid_t uid)
 {
     struct bench *bench = ud;
     struct wait now = { .call = NULL };
     const char *why;
 
-    (void)uid, (void)pid;
+    (void)uid;
     pthread_mutex_lock(&bench->lock);
     bench->orders.served++;
     value_arena_init(&now.arena, CONTROL_REQUEST_ARENA_MAX);
@@ -193,7 +193,7 @@ static void *run(void *ud)
     struct bench *bench = ud;
 
     if (uv_loop_init(&bench->loop) < 0 ||
-        control_open(&bench->control, &bench->loop, bench->path, &ops, bench) < 0) {
+        control_open(&bench->control, &bench->loop, bench->path, (gid_t)-1, &ops, bench) < 0) {
         abort();
     }
     uv_timer_init(&bench->loop, &bench->tick);

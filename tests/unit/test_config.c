@@ -76,7 +76,7 @@ static const struct wrong WRONG[] = {
 
     /* Keys */
     {CLUSTER NODE "lisen: 10.1.0.1:7400\n", 3, 1, "'lisen' is not a key: expected one of cluster, node, listen, data, "
-        "key-file, peers, interfaces, control, witness, timing, fence, log; did you mean 'listen'?"},
+        "key-file, peers, interfaces, control, control-group, admin-group, witness, timing, fence, log; did you mean 'listen'?"},
     {GOOD "key_file: /etc/vipd/key\n", 8, 1, "did you mean 'key-file'?"},
     {GOOD "Witness: true\n", 8, 1, "did you mean 'witness'?"},
     {GOOD "quorum: 2\n", 8, 1, "'quorum' is not a key: expected one of"},
@@ -289,6 +289,7 @@ static void every_key_reaches_its_field(void **state)
     snprintf(text, sizeof(text),
         "%%YAML 1.1\n---\n"
         "log: trace\nfence: addresses\nwitness: true\ncontrol: \"/tmp/c.sock\"\n"
+        "control-group: adm\nadmin-group: 4711\n"
         "timing: {interval: 1s, suspect: 2000ms, promise: 1m, margin: 29s, election: 10m}\n"
         "interfaces:\n- eth0\n- bond0.100\n"
         "key-file: %s\n"
@@ -314,6 +315,8 @@ static void every_key_reaches_its_field(void **state)
     assert_string_equal(config.interfaces[0], "eth0");
     assert_string_equal(config.interfaces[1], "bond0.100");
     assert_string_equal(config.control, "/tmp/c.sock");
+    assert_string_equal(config.control_group, "adm");
+    assert_string_equal(config.admin_group, "4711");
     assert_true(config.witness);
     assert_int_equal(config.timing.interval_ms, 1000);
     assert_int_equal(config.timing.suspect_ms, 2000);

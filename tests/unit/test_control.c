@@ -35,7 +35,6 @@ struct bench
     size_t len[CALLS_MAX];
     const void *bytes[CALLS_MAX];
     uid_t uid;
-    pid_t pid;
     bool echo; /* answer at once with what came */
     bool closed;
 };
@@ -64,12 +63,11 @@ static void echo(struct control_call *call, const void *bytes, size_t len)
     free(frame);
 }
 
-static void on_request(void *ud, struct control_call *call, const void *bytes, size_t len, uid_t uid, pid_t pid)
+static void on_request(void *ud, struct control_call *call, const void *bytes, size_t len, uid_t uid)
 {
     struct bench *bench = ud;
 
     bench->uid = uid;
-    bench->pid = pid;
     if (bench->echo) {
         bench->n_calls++;
         echo(call, bytes, len);
@@ -93,7 +91,7 @@ static int setup(void **state)
     assert_int_equal(uv_loop_init(&bench->loop), 0);
     uv_timer_init(&bench->loop, &bench->tick);
     uv_timer_start(&bench->tick, on_tick, 2, 2);
-    assert_int_equal(control_open(&bench->control, &bench->loop, bench->path, &ops, bench), 0);
+    assert_int_equal(control_open(&bench->control, &bench->loop, bench->path, (gid_t)-1, &ops, bench), 0);
     *state = bench;
     return 0;
 }
@@ -233,7 +231,8 @@ static void test_request_and_reply(void **state)
     assert_int_equal(bench->len[0], 5);
     assert_memory_equal(bench->bytes[0], "hello", 5);
     assert_int_equal(bench->uid, getuid());
-    assert_int_equal(bench->pid, getpid());
+    assert_true(control_in_group(bench->calls[0], getgid()));
+    assert_false(control_in_group(bench->calls[0], 64999));
     echo(bench->calls[0], bench->bytes[0], 5);
     assert_int_equal(hear(bench, fd, back, 9), 9);
     assert_memory_equal(back, "\0\0\0\5hello", 9);
@@ -456,6 +455,7 @@ static void test_a_call_outlives_its_client(void **state)
     close(other);
 
     finish(bench); /* the server is gone, the call is not */
+    assert_false(control_in_group(bench->calls[1], getgid()));
     assert_memory_equal(bench->bytes[1], "y", 1);
     echo(bench->calls[1], bench->bytes[1], 1);
     assert_int_equal(hear(bench, fd, &byte, 1), 0);
@@ -467,7 +467,7 @@ static void test_a_live_socket_is_refused(void **state)
     struct bench *bench = *state;
     struct control *second;
 
-    assert_int_equal(control_open(&second, &bench->loop, bench->path, &ops, bench), -EADDRINUSE);
+    assert_int_equal(control_open(&second, &bench->loop, bench->path, (gid_t)-1, &ops, bench), -EADDRINUSE);
     bench->echo = true;
     int fd = dial(bench);
     char back[5];
@@ -489,7 +489,7 @@ static void test_a_stale_socket_is_replaced(void **state)
     close(fd);
     assert_int_equal(access(bench->path, F_OK), 0);
     bench->closed = false;
-    assert_int_equal(control_open(&bench->control, &bench->loop, bench->path, &ops, bench), 0);
+    assert_int_equal(control_open(&bench->control, &bench->loop, bench->path, (gid_t)-1, &ops, bench), 0);
 
     /* Someone replaces our socket: closing leaves the other one alone. */
     assert_int_equal(unlink(bench->path), 0);
@@ -509,10 +509,10 @@ static void test_paths_that_are_refused(void **state)
     memset(path, 'x', sizeof path);
     path[0] = '/';
     path[sizeof path - 1] = '\0';
-    assert_int_equal(control_open(&control, &bench->loop, path, &ops, bench), -ENAMETOOLONG);
-    assert_int_equal(control_open(&control, &bench->loop, "", &ops, bench), -EINVAL);
-    assert_int_equal(control_open(&control, &bench->loop, "/dev/null", &ops, bench), -ENOTSOCK);
-    assert_int_equal(control_open(&control, &bench->loop, "/dev/null/x", &ops, bench), -ENOTDIR);
+    assert_int_equal(control_open(&control, &bench->loop, path, (gid_t)-1, &ops, bench), -ENAMETOOLONG);
+    assert_int_equal(control_open(&control, &bench->loop, "", (gid_t)-1, &ops, bench), -EINVAL);
+    assert_int_equal(control_open(&control, &bench->loop, "/dev/null", (gid_t)-1, &ops, bench), -ENOTSOCK);
+    assert_int_equal(control_open(&control, &bench->loop, "/dev/null/x", (gid_t)-1, &ops, bench), -ENOTDIR);
 }
 
 int main(void)
