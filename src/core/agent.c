@@ -146,7 +146,8 @@ static bool forbidden_present(const struct core *core, time_ns now)
 static void update_lease(struct core *core, time_ns now, struct actions *actions)
 {
     time_ns acked = majority_acked(core);
-    core->agent.lease_end = acked ? acked + core_lease(core) : 0;
+    core->agent.lease_end = acked ? acked + slew_lease(core) : 0;
+    core->agent.supported_until = acked ? acked + core_lease(core) : 0;
     if (core->agent.foreign && acked > core->agent.foreign) {
         core->agent.foreign = 0;
         core->agent.dirty = core->agent.reannounce = true;

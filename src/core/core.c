@@ -109,7 +109,7 @@ time_ns core_runout(const struct core *core, int node)
         }
     }
     int need = RULE(L2_MAJORITY) ? majority_of(core->table->voters) : 1;
-    return need > 0 && n >= need ? at[need - 1] : NEVER;
+    return need > 0 && n >= need && !slew_unfit(core) ? at[need - 1] + slew_wait(core) : NEVER;
 }
 
 bool core_settled_move(const struct core *core, int vip, time_ns now)
@@ -278,6 +278,7 @@ void core_step(struct core *core, const struct event *event, struct actions *act
     core->wall_ms = event->wall_ms;
     time_ns now = event->now > core->last_now ? event->now : core->last_now;
     notice_stall(core, now);
+    slew_note(core, &event->slew, now, actions);
     if (core->seen_changed != core->table->changed) {
         table_changed(core, now, actions);
     }

@@ -9,7 +9,7 @@
  * globals, no logging (it emits ACT_LOG). The replicated table is changed only by table_apply(), which the daemon runs
  * as the log commits and then reports with EV_APPLIED; core reads it.
  *
- * Files: core.c dispatch; voter.c promises (V1-V3); agent.c lease, hold, release (N1-N5); contest.c other hosts (N6);
+ * Files: core.c dispatch; slew.c the own clock; voter.c promises (V1-V3); agent.c lease, hold, release (N1-N5); contest.c other hosts (N6);
  * leader.c, overview.c, request.c fence, clear, move, admit (L1-L6); election.c; plan.c placement; table.c the table.
  *
  * Duties of the caller: execute the actions of a step completely and in order before the next step; results of
@@ -26,6 +26,14 @@
 
 typedef uint64_t time_ns; /* the node's own clock, CLOCK_BOOTTIME, in nanoseconds */
 #define MS 1000000ull
+
+/* How much slower and faster than real time the own clock runs now, beyond the drift that every lease allows for: somebody
+ * slews it. Parts per million; both 0 in ordinary times. */
+struct slew
+{
+    uint32_t slow_ppm, fast_ppm;
+};
+#define SLEW_MAX_PPM 250000 /* no kernel slews by more: beyond it the clock is broken, and the node neither holds nor votes */
 
 enum event_type
 {
@@ -71,7 +79,8 @@ struct event
 {
     enum event_type type;
     time_ns now;
-    int64_t wall_ms; /* Unix; copied into commands, never compared */
+    struct slew slew; /* read no later than `now` */
+    int64_t wall_ms;  /* Unix; copied into commands, never compared */
     union {
         const struct heartbeat *heartbeat;
         const struct answer *answer;
@@ -163,6 +172,9 @@ enum core_log
     LOG_CORE_DEFENDED,
     LOG_CORE_YIELDED,
     LOG_CORE_CONFLICT_END,
+    LOG_CORE_CLOCK_STEADY, /* these three: value is the slew, ppm */
+    LOG_CORE_CLOCK_SLEWED,
+    LOG_CORE_CLOCK_UNFIT,
 };
 
 struct action
@@ -255,6 +267,17 @@ enum conflict_kind core_vip_conflict(const struct core *core, int vip, char ret_
 enum node_state core_node_state(const struct core *core, int node, time_ns now);
 /* What is left of the node's lease by its last heartbeat; 0 = none or not heard. */
 uint32_t core_node_lease_ms(const struct core *core, int node, time_ns now);
+
+/* The own clock as it counts now: the worst of the last few seconds at most. */
+struct core_clock
+{
+    uint32_t slow_ppm, fast_ppm;
+    bool unfit;        /* more than a lease can bear: the node holds nothing, promises nothing and does not lead */
+    uint32_t lease_ms; /* how long a lease is */
+    uint32_t full_ms;  /* ... and without the slew */
+    uint32_t wait_ms;  /* by how much promises last longer */
+};
+void core_clock(const struct core *core, struct core_clock *ret);
 
 bool core_is_leader(const struct core *core);     /* by Raft, and its barrier is applied (L6) */
 uint64_t core_leader(const struct core *core);    /* node id whom this node takes for the leader, 0 = unknown */

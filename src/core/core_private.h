@@ -30,7 +30,7 @@ struct hearing
 struct runout
 {
     uint64_t fence; /* of which fence; a report about another one counts nothing */
-    time_ns at;
+    time_ns at;     /* and slew_wait() later */
 };
 
 /* What other hosts mean for a VIP that this node owns, since the move that gave it to this node (contest.c). */
@@ -62,9 +62,16 @@ struct core
     time_ns deadline;            /* of the last whole step */
     bool settle_dirty;           /* something that can settle a move has changed */
 
+    struct /* slew.c */
+    {
+        uint32_t slow_ppm[2], fast_ppm[2]; /* the worst since `turn_at` was set, and of the time before that */
+        time_ns turn_at;
+        enum core_log told; /* 0 = nothing yet */
+    } slew;
+
     struct /* voter.c */
     {
-        time_ns promised[NODES_MAX];
+        time_ns promised[NODES_MAX]; /* and slew_wait() longer */
         uint64_t fences_told; /* table->changed up to which waiting owners were told of fences */
     } voter;
 
@@ -75,6 +82,7 @@ struct core
         time_ns sent[SEND_RING];     /* by seq */
         time_ns acked[NODES_MAX];    /* send time of the newest heartbeat of this run that the voter acked */
         time_ns lease_end;           /* N1 */
+        time_ns supported_until;     /* likewise, had the clock not been slewed: whether there is a majority */
         time_ns gate;                /* what the kernel was told */
         time_ns foreign;             /* N6: no gate before a majority acked a heartbeat sent after this; 0 = none */
         bool running;                /* lease is running: for the log */
@@ -182,7 +190,7 @@ void core_deadline(struct actions *actions, time_ns at);
 time_ns core_suspect(const struct core *core);
 time_ns core_interval(const struct core *core);
 time_ns core_promise(const struct core *core);
-time_ns core_lease(const struct core *core); /* N1's `lease` */
+time_ns core_lease(const struct core *core); /* N1's `lease`, of a clock that is not slewed */
 /* Whether a majority of the voters, this node among them if it is one, was heard within `suspect`. */
 bool core_hears_majority(const struct core *core, time_ns now);
 bool core_silent(const struct core *core, int node, time_ns now); /* not heard for `suspect` */
@@ -191,6 +199,13 @@ bool core_silent(const struct core *core, int node, time_ns now); /* not heard f
 time_ns core_runout(const struct core *core, int node);
 /* Whether the last move of the VIP is settled as far as this node knows (N2, L3). */
 bool core_settled_move(const struct core *core, int vip, time_ns now);
+
+/* slew.c */
+void slew_note(struct core *core, const struct slew *seen, time_ns now, struct actions *actions);
+bool slew_unfit(const struct core *core);     /* the clock measures nothing that others could rely on */
+time_ns slew_lease(const struct core *core);  /* N1's `lease`; 0 = none */
+time_ns slew_wait(const struct core *core);   /* by how much every promise lasts longer on this clock (V1, V3, L2, N2) */
+time_ns slew_true(const struct core *core, time_ns own); /* what is at least left of `own` on any steady clock (V3) */
 
 /* voter.c */
 void voter_heartbeat(struct core *core, const struct heartbeat *heartbeat, time_ns now, struct actions *actions);

@@ -310,7 +310,8 @@ static void hand_over(struct core *core, time_ns now, struct actions *actions)
 }
 
 /* A leader that hears no majority of the voters, while Raft still reaches them (or it would soon lead no more), is deaf
- * itself: it would fence them all and could hold nothing. It judges nobody, and the next voter leads. */
+ * itself: it would fence them all and could hold nothing. It judges nobody, and the next voter leads. Likewise one whose
+ * clock measures nothing: it could never clear anybody. */
 static void hand_on(struct core *core, time_ns now, struct actions *actions)
 {
     if (now >= core->lead.transfer_at) {
@@ -348,7 +349,7 @@ void leader_step(struct core *core, time_ns now, struct actions *actions)
         core->settle_dirty = settle;
         return;
     }
-    if (!core_hears_majority(core, now)) {
+    if (!core_hears_majority(core, now) || slew_unfit(core)) {
         hand_on(core, now, actions);
         core->settle_dirty = settle;
         return;

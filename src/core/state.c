@@ -12,7 +12,7 @@ uint64_t core_leader(const struct core *core)
 bool core_has_quorum(const struct core *core, time_ns now)
 {
     bool leads = core->lead.role == RAFT_ROLE_LEADER && core_hears_majority(core, now);
-    return core->caught_up && (now < core->agent.lease_end || leads);
+    return core->caught_up && (now < core->agent.supported_until || leads);
 }
 
 bool core_speaks(const struct core *core, time_ns now)
@@ -93,6 +93,10 @@ enum vip_state core_vip_state(const struct core *core, int vip, time_ns now, cha
     if (!core_settled_move(core, vip, now)) {
         snprintf(ret_why, 192, "waits until %.63s has certainly released it", core->table->nodes[v->prev].name);
         return VIP_MOVING;
+    }
+    if (v->owner == core->slot && slew_unfit(core)) {
+        snprintf(ret_why, 192, "the clock of its owner %.63s is slewed by more than a lease can bear", owner->name);
+        return VIP_UNHELD;
     }
     if (!core_has_quorum(core, now)) {
         snprintf(ret_why, 192, "no quorum: no majority of the voters is heard");

@@ -4,10 +4,10 @@
 
 #include <string.h>
 
-/* V2: caught up since its start; V1: by its own table a voter. */
+/* V2: caught up since its start; V1: by its own table a voter; and its clock can keep a promise. */
 static bool armed(const struct core *core)
 {
-    return (core->caught_up || !RULE(V2_CATCH)) && in_set(core->table->voters, core->slot);
+    return (core->caught_up || !RULE(V2_CATCH)) && in_set(core->table->voters, core->slot) && !slew_unfit(core);
 }
 
 bool voter_ack(struct core *core, int node, uint64_t gen, time_ns now)
@@ -32,11 +32,11 @@ static void report_promises(const struct core *core, time_ns now, struct answer 
     for (int i = 0; i < NODES_MAX && answer->n_promises < ANSWER_REPORTS_MAX; i++) {
         const struct node *n = &core->table->nodes[i];
         if (n->used && n->status == NODE_FENCED) {
-            time_ns until = core->voter.promised[i];
+            time_ns until = core->voter.promised[i] + slew_wait(core);
             answer->promises[answer->n_promises++] = (struct promise_report){
                 .node = n->id,
                 .fence = n->fence,
-                .left_us = until > now ? (until - now + 999) / 1000 : 0,
+                .left_us = until > now ? (slew_true(core, until - now) + 999) / 1000 : 0,
             };
         }
     }

@@ -54,6 +54,30 @@ static void check_fence(const struct api_call *call, struct value *rows)
          "whatever took the tc filter away");
 }
 
+/* The own clock against the hardware's (timing.md). */
+static void check_clock(const struct api_call *call, struct value *rows)
+{
+    struct core_clock clock;
+    struct value *text;
+
+    core_clock(call->view->core, &clock);
+    double slow = clock.slow_ppm / 10000.0, fast = clock.fast_ppm / 10000.0;
+    if (clock.unfit) {
+        text = value_format(call->arena, "this node's clock is slewed (%.1f%% slow, %.1f%% fast), by more than a lease of "
+                                         "%u ms can bear: this node holds nothing",
+                            slow, fast, clock.full_ms);
+    } else if (clock.slow_ppm > 0 || clock.fast_ppm > 0) {
+        text = value_format(call->arena, "this node's clock is slewed (%.1f%% slow, %.1f%% fast): its lease is %u of %u "
+                                         "ms, its promises last %u ms longer",
+                            slow, fast, clock.lease_ms, clock.full_ms, clock.wait_ms);
+    } else {
+        text = value_string(call->arena, "this node's clock is not slewed");
+    }
+    find(call, rows, "clock", clock.slow_ppm == 0 && clock.fast_ppm == 0, text,
+         "it passes when the time is set (chronyc tracking, timedatectl timesync-status); a lower maxslewrate of chrony "
+         "shortens leases less");
+}
+
 static void check_nodes(const struct api_call *call, struct value *rows)
 {
     const struct api_view *view = call->view;
@@ -141,6 +165,7 @@ void api_doctor(const struct api_call *call)
 
     check_quorum(call, rows);
     check_fence(call, rows);
+    check_clock(call, rows);
     check_nodes(call, rows);
     check_versions(call, rows);
     check_vips(call, rows);

@@ -165,6 +165,15 @@ static void put_warnings(const struct api_call *call, struct value *result)
                    value_format(arena, "node %s: the kernel does not enforce the lease (fence: %s)",
                                 view->daemon->node, view->daemon->fence));
     }
+    struct core_clock clock;
+    core_clock(view->core, &clock);
+    if (clock.slow_ppm > 0 || clock.fast_ppm > 0) {
+        value_push(arena, warnings,
+                   value_format(arena, "node %s: its clock is slewed: %s (vipctl doctor)", view->daemon->node,
+                                clock.unfit                ? "it holds nothing while that lasts"
+                                : clock.slow_ppm > 0       ? "its lease is shortened"
+                                                           : "its promises last longer"));
+    }
     for (int slot = 0; slot < NODES_MAX; slot++) {
         const struct node *node = &view->table->nodes[slot];
         enum node_state state = node->used ? core_node_state(view->core, slot, view->now) : NODE_STATE_UP;

@@ -13,6 +13,7 @@
 #include "core/core.h"
 #include "daemon/config.h"
 #include "io/announce.h"
+#include "io/clock.h"
 #include "io/consensus.h"
 #include "io/control.h"
 #include "io/datagram.h"
@@ -48,6 +49,7 @@ struct daemon
     struct event_queue urgent, queue; /* results of actions come before anything else (N3) */
     bool pumping, applied_queued;
     uv_timer_t core_timer, raft_timer;
+    struct clock clock;
     uint8_t *command_bytes; /* COMMAND_BYTES_MAX */
 
     /* fsm.c */

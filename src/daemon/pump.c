@@ -68,6 +68,8 @@ static void say(const struct daemon *d, const struct action *action)
         [LOG_CORE_FOREIGN] = LOG_FOREIGN,           [LOG_CORE_READD] = LOG_READD,
         [LOG_CORE_TAKEN] = LOG_TAKEN,               [LOG_CORE_DEFENDED] = LOG_DEFENDED,
         [LOG_CORE_YIELDED] = LOG_YIELDED,           [LOG_CORE_CONFLICT_END] = LOG_CONFLICT_END,
+        [LOG_CORE_CLOCK_STEADY] = LOG_CLOCK_STEADY, [LOG_CORE_CLOCK_SLEWED] = LOG_CLOCK_SLEWED,
+        [LOG_CORE_CLOCK_UNFIT] = LOG_CLOCK_UNFIT,
     };
     enum log_id id = IDS[action->log.id];
     if (action->log.vip != SLOT_NONE) {
@@ -89,6 +91,8 @@ static void say(const struct daemon *d, const struct action *action)
         }
     } else if (id == LOG_LEADER || id == LOG_FOLLOWER) {
         log_write(id, "term=%llu", (unsigned long long)action->log.value);
+    } else if (id == LOG_CLOCK_STEADY || id == LOG_CLOCK_SLEWED || id == LOG_CLOCK_UNFIT) {
+        log_write(id, "ppm=%llu", (unsigned long long)action->log.value);
     } else if (id == LOG_FENCE) {
         log_write(id, "node=%s moves=%llu", node_label(d, action->log.node), (unsigned long long)action->log.value);
     } else {
@@ -247,6 +251,7 @@ static void arm(struct daemon *d)
 
 static void step(struct daemon *d, struct event *event)
 {
+    clock_look(&d->clock, daemon_now(), &event->slew);
     event->now = daemon_now();
     event->wall_ms = daemon_wall_ms();
     time_ns late = event->now > d->actions.deadline ? event->now - d->actions.deadline : 0;
@@ -339,5 +344,6 @@ void pump_open(struct daemon *d)
     uv_timer_init(&d->loop, &d->raft_timer);
     d->core_timer.data = d->raft_timer.data = d;
     d->actions.deadline = UINT64_MAX;
+    clock_init(&d->clock);
     arm(d);
 }

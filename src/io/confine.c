@@ -12,7 +12,8 @@ static const char *const REFUSED[] = {
     /* the kernel itself */
     "init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "reboot", "swapon", "swapoff",
     "acct", "syslog", "iopl", "ioperm",
-    /* clocks: leases are measured with them */
+    /* clocks: leases are measured with them (how they are slewed is asked by adjtimex(2), which sets nothing without a
+     * capability that this process does not have) */
     "settimeofday", "stime", "clock_settime", "clock_settime64",
     /* other processes, and their secrets */
     "process_vm_readv", "process_vm_writev", "process_madvise", "kcmp", "pidfd_getfd", "perf_event_open",

@@ -26,6 +26,7 @@ static const char *WORDS =
     "applied                         tells the core that the table has moved on\n"
     "caught-up                       everything that was on disk at the start is applied\n"
     "links DEV up|down PREFIX [MAC]  the node's own interface\n"
+    "slew slow|fast PPM              the own clock from here on; 0: no more\n"
     "at MS                           lets time pass, with the timers that fall due\n"
     "heartbeat NODE [run=N seq=N gen=N|table applied=N|table released=N|table held=N|table lease=N missing=A+B term=N\n"
     "          index=N leader=NODE]  from another node; `table` = as a good node would say now\n"
@@ -66,6 +67,7 @@ static time_ns now = 1000 * MS, start = 1000 * MS, deadline = UINT64_MAX;
 static const char *file;
 static unsigned line_number;
 static char self_name[NAME_SIZE];
+static struct slew slew;
 static uint64_t run = 77, next_seq[NODES_MAX], last_seq;
 
 static void fail(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));
@@ -186,6 +188,7 @@ static void step(struct event *event)
 {
     struct event on = {.type = EV_CONTINUE, .wall_ms = 1700000000000};
     event->now = now;
+    event->slew = on.slew = slew;
     event->wall_ms = 1700000000000;
     for (int rounds = 0; rounds < 1000; rounds++) {
         core_step(core, event, &actions);
@@ -771,7 +774,7 @@ static void do_line(char **words, int n)
     static const struct { const char *word; int min; } NEEDS[] = {
         {"self", 1}, {"found", 1}, {"entry", 2}, {"at", 1}, {"heartbeat", 1}, {"answer", 2}, {"links", 3},
         {"kernel", 2}, {"foreign", 1}, {"probed", 2}, {"report", 4}, {"role", 3}, {"proposed", 1},
-        {"disk", 2}, {"request", 2}, {"expect", 1}, {"state", 2}, {"node", 2},
+        {"disk", 2}, {"slew", 2}, {"request", 2}, {"expect", 1}, {"state", 2}, {"node", 2},
     };
     for (size_t i = 0; i < sizeof NEEDS / sizeof *NEEDS; i++) {
         if (!strcmp(word, NEEDS[i].word) && m < NEEDS[i].min) {
@@ -824,6 +827,8 @@ static void do_line(char **words, int n)
         do_proposed(rest);
     } else if (!strcmp(word, "request")) {
         do_request(rest, m);
+    } else if (!strcmp(word, "slew")) {
+        *(!strcmp(rest[0], "slow") ? &slew.slow_ppm : &slew.fast_ppm) = (uint32_t)number(rest[1]);
     } else if (!strcmp(word, "shutdown")) {
         step(&(struct event){.type = EV_SHUTDOWN});
     } else if (!strcmp(word, "expect")) {

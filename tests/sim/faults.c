@@ -7,7 +7,7 @@
 
 const char *const FAULT_NAMES[FAULT_KINDS_N] = {
     "crash", "reboot", "leave", "stall",     "crash-all", "stall-all", "cut",    "isolate", "partition", "loss",
-    "delay", "repeat", "clock", "disk-slow", "disk-fail", "remove",    "kernel", "link",    "forge",
+    "delay", "repeat", "clock", "disk-slow", "disk-fail", "remove",    "kernel", "link",    "forge",   "slew",
 };
 const char *const MOMENT_NAMES[MOMENTS_N] = {"now", "before-action", "before-step", "written", "start"};
 
@@ -108,20 +108,38 @@ static void plan_one(struct chance *c, struct fault *fault, int nodes, uint64_t 
     case FAULT_STALL_ALL:
     case FAULT_DISK_FAIL:
     case FAULT_LINK:
+    case FAULT_SLEW:
     case FAULT_KINDS_N:
         break;
+    }
+}
+
+/* In a third of the seeds some of the faults are slews instead. They have a chance of their own, and are no kind like the
+ * others in WEIGHTS: what else befalls a seed is what it was before there were any. */
+static void plan_slews(struct schedule *schedule, uint64_t seed, int nodes, uint64_t unit)
+{
+    struct chance c = {seed * 0x9e3779b9ull + 100};
+    bool slews = chance_below(&c, 3) == 0;
+
+    for (unsigned i = 0; i < schedule->n && slews; i++) {
+        struct fault *fault = &schedule->list[i];
+        if (chance_below(&c, 10) == 0) {
+            *fault = (struct fault){.kind = FAULT_SLEW, .at = fault->at, .for_ns = chance_span(&c, 2 * unit, 40 * unit)};
+            fault->arg = (unsigned)(chance_below(&c, 2) == 0 ? 100000 : chance_span(&c, 10000, 100000));
+            fault->arg2 = (unsigned)chance_below(&c, 1u << nodes);
+        }
     }
 }
 
 void faults_plan(struct schedule *schedule, uint64_t seed, unsigned n, int nodes, uint64_t unit)
 {
     struct chance c = {seed * 0x9e3779b9ull + 99};
-    unsigned weights[FAULT_KINDS_N], sum = 0;
+    unsigned weights[FAULT_SLEW], sum = 0; /* the kinds before it */
     uint64_t gap = unit * 4 >> chance_below(&c, 6); /* from 4 units between two down to an eighth */
     uint64_t at = world.now + (chance_below(&c, 4) == 0 ? 0 : 10 * unit + 3000 * MS);
     bool all = chance_below(&c, 4) == 0;
 
-    for (int k = 0; k < FAULT_KINDS_N; k++) { /* a seed has some kinds only: the rarer meet undisturbed */
+    for (int k = 0; k < FAULT_SLEW; k++) { /* a seed has some kinds only: the rarer meet undisturbed */
         weights[k] = all || chance_below(&c, 2) == 0 ? WEIGHTS[k] : 0;
         sum += weights[k];
     }
@@ -141,6 +159,7 @@ void faults_plan(struct schedule *schedule, uint64_t seed, unsigned n, int nodes
         fault->at = at;
         plan_one(&c, fault, nodes, unit);
     }
+    plan_slews(schedule, seed, nodes, unit);
 }
 
 void faults_print(FILE *to, const struct fault *fault)
@@ -201,6 +220,7 @@ static void hit(struct sim_node *node, const struct fault *fault)
         kernel_reboot(node);
         node->own_base = chance_span(&world.work, 1000 * MS, 60000 * MS);
         node->true_base = world.now;
+        node->slew = 0;
     }
     restart_in(node, fault->for_ns);
 }
@@ -250,6 +270,25 @@ static void cut(const struct fault *fault, int victim, bool on)
                 struct input input = {.kind = INPUT_LOST, .from = to};
                 node_input(&world.nodes[from], &input);
             }
+        }
+    }
+}
+
+/* The clock first, and then what the node sees. */
+static void slew_ends(struct sim_node *node)
+{
+    clock_slewed(node, 0);
+    node->slew_told = 0;
+}
+
+static void slew(const struct fault *fault, bool on)
+{
+    for (int i = 0; i < world.n; i++) {
+        struct sim_node *node = &world.nodes[i];
+        if (on && node->alive && node->phase == STARTED && node->slew_told == 0) {
+            node->slew_told = fault->arg2 >> i & 1 ? (int32_t)fault->arg : -(int32_t)fault->arg;
+        } else if (!on) {
+            slew_ends(node);
         }
     }
 }
@@ -317,6 +356,9 @@ void faults_begin(const struct fault *planned)
         clock_rate(node, (int32_t)fault->arg - 10000);
         lasts = false;
         break;
+    case FAULT_SLEW:
+        slew(fault, true);
+        break;
     case FAULT_DISK_SLOW:
         node->disk_ns = fault->arg * US;
         break;
@@ -379,6 +421,9 @@ void faults_end(const struct fault *fault, int slot)
         break;
     case FAULT_DELAY:
         world.late[fault->node][fault->other] -= fault->arg * US;
+        break;
+    case FAULT_SLEW:
+        slew(fault, false);
         break;
     case FAULT_DISK_SLOW:
         node->disk_ns = 0;
@@ -443,6 +488,7 @@ void faults_heal(void)
         node->add_fails = node->del_fails = 0;
         node->armed = NULL;
         node->stalled_until = 0;
+        slew_ends(node);
         if (node->alive) {
             node_wake(node, world.now);
         }

@@ -93,6 +93,9 @@ static bool take(struct event_ring *ring, struct event *ret)
 static void step(struct sim_node *node, struct event *event)
 {
     event->now = node->step_at = clock_own(node);
+    event->slew = (struct slew){.slow_ppm = node->slew_told < 0 ? (uint32_t)-node->slew_told : 0,
+                                .fast_ppm = node->slew_told > 0 ? (uint32_t)node->slew_told : 0};
+    node->slew_seen = node->slew_told;
     event->wall_ms = (int64_t)(1700000000000ull + event->now / MS);
     if (event->type == EV_APPLIED) {
         node->applied_queued = false;
@@ -404,6 +407,7 @@ static void open_process(struct sim_node *node)
     node->checked.at = 0;
     node->start_at = 0;
     node->disk_fails = false;
+    node->slew_told = node->slew_seen = node->slew; /* one that had not begun does not */
     memset(node->announcing, 0, sizeof node->announcing);
     memset(node->calls, 0, sizeof node->calls);
     memset(node->flying, 0, sizeof node->flying);
@@ -515,8 +519,19 @@ static bool moment_has_come(const struct sim_node *node)
     }
 }
 
+/* A slew begins once the node has seen it and done what follows. What the product sees a moment late is a part of its margin
+ * as long as it runs; that it may be stopped in this very moment is among what docs/safety.md leaves. */
+static void slew_begins(struct sim_node *node)
+{
+    if (node->slew != node->slew_told && node->slew_seen == node->slew_told && !has_work(node)) {
+        clock_slewed(node, node->slew_told);
+        world_note("slewed", node->slot, (uint64_t)node->slew, 0);
+    }
+}
+
 static void one(struct sim_node *node)
 {
+    slew_begins(node);
     if (has_work(node) && !(node->stopping && node->next_action >= node->actions->n)) {
         node->pumping = true;
         (void)pump_one(node);
@@ -581,6 +596,7 @@ void node_open(struct sim_node *node, int slot)
     node->id = (uint64_t)slot + 1;
     node->identity = node->id * 1000003;
     node->kernel.link_up = true;
+    node->slew = node->slew_told = node->slew_seen = 0;
     node->run_at = UINT64_MAX;
     node->true_base = world.now;
     node->own_base = chance_span(&world.work, 1000 * MS, 100000000 * MS);

@@ -11,6 +11,7 @@
     X(V1_ADMIT, "a voter acks a node that its table does not admit")                                                   \
     X(V1_GEN, "a voter acks under any gen")                                                                            \
     X(V1_PROMISE, "a voter acks without a promise")                                                                    \
+    X(V1_SLEW, "a promise is waited for as long as ever on a clock that is slewed fast")                               \
     X(V1_ATOMIC, "the check comes before a fence is applied, the ack after it")                                        \
     X(V1_SEQ, "old heartbeats are acked, too")                                                                         \
     X(V1_KEEP, "an admit resets the voters' promises")                                                                 \
@@ -18,6 +19,7 @@
     X(V2_PROMISE, "a restarted voter begins without promises")                                                         \
     X(V2_DISK, "entries are applied before they are on the node's own disk")                                           \
     X(N1_LENGTH, "a lease is longer than a promise allows")                                                            \
+    X(N1_SLEW, "a lease is as long as ever on a clock that is slewed slow")                                            \
     X(N1_SEND, "a lease counts from when the ack came")                                                                \
     X(N1_MAJORITY, "one voter's ack is enough")                                                                        \
     X(N1_RUN, "acks of an earlier run count")                                                                          \

@@ -51,13 +51,14 @@ enum fault_kind
     FAULT_LOSS,      /* a share of all messages is lost */
     FAULT_DELAY,     /* messages of one direction are late, and so out of order */
     FAULT_REPEAT,    /* messages come twice, and old ones come again */
-    FAULT_CLOCK,     /* a clock runs faster or slower */
+    FAULT_CLOCK,     /* a clock runs faster or slower, within the drift */
     FAULT_DISK_SLOW,
     FAULT_DISK_FAIL,
     FAULT_REMOVE,    /* somebody removes an address of a VIP */
     FAULT_KERNEL,    /* the kernel refuses additions or removals for a while */
     FAULT_LINK,      /* the interface is down for a while */
     FAULT_FORGE,     /* somebody announces a VIP who should not */
+    FAULT_SLEW,      /* somebody slews clocks, some ahead and some back, by more than the drift; the nodes can know */
     FAULT_KINDS_N,
 };
 
@@ -188,6 +189,7 @@ struct sim_node
 
     uint64_t own_base, true_base; /* the clock */
     int32_t ppm;
+    int32_t slew, slew_told, slew_seen; /* ppm; the node is told before it begins, and sees it before that (node.c) */
 
     bool disk_fails;
     uint64_t disk_ns;       /* of a write, at most */
@@ -328,6 +330,7 @@ void world_violated(enum violation kind, const char *format, ...) PRINTF(2, 3);
 uint64_t clock_own(const struct sim_node *node);
 uint64_t clock_true(const struct sim_node *node, uint64_t own); /* the first moment at which the clock shows it */
 void clock_rate(struct sim_node *node, int32_t ppm);
+void clock_slewed(struct sim_node *node, int32_t ppm);
 
 /* address pool */
 struct addr address_of(int i);

@@ -169,12 +169,17 @@ void world_violated(enum violation kind, const char *format, ...)
 
 /* ------------------------------------------------------------------ clocks */
 
+/* What the clock counts in 1000000 of true time. */
+static uint64_t clock_ppm(const struct sim_node *node)
+{
+    return (uint64_t)((1000000 + node->ppm) * (int64_t)(1000000 + node->slew) / 1000000);
+}
+
 uint64_t clock_own(const struct sim_node *node)
 {
     uint64_t elapsed = world.now - node->true_base; /* of hours at most: no overflow */
 
-    return node->own_base + elapsed / 1000000 * (uint64_t)(1000000 + node->ppm) +
-           elapsed % 1000000 * (uint64_t)(1000000 + node->ppm) / 1000000;
+    return node->own_base + elapsed / 1000000 * clock_ppm(node) + elapsed % 1000000 * clock_ppm(node) / 1000000;
 }
 
 uint64_t clock_true(const struct sim_node *node, uint64_t own)
@@ -182,19 +187,29 @@ uint64_t clock_true(const struct sim_node *node, uint64_t own)
     if (own <= node->own_base) {
         return node->true_base;
     }
-    uint64_t rate = (uint64_t)(1000000 + node->ppm);
+    uint64_t rate = clock_ppm(node);
     uint64_t elapsed = own - node->own_base;
     return node->true_base + elapsed / rate * 1000000 + (elapsed % rate * 1000000 + rate - 1) / rate;
 }
 
-void clock_rate(struct sim_node *node, int32_t ppm)
+static void clock_changes(struct sim_node *node, int32_t *rate, int32_t ppm)
 {
     node->own_base = clock_own(node);
     node->true_base = world.now;
-    node->ppm = ppm;
+    *rate = ppm;
     if (node->run_at != UINT64_MAX) {
         node_wake(node, world.now);
     }
+}
+
+void clock_rate(struct sim_node *node, int32_t ppm)
+{
+    clock_changes(node, &node->ppm, ppm);
+}
+
+void clock_slewed(struct sim_node *node, int32_t ppm)
+{
+    clock_changes(node, &node->slew, ppm);
 }
 
 /* ------------------------------------------------------------------ addresses */

@@ -347,6 +347,56 @@ static void test_explain_plan_doctor(void **state)
     assert_false(value_as_bool(result(bench, "healthy"), true));
 }
 
+/* The row of `doctor` about one thing, or NULL. */
+static const struct value *finding(struct bench *bench, const char *check)
+{
+    assert_int_equal(ask(bench, "doctor", NULL), CONTROL_DONE);
+    for (const struct value *row = value_first(result(bench, "rows")); row != NULL; row = row->next) {
+        if (strcmp(text(row, "check"), check) == 0) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
+static bool warned(struct bench *bench, const char *words)
+{
+    bool found = false;
+
+    assert_int_equal(ask(bench, "status", NULL), CONTROL_DONE);
+    for (const struct value *row = value_first(result(bench, "warnings")); row != NULL; row = row->next) {
+        found = found || strstr(value_as_string(row, ""), words) != NULL;
+    }
+    return found;
+}
+
+static void test_a_slewed_clock_is_told(void **state)
+{
+    struct bench *bench = *state;
+
+    assert_true(value_as_bool(value_get(finding(bench, "clock"), "ok"), false));
+    assert_false(warned(bench, "clock"));
+    bench->cluster->slew.slow_ppm = 83333;
+    cluster_pass(bench->cluster, 25);
+    assert_false(value_as_bool(value_get(finding(bench, "clock"), "ok"), true));
+    assert_non_null(strstr(text(finding(bench, "clock"), "text"), "8.3% slow"));
+    assert_non_null(strstr(text(finding(bench, "clock"), "text"), "458 of 499 ms"));
+    assert_true(warned(bench, "its lease is shortened"));
+    bench->cluster->slew = (struct slew){ .fast_ppm = 100000 };
+    cluster_pass(bench->cluster, 2100);
+    assert_non_null(strstr(text(finding(bench, "clock"), "text"), "52 ms longer"));
+    assert_true(warned(bench, "its promises last longer"));
+    bench->cluster->slew = (struct slew){ .fast_ppm = 300000 };
+    cluster_pass(bench->cluster, 100);
+    assert_non_null(strstr(text(finding(bench, "clock"), "text"), "holds nothing"));
+    assert_true(value_as_bool(value_get(finding(bench, "quorum"), "ok"), false));
+    assert_true(warned(bench, "it holds nothing while that lasts"));
+    bench->cluster->slew = (struct slew){ 0 };
+    cluster_pass(bench->cluster, 3000);
+    assert_true(value_as_bool(value_get(finding(bench, "clock"), "ok"), false));
+    assert_false(warned(bench, "clock"));
+}
+
 static void test_the_small_ones(void **state)
 {
     struct bench *bench = *state;
@@ -691,6 +741,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_filters, setup, teardown),
         cmocka_unit_test_setup_teardown(test_history, setup, teardown),
         cmocka_unit_test_setup_teardown(test_explain_plan_doctor, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_slewed_clock_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_small_ones, setup, teardown),
         cmocka_unit_test_setup_teardown(test_add_refusals, setup, teardown),
         cmocka_unit_test_setup_teardown(test_force_overrides_what_is_unsafe, setup, teardown),
