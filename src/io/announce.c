@@ -5,7 +5,9 @@
  * Happy path: start sends the first announcement at once and puts the VIP into the heap; the timer, which stands at the
  * earliest time of the heap, takes what is due, at most VIPS_PER_TURN, and sends it with one system call for each
  * BATCH. After the burst a VIP comes up once in refresh_ms: at rest 10,000 VIPs cost 10,000 heap steps a
- * refresh and nothing between.
+ * refresh and nothing between. What goes out first, for a VIP that came or on an interface that came back, goes as soon
+ * as it can and before all else; repeats are paced, for they are broadcasts that every host of the link has to take in,
+ * and those of 10,000 VIPs at once would crowd out the heartbeats on the way.
  *
  * Failure modes, none of which ends anything: the interface is gone or down, or the queue is full: counted, logged, and
  * the announcement is due again after the interval, or RETRY_MS. may says no: likewise, without a log line, for the one
@@ -29,6 +31,8 @@
 #include "wire/arp_nd.h"
 
 #define VIPS_PER_TURN 256
+#define REPEATS_PER_TURN 32
+#define AT_ONCE 0 /* a due time before all others: the first of a burst */
 #define BATCH 32 /* announcements of one system call, of two frames at most */
 #define REFUSED 1
 #define RETRY_MS 1000 /* at the least, after an interface failed: it comes back with announce_again */
@@ -46,7 +50,7 @@ struct vip_entry
     char dev[DEV_SIZE];
     struct addr addr;
     struct announce_burst burst;
-    uint64_t due_ms; /* loop time */
+    uint64_t due_ms; /* loop time, or AT_ONCE */
 };
 
 /* An interface as it is in this turn. */
@@ -89,6 +93,7 @@ struct announce
     struct vip_entry *vips;        /* VIPS_MAX */
     uint16_t heap[VIPS_MAX];       /* keys, by due_ms */
     int heap_n;
+    uint64_t repeats_from_ms; /* loop time; no repeat before */
     struct device devices[DEVS_PER_TURN];
     int devices_n;
     struct batch *batch;
@@ -351,21 +356,39 @@ static void arm(struct announce *an)
         return;
     }
     uint64_t now = uv_now(an->loop), due = an->vips[an->heap[0]].due_ms;
+    if (due != AT_ONCE && due < an->repeats_from_ms) {
+        due = an->repeats_from_ms;
+    }
     (void)uv_timer_start(&an->timer, on_timer, due > now ? due - now : 0, 0); /* has a callback: cannot fail */
+}
+
+/* Whether the next one's time has come, after so many repeats in this turn. */
+static bool may_go(const struct announce *an, uint64_t now, uint32_t repeats)
+{
+    if (an->heap_n == 0) {
+        return false;
+    }
+    uint64_t due = an->vips[an->heap[0]].due_ms;
+    return due == AT_ONCE || (due <= now && now >= an->repeats_from_ms && repeats < REPEATS_PER_TURN);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
     struct announce *an = timer->data;
     uint64_t now = uv_now(an->loop);
+    uint32_t repeats = 0;
     forget_devices(an);
-    for (int i = 0; i < VIPS_PER_TURN && an->heap_n > 0 && an->vips[an->heap[0]].due_ms <= now; i++) {
+    for (int i = 0; i < VIPS_PER_TURN && may_go(an, now, repeats); i++) {
         uint16_t key = an->heap[0];
+        repeats += an->vips[key].due_ms != AT_ONCE;
         unqueue(an, key);
         gather(an, key);
         if (an->batch->n == BATCH) {
             (void)finish(an);
         }
+    }
+    if (repeats > 0) {
+        an->repeats_from_ms = now + (repeats + ANNOUNCE_REPEATS_PER_MS - 1) / ANNOUNCE_REPEATS_PER_MS;
     }
     (void)finish(an);
     arm(an);
@@ -479,7 +502,7 @@ void announce_again(struct announce *an, const char *dev)
         struct vip_entry *vip = &an->vips[key];
         if (vip->active && strcmp(vip->dev, dev) == 0) {
             vip->left = vip->burst.count;
-            queue(an, (uint16_t)key, uv_now(an->loop));
+            queue(an, (uint16_t)key, AT_ONCE);
         }
     }
     arm(an);
