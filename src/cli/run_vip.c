@@ -163,9 +163,63 @@ static int change(struct cli *cli, const char *op, struct vipd_args *args, const
     return r;
 }
 
-static int add_some(struct cli *cli, const char *const *addresses, int n)
+/* What several requests of one command did, as one object. */
+static void json_changes(struct vipd_reply *const *replies, int n)
 {
-    struct vipd_args *args = vipd_args_new();
+    bool changed = false;
+    const char *between = "";
+
+    for (int i = 0; i < n; i++) {
+        changed |= vipd_bool(vipd_get(vipd_reply_result(replies[i]), "changed"), false);
+    }
+    printf("{\"changed\": %s, \"vips\": [", changed ? "true" : "false");
+    for (int i = 0; i < n; i++) {
+        const struct vipd_value *rows = vipd_get(vipd_reply_result(replies[i]), "vips");
+        for (const struct vipd_value *row = vipd_first(rows); row != NULL; row = vipd_next(row)) {
+            fputs(between, stdout);
+            between = ", ";
+            json_value(stdout, row);
+        }
+    }
+    printf("], \"index\": %" PRIu64 "}\n", vipd_reply_index(replies[n - 1]));
+}
+
+/* Sends a change of any number of VIPs in as many requests as it takes, each all or nothing, and shows what became of it.
+ * Where a later one is refused, what was done is shown as text alone: in JSON the refusal is the answer. `fill` makes the arguments for n of them; 0, or an exit code
+ * after the complaint. */
+static int change_many(struct cli *cli, const char *op, const char *done,
+                       int (*fill)(struct cli *cli, struct vipd_args *args, const char *const *names, int n))
+{
+    int parts = (cli->n_args + VIPD_VIPS_MAX - 1) / VIPD_VIPS_MAX, n = 0, r = 0;
+    struct vipd_reply **replies = calloc((size_t)parts + 1, sizeof *replies);
+
+    if (replies == NULL) {
+        return complain(cli, VIPD_FAILED, NULL, "no memory");
+    }
+    for (int at = 0; at < cli->n_args && r == 0; at += VIPD_VIPS_MAX) {
+        int some = cli->n_args - at < VIPD_VIPS_MAX ? cli->n_args - at : VIPD_VIPS_MAX;
+        struct vipd_args *args = vipd_args_new();
+        r = args == NULL ? complain(cli, VIPD_FAILED, NULL, "no memory") : fill(cli, args, cli->args + at, some);
+        r = r != 0 ? r : cli_call(cli, op, args, &replies[n]);
+        vipd_args_free(args);
+        n += r == 0;
+    }
+    if (is_json(cli) && r == 0 && n > 1) {
+        json_changes(replies, n);
+    }
+    for (int i = 0; i < n; i++) {
+        int at = i * VIPD_VIPS_MAX, some = cli->n_args - at < VIPD_VIPS_MAX ? cli->n_args - at : VIPD_VIPS_MAX;
+        if (!is_json(cli) || (r == 0 && n == 1)) {
+            show_change(cli, replies[i], done, cli->args + at, some);
+        }
+        vipd_reply_free(replies[i]);
+    }
+    free(replies);
+    return r;
+}
+
+static int fill_to_add(struct cli *cli, struct vipd_args *args, const char *const *addresses, int n)
+{
     struct vipd_value *vips = vipd_new_array(args);
 
     for (int i = 0; i < n; i++) {
@@ -173,7 +227,6 @@ static int add_some(struct cli *cli, const char *const *addresses, int n)
         vipd_put(args, vip, "address", vipd_new_text(args, addresses[i]));
         int r = put_attributes(cli, args, vip);
         if (r != 0) {
-            vipd_args_free(args);
             return r;
         }
         if (arguments_option(cli, "disabled") != NULL) {
@@ -182,45 +235,41 @@ static int add_some(struct cli *cli, const char *const *addresses, int n)
         vipd_push(args, vips, vip);
     }
     vipd_put(args, vipd_args_root(args), "vips", vips);
-    return change(cli, "vip.add", args, "added", addresses, n);
+    return 0;
 }
 
 int run_vip_add(struct cli *cli)
 {
-    int r = 0;
-
     if (cli->n_args > 1 && arguments_option(cli, "name") != NULL) {
         return complain(cli, VIPD_USAGE, "add them one by one", "--name is for one VIP");
     }
-    for (int at = 0; at < cli->n_args && r == 0; at += VIPD_VIPS_MAX) {
-        int n = cli->n_args - at < VIPD_VIPS_MAX ? cli->n_args - at : VIPD_VIPS_MAX;
-        r = add_some(cli, cli->args + at, n);
+    return change_many(cli, "vip.add", "added", fill_to_add);
+}
+
+static int fill_names(struct cli *cli, struct vipd_args *args, const char *const *names, int n)
+{
+    struct vipd_value *vips = vipd_new_array(args);
+
+    (void)cli;
+    for (int i = 0; i < n; i++) {
+        vipd_push(args, vips, vipd_new_text(args, names[i]));
     }
-    return r;
+    vipd_put(args, vipd_args_root(args), "vips", vips);
+    return 0;
 }
 
 /* Arguments that name the VIPs names[0..n). */
 static struct vipd_args *args_for(const char *const *names, int n)
 {
     struct vipd_args *args = vipd_args_new();
-    struct vipd_value *vips = vipd_new_array(args);
 
-    for (int i = 0; i < n; i++) {
-        vipd_push(args, vips, vipd_new_text(args, names[i]));
-    }
-    vipd_put(args, vipd_args_root(args), "vips", vips);
+    (void)fill_names(NULL, args, names, n);
     return args;
 }
 
 int run_vip_del(struct cli *cli)
 {
-    int r = 0;
-
-    for (int at = 0; at < cli->n_args && r == 0; at += VIPD_VIPS_MAX) {
-        int n = cli->n_args - at < VIPD_VIPS_MAX ? cli->n_args - at : VIPD_VIPS_MAX;
-        r = change(cli, "vip.del", args_for(cli->args + at, n), "deleted", cli->args + at, n);
-    }
-    return r;
+    return change_many(cli, "vip.del", "deleted", fill_names);
 }
 
 int run_vip_set(struct cli *cli)
