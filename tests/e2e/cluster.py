@@ -450,8 +450,8 @@ class Cluster:
     def vip6(self, number):
         return f"fd77::1:{number + 1:x}/64"
 
-    def witness(self, *addresses, period_ms=witnesses.PERIOD_MS):
-        """A running outside witness that watches the addresses."""
+    def witness(self, *addresses, period_ms=witnesses.PERIOD_MS, ping_ms=None):
+        """A running outside witness that watches the addresses; its client pings them each ping_ms (default: period_ms)."""
         watching = witnesses.Witness(
             witnesses.compiled(TOP / "build" / "e2e"),
             self.watcher,
@@ -461,6 +461,7 @@ class Cluster:
             "fd77::fe:0",
             {node.name: (node.mac(), f"/run/netns/{node.netns}") for node in self.nodes},
             period_ms,
+            ping_ms,
         )
         self.witnesses.append(watching)
         watching.watch(*addresses)

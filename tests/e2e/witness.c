@@ -102,6 +102,7 @@ struct witness
     char line[256];
     size_t line_len;
     long period_ms;
+    long ping_ms;      /* the client's own period; 0: the same */
 };
 
 static struct witness w;
@@ -750,6 +751,8 @@ static void set_up(int argc, char **argv)
             add_node(argv[i + 1]);
         } else if (strcmp(argv[i], "--period-ms") == 0 && (w.period_ms = strtol(argv[i + 1], NULL, 10)) > 0) {
             continue;
+        } else if (strcmp(argv[i], "--ping-ms") == 0 && (w.ping_ms = strtol(argv[i + 1], NULL, 10)) > 0) {
+            continue;
         } else {
             die("unknown or wrong argument: %s %s", argv[i], argv[i + 1]);
         }
@@ -757,7 +760,27 @@ static void set_up(int argc, char **argv)
     if (w.ip4 == 0 || w.ip6[0] == 0 || w.ifindex == 0 || w.heard == 0 || w.period_ms == 0) {
         die("wanted: --dev DEV --ip4 FIRST --ip6 FIRST --client NETNS --period-ms MS --node NAME,MAC,NETNS...");
     }
+    if (w.ping_ms == 0) {
+        w.ping_ms = w.period_ms;
+    }
+    if (w.period_ms % w.ping_ms != 0) {
+        die("--period-ms is no multiple of --ping-ms");
+    }
     open_events();
+}
+
+/* So many of the client's periods have passed: it asks once, and everybody is asked when their time has come. */
+static void tick(uint64_t ticks)
+{
+    static long passed_ms;
+    passed_ms += (long)ticks * w.ping_ms;
+    ping_all();
+    if (passed_ms >= w.period_ms) {
+        passed_ms %= w.period_ms;
+        ask_all();
+        sample_all();
+        fflush(stdout);
+    }
 }
 
 int main(int argc, char **argv)
@@ -768,8 +791,8 @@ int main(int argc, char **argv)
     static char out[1 << 16];
     setvbuf(stdout, out, _IOFBF, sizeof out);
     set_up(argc, argv);
-    period.it_interval.tv_nsec = period.it_value.tv_nsec = w.period_ms % 1000 * 1000000;
-    period.it_interval.tv_sec = period.it_value.tv_sec = w.period_ms / 1000;
+    period.it_interval.tv_nsec = period.it_value.tv_nsec = w.ping_ms % 1000 * 1000000;
+    period.it_interval.tv_sec = period.it_value.tv_sec = w.ping_ms / 1000;
     fds[0] = (struct pollfd){timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), POLLIN, 0};
     fds[1] = (struct pollfd){w.packet, POLLIN, 0};
     fds[2] = (struct pollfd){w.events, POLLIN, 0};
@@ -786,10 +809,7 @@ int main(int argc, char **argv)
         hear_pings();
         hear_changes();
         if (read(fds[0].fd, &ticks, sizeof ticks) == sizeof ticks) {
-            ask_all();
-            ping_all();
-            sample_all();
-            fflush(stdout);
+            tick(ticks);
         }
         if (fds[4].revents) {
             more = obey_all();

@@ -164,11 +164,11 @@ class Seen:
 class Witness:
     """Runs from the `with` to its end; `report` and the figures may be asked at any time, and after the end."""
 
-    def __init__(self, program, netns, dev, client, ip4, ip6, nodes, period_ms=PERIOD_MS):
+    def __init__(self, program, netns, dev, client, ip4, ip6, nodes, period_ms=PERIOD_MS, ping_ms=None):
         """`nodes`: {name: (hardware address, path of its namespace)}; `ip4`, `ip6`: the first of 32 free addresses each,
         the echo's own being the one before ip4 and the one 32 after ip6."""
         command = ["ip", "netns", "exec", netns, str(program), "--dev", dev, "--ip4", ip4, "--ip6", ip6]
-        command += ["--period-ms", str(period_ms)]
+        command += ["--period-ms", str(period_ms), "--ping-ms", str(ping_ms or period_ms)]
         command += ["--client", f"/run/netns/{client}"]
         for name, (mac, path) in nodes.items():
             command += ["--node", f"{name},{mac},{path}"]

@@ -1,0 +1,159 @@
+"""Outages as a client sees them, vipd beside keepalived, by the same witness in namespaces of the same kind.
+
+The client pings the VIP through its kernel's neighbour cache once a millisecond, whatever the answers; an outage is the longest
+time between two answers around the fault. Beside that the witness asks every node by itself each 5 ms: where two answer
+for the VIP at the same time, it is held twice; it is watched until a second after the take-over."""
+
+import contextlib
+import time
+
+import rival
+from programs import clusters
+from statistics import median
+
+NODES = 3
+PROBE_MS = 1
+QUIET_MS = 300  # one node alone has answered for so long before a fault
+AFTER_S = 1  # still watched once another one answers
+DEADLINE_S = 40
+
+
+class Vipd:
+    """The product, with one of its timings."""
+
+    FAULTS = ["power", "killed", "stopped", "partitioned", "leader too", "drain", "SIGTERM"]
+
+    def __init__(self, profile):
+        self.name, self.slow = f"vipd, {profile}", False
+        self.cluster = clusters.Cluster(NODES, profile=profile).start().wait_formed()
+        self.vip = self.cluster.vip4(0)
+        self.cluster.add_vip(self.vip)
+
+    def ready(self, fault):
+        """The owner, which is the leader only where that is the fault."""
+        leader, owner = self.cluster.leader(), self.cluster.wait_held(self.vip, timeout=DEADLINE_S)[0]
+        if (owner is leader) != (fault == "leader too"):
+            to = leader if fault == "leader too" else next(n for n in self.cluster if n is not leader)
+            self.cluster.any().vipctl("vip", "move", self.vip.split("/")[0], "--to", to.name, "--wait")
+            owner = to
+        return owner
+
+    def strike(self, fault, owner):
+        if fault in ("power", "leader too"):
+            owner.carry(False)
+        elif fault == "killed":
+            owner.kill()
+        elif fault == "stopped":
+            owner.stop()
+        elif fault == "partitioned":
+            self.cluster.isolate(owner.name, everything=True)
+        elif fault == "drain":
+            self.cluster.any().vipctl("drain", owner.name)
+        elif fault == "SIGTERM":
+            owner.terminate()
+
+    def heal(self):
+        self.cluster.heal()
+        for node in self.cluster:
+            node.carry(True)
+            if node.running and node.state() == "T":
+                node.cont()
+        self.cluster.start().leader(timeout=DEADLINE_S)
+        for node in self.cluster:
+            self.cluster.any().vipctl("undrain", node.name)
+        self.cluster.wait_formed(timeout=DEADLINE_S).wait_held(self.vip, timeout=DEADLINE_S)
+
+    def close(self):
+        self.cluster.close()
+
+
+class Keepalived:
+    """The other one; the first node is preferred, and takes the address back when it can (its default)."""
+
+    FAULTS = ["power", "killed", "stopped", "partitioned", "SIGTERM"]
+
+    def __init__(self, advert_s):
+        shown = "its defaults" if advert_s is None else f"advert_int {advert_s:g}"
+        self.name, self.slow = f"keepalived, {shown}", advert_s is None
+        self.cluster = clusters.Cluster(NODES)
+        self.vip = self.cluster.vip4(0)
+        self.all = [rival.Keepalived(node, self.vip, 100 - i, advert_s) for i, node in enumerate(self.cluster)]
+        for one in self.all:
+            one.start()
+
+    def ready(self, _fault):
+        first = self.all[0].node
+        clusters.wait_until(lambda: first.has(self.vip), DEADLINE_S, "the first one has the address")
+        return first
+
+    def strike(self, fault, _owner):
+        first = self.all[0]
+        if fault == "power":
+            first.node.carry(False)
+        elif fault == "killed":
+            first.kill()
+        elif fault == "stopped":
+            first.stop()
+        elif fault == "partitioned":
+            self.cluster.isolate(first.name, everything=True)
+        elif fault == "SIGTERM":
+            first.terminate()
+
+    def heal(self):
+        self.cluster.heal()
+        for one in self.all:
+            one.node.carry(True)
+            if one.running:
+                one.cont()
+            else:
+                one.clean()
+                one.start()
+
+    def close(self):
+        for one in self.all:
+            one.close()
+        self.cluster.close()
+
+
+def alone(witness, vip, owner):
+    """The owner, and nobody else, has answered for a while, and the client hears it."""
+    pings = witness.of(vip).pings
+    return witness.answering(vip, QUIET_MS) == [owner.name] and pings and pings[-1][2] == owner.name
+
+
+def taken_over(witness, vip, owner, since):
+    """Another node answers the client."""
+    return any(node != owner.name for heard, _, node in reversed(witness.of(vip).pings) if heard > since)
+
+
+def one_round(system, fault):
+    """(outage, held twice) in milliseconds."""
+    owner, vip = system.ready(fault), system.vip
+    with system.cluster.witness(vip, ping_ms=PROBE_MS) as witness:
+        clusters.wait_until(lambda: alone(witness, vip, owner), DEADLINE_S, "the owner alone answers", every=0.05)
+        since = time.monotonic_ns()
+        system.strike(fault, owner)
+        clusters.wait_until(lambda: taken_over(witness, vip, owner, since), DEADLINE_S, "another answers", every=0.05)
+        watched = time.monotonic() + AFTER_S
+        clusters.wait_until(lambda: time.monotonic() > watched, AFTER_S + 1, "a look at what follows", every=0.05)
+        outage = witness.of(vip).ping_outage_ms(since=since - 100 * 1000000)
+        twice = witness.double_ms()
+    system.cluster.witnesses.remove(witness)
+    system.heal()
+    return outage, twice
+
+
+def measure(systems, rounds, slow_rounds, faults=None):
+    """`systems`: functions that make one; the rows of all faults."""
+    rows = []
+    for make in systems:
+        with contextlib.closing(make()) as system:
+            for fault in system.FAULTS:
+                if faults is not None and fault not in faults:
+                    continue
+                n = slow_rounds if system.slow else rounds
+                outages, twice = zip(*[one_round(system, fault) for _ in range(n)])
+                rows.append({"system": system.name, "fault": fault, "rounds": n, "median_ms": median(outages),
+                             "worst_ms": max(outages), "twice_ms": median(twice), "twice_worst_ms": max(twice)})  # fmt: skip
+                print(f"  {system.name}: {fault}: {median(outages):.0f} ms, held twice {max(twice):.0f} ms", flush=True)
+    return rows

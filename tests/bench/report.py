@@ -1,0 +1,69 @@
+"""Tables and plots of what was measured."""
+
+import plot
+import tables
+from scale import AIM, LEASE_MS
+
+SERIES = [("add", "add_ms"), ("fail over", "failover_ms"), ("drain", "drain_ms"),
+          ("floor: add", "floor_add_ms"), ("floor: move", "floor_move_ms"), ("ip -batch: add", "floor_ip_batch_add_ms")]  # fmt: skip
+
+
+def outage_table(rows):
+    columns = ["system", "fault", "rounds", "median ms", "worst ms", "held twice ms (worst)"]
+    return columns, [[r["system"], r["fault"], r["rounds"], r["median_ms"], r["worst_ms"], r["twice_worst_ms"]] for r in rows]
+
+
+def of_aim(took, floor):
+    """How much of its aim a time takes: 1 is just met."""
+    return took / (AIM * floor + LEASE_MS)
+
+
+def scale_table(rows):
+    columns = ["VIPs", "rounds", "add ms", "fail over ms", "drain ms", "floor: add ms", "floor: move ms",
+               "ip -batch: add ms", "share of the aim: add", "fail over", "drain"]  # fmt: skip
+    return columns, [
+        [r["vips"], r["rounds"], r["add_ms"], r["failover_ms"], r["drain_ms"], r["floor_add_ms"], r["floor_move_ms"],
+         r["floor_ip_batch_add_ms"], of_aim(r["add_ms"], r["floor_add_ms"]), of_aim(r["failover_ms"], r["floor_add_ms"]),
+         of_aim(r["drain_ms"], r["floor_move_ms"])]
+        for r in rows
+    ]  # fmt: skip
+
+
+def rest_table(rows):
+    columns = ["nodes", "VIPs", "% of a core", "memory MB", "packets/s", "kB/s", "announced/s", "disk bytes"]
+    keys = ["nodes", "vips", "cpu_percent", "memory_mb", "packets_s", "kbytes_s", "announced_s", "disk_bytes"]
+    return columns, [[r[key] for key in keys] for r in rows]
+
+
+def changes_table(rows):
+    columns = ["data in", "floor µs", "commit µs", "99th µs", "through a follower µs", "1 client /s", "16 clients /s", "vipctl /s"]
+    keys = ["where", "floor_us", "one_us", "one_p99_us", "follower_us", "one_s", "many_s", "vipctl_s"]
+    return columns, [[r[key] for key in keys] for r in rows]
+
+
+def alarms_table(rows):
+    columns = ["trouble", "timing", "minutes", "needless moves", "needless fences"]
+    return columns, [[r["trouble"], r["profile"], r["minutes"], r["moves"], r["fences"]] for r in rows]
+
+
+TABLES = {"outage": outage_table, "scale": scale_table, "rest": rest_table, "changes": changes_table, "alarms": alarms_table}
+
+
+def as_text(part, result):
+    return tables.as_text(*TABLES[part](result["rows"]))
+
+
+def conditions(result):
+    m = result["machine"]
+    return (f"{m['date']}, {m['cpus']} processors ({m['cpu']}), Linux {m['kernel']}, {m['disk']}; "
+            f"load {m['load_before']} before, {m['load_after']} after.")  # fmt: skip
+
+
+def write(folder, results):
+    """performance.md and performance.svg in the folder."""
+    parts = [f"### {part}\n\n{conditions(results[part])}\n\n{tables.as_markdown(*TABLES[part](results[part]['rows']))}\n"
+             for part in TABLES if part in results]  # fmt: skip
+    (folder / "performance.md").write_text("\n".join(parts))
+    rows = {part: results.get(part, {}).get("rows", []) for part in TABLES}
+    (folder / "performance.svg").write_text(plot.svg(rows["outage"], rows["scale"], SERIES))
+    print(f"{folder}/performance.md, performance.svg, results.json")

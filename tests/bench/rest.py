@@ -1,0 +1,73 @@
+"""What a cluster costs while nothing happens: processor, memory, what goes over its network, what goes to the disk.
+
+The nodes speak over a network of their own (eth1), so that what they say to each other and what they announce to the
+clients (eth0) are counted apart. The VIPs are spread over all nodes. The figures are of the node that costs the most."""
+
+import pathlib
+import time
+
+import os
+
+from programs import clusters
+from scale import BATCH_S
+
+SETTLE_S = 120
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def sample(node):
+    pid = node.pid
+    stat = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    status = dict(line.split(":", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines())
+    io = dict(line.split(": ") for line in pathlib.Path(f"/proc/{pid}/io").read_text().splitlines())
+    net = {}
+    for line in node.exec("cat", "/proc/net/dev").stdout.splitlines()[2:]:
+        dev, _, counters = line.partition(":")
+        fields = [int(field) for field in counters.split()]
+        net[dev.strip()] = {"bytes": fields[8], "packets": fields[9]}  # sent
+    return {
+        "at": time.monotonic(),
+        "cpu_s": (int(stat[11]) + int(stat[12])) / TICK,
+        "memory_mb": int(status["VmRSS"].split()[0]) / 1024,
+        "disk_bytes": int(io["write_bytes"]),
+        "packets": net["eth1"]["packets"],
+        "bytes": net["eth1"]["bytes"],
+        "announced": net["eth0"]["packets"],
+    }
+
+
+def spent(before, after):
+    seconds = after["at"] - before["at"]
+    return {
+        "cpu_percent": (after["cpu_s"] - before["cpu_s"]) / seconds * 100,
+        "memory_mb": after["memory_mb"],
+        "packets_s": (after["packets"] - before["packets"]) / seconds,
+        "kbytes_s": (after["bytes"] - before["bytes"]) / seconds / 1000,
+        "announced_s": (after["announced"] - before["announced"]) / seconds,
+        "disk_bytes": after["disk_bytes"] - before["disk_bytes"],
+    }
+
+
+def quiet(cluster, vips):
+    """Everything is held and announced for the first times, and the logs have nothing more to write."""
+    status = cluster.any().vipctl("status")["vips"]
+    return status["held"] == vips and all(rate < 2000 for rate in announcing(cluster))
+
+
+def announcing(cluster):
+    before = [sample(node) for node in cluster]
+    time.sleep(1)  # the length of a measurement
+    return [spent(one, sample(node))["announced_s"] for one, node in zip(before, cluster)]
+
+
+def measure(nodes, vips, seconds):
+    with clusters.Cluster(nodes, separate=True) as cluster:
+        cluster.start().wait_formed(timeout=SETTLE_S)
+        if vips:
+            cluster.any().vipctl("vip", "add", *[cluster.vip4(i) for i in range(vips)], "--no-probe", timeout=BATCH_S)
+        clusters.wait_until(lambda: quiet(cluster, vips), SETTLE_S, "quiet")
+        before = [sample(node) for node in cluster]
+        time.sleep(seconds)  # the length of the measurement
+        each = [spent(one, sample(node)) for one, node in zip(before, cluster)]
+    row = {"nodes": nodes, "vips": vips, "seconds": seconds}
+    return row | {key: max(one[key] for one in each) for key in each[0]}
