@@ -12,7 +12,7 @@ import scale
 import tables
 from programs import clusters
 
-SECONDS = 3
+SECONDS = 2
 SPARE = 4  # times the aim: what a neighbour on the machine may take from one side of a ratio alone
 ATTEMPTS = 3  # a neighbour may be worse than that, but not each time
 AT_ONCE = {"held twice"}  # what no neighbour excuses
