@@ -8,6 +8,7 @@
 #define VIPS "VIPs"
 #define NODES "Nodes"
 #define UNDERSTAND "Understand"
+#define DOCUMENT "As a document"
 #define MAINTAIN "Maintain"
 #define SETUP "Set up"
 
@@ -75,6 +76,17 @@ static const struct option_spec history_options[] = {
     { "node", 'N', "NODE", "only of this node itself" },
     { "since", 0, "TIME", "30m (ago), @UNIX-SECONDS, \"2026-01-31 12:30\"" },
     { "limit", 'n', "N", "the newest N (default 1000; 0 = all)" },
+    { NULL, 0, NULL, NULL },
+};
+
+static const struct option_spec diff_options[] = {
+    { "file", 'f', "FILE", "the document; - reads standard input" },
+    { NULL, 0, NULL, NULL },
+};
+
+static const struct option_spec apply_options[] = {
+    { "file", 'f', "FILE", "the document; - reads standard input" },
+    { "if-rev", 0, "REV", "only if the cluster is at this revision (vipctl diff tells it)" },
     { NULL, 0, NULL, NULL },
 };
 
@@ -174,6 +186,32 @@ const struct command commands[] = {
         "doctor", "", UNDERSTAND, "What is not as it should be",
         "As the daemon of this host sees it. Exit code 0: nothing; 1: something.",
         "  vipctl doctor\n  vipctl doctor -o json\n", NULL, 0, 0, false, run_doctor,
+    },
+    {
+        "apply", "-f FILE", DOCUMENT, "Make the cluster what a document says",
+        "All of it or nothing, and nothing but what differs. Refused before anything changes: what is wrong in the\n"
+        "document, at its line and column (exit 2), what some node cannot honour (exit 3, --force overrides), and\n"
+        "another revision than --if-rev says (exit 7). docs/cluster-document.md tells what a document has.",
+        "  vipctl apply -f cluster.yaml --wait\n  vipctl apply -f cluster.yaml --if-rev 1234\n"
+        "  vipctl apply -f cluster.yaml --dry-run\n",
+        apply_options, 0, 0, true, run_apply,
+    },
+    {
+        "diff", "-f FILE", DOCUMENT, "What applying a document would change", NULL,
+        "  vipctl diff -f cluster.yaml\n  vipctl export | vipctl diff -f -\n", diff_options, 0, 0, false, run_diff,
+    },
+    {
+        "export", "", DOCUMENT, "The cluster as a document", "Applied, it changes nothing.",
+        "  vipctl export > cluster.yaml\n", NULL, 0, 0, false, run_export,
+    },
+    {
+        "rollback", "REV", DOCUMENT, "Make the cluster what it was at an earlier revision",
+        "The document that an apply replaced is kept: the last 8, of up to 64 KiB. A rollback can be rolled back.",
+        "  vipctl rollback 1234 --dry-run\n  vipctl rollback 1234 --wait\n", NULL, 1, 1, true, run_rollback,
+    },
+    {
+        "revisions", "", DOCUMENT, "The revisions that can be gone back to", NULL, "  vipctl revisions\n", NULL, 0, 0,
+        false, run_revisions,
     },
     {
         "settings", "", MAINTAIN, "The cluster's settings and timing", NULL, "  vipctl settings\n", NULL, 0, 0, false,

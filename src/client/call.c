@@ -184,12 +184,23 @@ static const struct value *wait_args(struct vipd_reply *reply, const struct valu
 /* It is real: the result of the change with what the last "wait" told of it. */
 static void wait_over(struct vipd_reply *reply, const struct vipd_reply *turn, uint64_t index, bool changed)
 {
+    const struct value *first = reply->reply.result;
     struct value *result = value_map(&reply->arena);
     const void *body;
     void *frame;
     size_t len;
 
     value_put_bool(&reply->arena, result, "changed", changed);
+    for (const struct value *item = value_first(first); item != NULL; item = item->next) {
+        struct value *own = value_nil(&reply->arena);
+        bool kept = strcmp(item->key, "changed") != 0 && strcmp(item->key, "wait") != 0 && strcmp(item->key, "vips") != 0;
+
+        if (own != NULL && kept) {
+            *own = *item;
+            own->next = NULL;
+            value_put(&reply->arena, result, item->key, own);
+        }
+    }
     /* Through bytes, because the turn's values live in another arena. */
     const struct value *told = NULL;
     if (control_reply_encode(&turn->reply, &frame, &len) == 0) {

@@ -15,6 +15,11 @@ void apply_changed(const struct apply *apply)
     apply->table->changed = apply->index;
 }
 
+void apply_revised(const struct apply *apply)
+{
+    apply->table->changed = apply->table->revision = apply->index;
+}
+
 /* Names are limited when they enter the table, so a copy never cuts one. */
 static void copy(char *to, size_t size, const char *from)
 {
@@ -120,6 +125,8 @@ static void apply_body(const struct apply *apply)
         return apply_group_set(apply);
     case COMMAND_CONFLICT:
         return apply_conflict(apply);
+    case COMMAND_APPLY:
+        return apply_document(apply);
     }
     detail_say(apply->outcome, OUTCOME_INVALID, "unknown command", "", "");
 }

@@ -21,6 +21,8 @@ struct apply
 void apply_history(const struct apply *apply, enum history_kind kind, enum reason reason, int from, int to,
                    const char *subject);
 void apply_changed(const struct apply *apply);
+/* The same for what a cluster document says: a new revision. */
+void apply_revised(const struct apply *apply);
 /* What a move does to the VIP, history aside: owner, prev, moved, reason. */
 void apply_new_owner(const struct apply *apply, struct vip *vip, int to, enum reason reason);
 
@@ -44,6 +46,23 @@ void apply_vip_set(const struct apply *apply);
 void apply_vip_delete(const struct apply *apply);
 void apply_vip_purge(const struct apply *apply);
 
+/* ... the parts that apply_document.c shares. Whether the attributes of the item may be, names in use and VIPs to be kept
+ * apart from aside; the latter. */
+bool apply_vip_may(const struct apply *apply, const struct vip_item *item);
+bool apply_vip_apart_may(const struct apply *apply, const struct vip_item *item);
+/* Adds the VIP of an item in its free slot, not yet kept apart from others; false: its address is not free. Takes back
+ * all that were added so in this entry. */
+bool apply_vip_insert(const struct apply *apply, const struct vip_item *item);
+void apply_vip_take_back(const struct apply *apply);
+/* Changes a VIP by an item that may be; whether it was not so already. */
+bool apply_vip_change(const struct apply *apply, const struct vip_item *item);
+/* Whether the VIP is there and was last moved as the decision says (L0); deletes it. */
+bool apply_vip_current(const struct apply *apply, const struct move *at);
+void apply_vip_remove(const struct apply *apply, int slot);
+
+/* apply_document.c */
+void apply_document(const struct apply *apply);
+
 /* apply_conflict.c */
 void apply_conflict(const struct apply *apply);
 
@@ -52,6 +71,8 @@ void apply_group_set(const struct apply *apply);
 /* The group of that name, made when missing; SLOT_NONE for "" and, with the outcome set, when the name is not allowed
  * or there is no room. */
 int apply_group_named(const struct apply *apply, const char *name);
+/* Replaces the preferences of a group that there is. */
+void apply_group_prefers(const struct apply *apply, const struct group *wanted);
 /* Forgets the groups without VIPs and preferences. */
 void apply_groups_forget(const struct apply *apply);
 

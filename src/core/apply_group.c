@@ -55,24 +55,27 @@ int apply_group_named(const struct apply *apply, const char *name)
     return group;
 }
 
+void apply_group_prefers(const struct apply *apply, const struct group *wanted)
+{
+    struct group *group = &apply->table->groups[table_group_by_name(apply->table, wanted->name)];
+
+    memset(group->prefers, 0, sizeof group->prefers);
+    memcpy(group->prefers, wanted->prefers, wanted->n_prefers * sizeof group->prefers[0]);
+    group->n_prefers = wanted->n_prefers;
+}
+
 void apply_group_set(const struct apply *apply)
 {
     const struct group *wanted = &apply->command->group;
-    struct group *group;
-    int slot;
 
     if (!check_name(apply, "group", wanted->name) || !check_prefers(apply, wanted->prefers, wanted->n_prefers)) {
         return;
     }
-    slot = apply_group_named(apply, wanted->name);
-    if (slot == SLOT_NONE) {
+    if (apply_group_named(apply, wanted->name) == SLOT_NONE) {
         return;
     }
-    group = &apply->table->groups[slot];
-    memset(group->prefers, 0, sizeof group->prefers);
-    memcpy(group->prefers, wanted->prefers, wanted->n_prefers * sizeof group->prefers[0]);
-    group->n_prefers = wanted->n_prefers;
-    apply_history(apply, HISTORY_SETTINGS, REASON_NEW, SLOT_NONE, SLOT_NONE, group->name);
+    apply_group_prefers(apply, wanted);
+    apply_history(apply, HISTORY_SETTINGS, REASON_NEW, SLOT_NONE, SLOT_NONE, wanted->name);
     apply_groups_forget(apply);
-    apply_changed(apply);
+    apply_revised(apply);
 }

@@ -301,11 +301,9 @@ void apply_settings(const struct apply *apply)
     if (!check_settings(apply, settings)) {
         return;
     }
-    if (now->announce_count != settings->announce_count ||
-        now->announce_interval_ms != settings->announce_interval_ms ||
-        now->announce_refresh_ms != settings->announce_refresh_ms) {
+    if (!settings_equal(now, settings)) {
         *now = *settings;
         apply_history(apply, HISTORY_SETTINGS, REASON_NEW, SLOT_NONE, SLOT_NONE, "settings");
-        apply_changed(apply);
+        apply_revised(apply);
     }
 }

@@ -156,19 +156,19 @@ static void set_apart(struct vip *vip, const struct vip_spec *spec)
     vip->n_apart = spec->n_apart;
 }
 
-/* Brings the attributes named in `set` into `vip`, which is not in the table yet; false with the outcome set. The group
- * comes last, because it may be made. */
-static bool set_attributes(const struct apply *apply, struct vip *vip, int slot, const struct vip_spec *spec,
-                           uint32_t set)
+/* Whether the attributes named in `set` may be, those aside that are about other VIPs. */
+static bool attributes_may(const struct apply *apply, const struct vip_spec *spec, uint32_t set)
 {
-    if (((set & VIP_SET_DEV) != 0 && !check_dev(apply, spec->dev)) ||
-        ((set & VIP_SET_NODES) != 0 && !check_nodes(apply, spec->nodes)) ||
-        ((set & VIP_SET_PREFERS) != 0 && !check_prefers(apply, spec->prefers, spec->n_prefers)) ||
-        ((set & VIP_SET_APART) != 0 && !check_apart(apply, spec, slot)) ||
-        ((set & VIP_SET_PINNED) != 0 && !check_pinned(apply, spec->pinned)) ||
-        ((set & VIP_SET_NAME) != 0 && !check_vip_name(apply, vip, slot, spec->name))) {
-        return false;
-    }
+    return ((set & VIP_SET_DEV) == 0 || check_dev(apply, spec->dev)) &&
+           ((set & VIP_SET_NODES) == 0 || check_nodes(apply, spec->nodes)) &&
+           ((set & VIP_SET_PREFERS) == 0 || check_prefers(apply, spec->prefers, spec->n_prefers)) &&
+           ((set & VIP_SET_PINNED) == 0 || check_pinned(apply, spec->pinned));
+}
+
+/* Brings the attributes named in `set` into `vip`, which is not in the table yet, the name aside. The group comes last,
+ * because it may be made. */
+static void assign(const struct apply *apply, struct vip *vip, const struct vip_spec *spec, uint32_t set)
+{
     if ((set & VIP_SET_ENABLED) != 0) {
         vip->enabled = spec->enabled;
     }
@@ -196,6 +196,20 @@ static bool set_attributes(const struct apply *apply, struct vip *vip, int slot,
     if ((set & VIP_SET_GROUP) != 0) {
         vip->group = (int16_t)apply_group_named(apply, spec->group);
     }
+    if ((set & VIP_SET_LEN) != 0) {
+        vip->address.len = spec->address.len;
+    }
+}
+
+/* The same with the name, all of it judged; false with the outcome set. */
+static bool set_attributes(const struct apply *apply, struct vip *vip, int slot, const struct vip_spec *spec,
+                           uint32_t set)
+{
+    if (!attributes_may(apply, spec, set) || ((set & VIP_SET_APART) != 0 && !check_apart(apply, spec, slot)) ||
+        ((set & VIP_SET_NAME) != 0 && !check_vip_name(apply, vip, slot, spec->name))) {
+        return false;
+    }
+    assign(apply, vip, spec, set);
     return apply->outcome->code == OUTCOME_DONE;
 }
 
@@ -238,6 +252,28 @@ static void forget(struct table *table, int slot)
     }
 }
 
+static void replace(struct table *table, int slot, const struct vip *vip)
+{
+    lookup_remove_name(table, slot);
+    table->vips[slot] = *vip;
+    lookup_add_name(table, slot);
+}
+
+/* A VIP that nobody owns yet, without attributes. */
+static struct vip new_vip(const struct apply *apply, const struct vip_spec *spec)
+{
+    struct vip vip;
+
+    memset(&vip, 0, sizeof vip);
+    vip.used = true;
+    vip.address = spec->address;
+    vip.group = vip.pinned = vip.owner = vip.prev = SLOT_NONE;
+    vip.moved = apply->index;
+    vip.moved_ms = apply->command->at_ms;
+    vip.reason = REASON_NEW;
+    return vip;
+}
+
 static bool add(const struct apply *apply, const struct vip_spec *spec)
 {
     int slot = free_slot(apply->table);
@@ -247,19 +283,8 @@ static bool add(const struct apply *apply, const struct vip_spec *spec)
         detail_say(apply->outcome, OUTCOME_LIMIT, "a cluster has at most ", "16384", " VIPs");
         return false;
     }
-    memset(&vip, 0, sizeof vip);
-    if (!check_address(apply, &spec->address)) {
-        return false;
-    }
-    vip.used = true;
-    vip.address = spec->address;
-    vip.group = vip.pinned = vip.owner = vip.prev = SLOT_NONE;
-    vip.moved = apply->index;
-    vip.moved_ms = apply->command->at_ms;
-    vip.reason = REASON_NEW;
-    if (!set_attributes(apply, &vip, slot, spec,
-                        VIP_SET_ENABLED | VIP_SET_DEV | VIP_SET_NODES | VIP_SET_GROUP | VIP_SET_PREFERS |
-                            VIP_SET_APART | VIP_SET_PINNED | VIP_SET_NAME | VIP_SET_PROBE | VIP_SET_CONFLICT)) {
+    vip = new_vip(apply, spec);
+    if (!check_address(apply, &spec->address) || !set_attributes(apply, &vip, slot, spec, VIP_SET_ALL)) {
         return false;
     }
     insert(apply->table, slot, &vip);
@@ -267,7 +292,7 @@ static bool add(const struct apply *apply, const struct vip_spec *spec)
 }
 
 /* All or none: the VIPs of a batch that fails are those whose last move is this entry. */
-static void take_back(const struct apply *apply)
+void apply_vip_take_back(const struct apply *apply)
 {
     for (int slot = apply->table->vips_end - 1; slot >= 0; slot--) {
         if (apply->table->vips[slot].used && apply->table->vips[slot].moved == apply->index) {
@@ -286,7 +311,7 @@ void apply_vip_add(const struct apply *apply)
         n++;
     }
     if (n < command->vip_add.n_vips) {
-        take_back(apply);
+        apply_vip_take_back(apply);
         return;
     }
     for (uint32_t i = 0; i < n; i++) {
@@ -295,7 +320,7 @@ void apply_vip_add(const struct apply *apply)
         apply_history(apply, HISTORY_VIP_ADD, REASON_NEW, SLOT_NONE, SLOT_NONE, apply->table->vips[slot].name);
     }
     if (n > 0) {
-        apply_changed(apply);
+        apply_revised(apply);
     }
 }
 
@@ -304,7 +329,7 @@ void apply_vip_add(const struct apply *apply)
 static bool same_attributes(const struct vip *a, const struct vip *b)
 {
     if (a->enabled != b->enabled || strcmp(a->name, b->name) != 0 || strcmp(a->dev, b->dev) != 0 ||
-        a->nodes != b->nodes || a->group != b->group || a->pinned != b->pinned ||
+        a->nodes != b->nodes || a->address.len != b->address.len || a->group != b->group || a->pinned != b->pinned ||
         a->no_probe != b->no_probe || a->yield != b->yield || a->n_prefers != b->n_prefers ||
         a->n_apart != b->n_apart || memcmp(a->apart, b->apart, sizeof a->apart) != 0) {
         return false;
@@ -344,7 +369,7 @@ void apply_vip_set(const struct apply *apply)
         return;
     }
     vip = table->vips[slot];
-    if (!set_attributes(apply, &vip, slot, &command->vip_set.spec, command->vip_set.set)) {
+    if (!set_attributes(apply, &vip, slot, &command->vip_set.spec, command->vip_set.set & ~(uint32_t)VIP_SET_LEN)) {
         return;
     }
     if ((command->vip_set.set & VIP_SET_PINNED) != 0) {
@@ -353,14 +378,86 @@ void apply_vip_set(const struct apply *apply)
     if (same_attributes(&table->vips[slot], &vip)) {
         return;
     }
-    lookup_remove_name(table, slot);
-    table->vips[slot] = vip;
-    lookup_add_name(table, slot);
+    replace(table, slot, &vip);
     if ((command->vip_set.set & VIP_SET_GROUP) != 0) {
         apply_groups_forget(apply);
     }
     apply_history(apply, HISTORY_VIP_SET, REASON_MANUAL, SLOT_NONE, SLOT_NONE, vip.name);
-    apply_changed(apply);
+    if ((command->vip_set.set & ~(uint32_t)VIP_SET_PINNED) != 0) {
+        apply_revised(apply);
+    } else {
+        apply_changed(apply); /* where a VIP is pinned is no configuration */
+    }
+}
+
+/* ------------------------------------------------------------------ items of a document */
+
+/* The name that an item gives, its uniqueness aside; it comes as it will stand in the table. */
+static bool name_may(const struct apply *apply, const struct vip_item *item)
+{
+    const char *name = item->spec.name;
+    char text[ADDR_TEXT_MAX];
+    struct addr addr;
+
+    if (addr_parse(name, &addr) != 0) {
+        return check_name(apply, "VIP", name);
+    }
+    if (!addr_equal(&addr, &item->spec.address.addr) || strcmp(addr_format(&addr, text), name) != 0) {
+        detail_say(apply->outcome, OUTCOME_INVALID, "the name ", name, " is another address than the VIP's own");
+        return false;
+    }
+    return true;
+}
+
+bool apply_vip_may(const struct apply *apply, const struct vip_item *item)
+{
+    const struct vip *vip = &apply->table->vips[item->slot < VIPS_MAX ? item->slot : 0];
+    uint32_t set = item->set & ~(uint32_t)VIP_SET_APART;
+
+    if (item->slot >= VIPS_MAX || vip->deleted || (vip->used && !addr_equal(&vip->address.addr, &item->spec.address.addr))) {
+        detail_say(apply->outcome, OUTCOME_STALE, "VIP ", item->spec.name, " was deleted or replaced meanwhile");
+        return false;
+    }
+    if (!vip->used && item->set != VIP_SET_ALL) {
+        detail_say(apply->outcome, OUTCOME_STALE, "VIP ", item->spec.name, " was deleted meanwhile");
+        return false;
+    }
+    return (vip->used || check_address(apply, &item->spec.address)) && attributes_may(apply, &item->spec, set) &&
+           ((set & VIP_SET_NAME) == 0 || name_may(apply, item));
+}
+
+bool apply_vip_apart_may(const struct apply *apply, const struct vip_item *item)
+{
+    return (item->set & VIP_SET_APART) == 0 || check_apart(apply, &item->spec, item->slot);
+}
+
+bool apply_vip_insert(const struct apply *apply, const struct vip_item *item)
+{
+    struct vip vip = new_vip(apply, &item->spec);
+
+    if (!check_address(apply, &item->spec.address)) {
+        return false; /* another item has it, too */
+    }
+    assign(apply, &vip, &item->spec, item->set & ~(uint32_t)(VIP_SET_APART | VIP_SET_NAME));
+    set_text(vip.name, sizeof vip.name, item->spec.name);
+    insert(apply->table, item->slot, &vip);
+    return true;
+}
+
+bool apply_vip_change(const struct apply *apply, const struct vip_item *item)
+{
+    struct table *table = apply->table;
+    struct vip vip = table->vips[item->slot];
+
+    assign(apply, &vip, &item->spec, item->set);
+    if ((item->set & VIP_SET_NAME) != 0) {
+        set_text(vip.name, sizeof vip.name, item->spec.name);
+    }
+    if (same_attributes(&table->vips[item->slot], &vip)) {
+        return false;
+    }
+    replace(table, item->slot, &vip);
+    return true;
 }
 
 /* ------------------------------------------------------------------ delete and purge */
@@ -376,7 +473,7 @@ static bool is_current(const struct table *table, const struct move *at, bool de
 /* Deleting is a move to nobody. An owner that the VIP has becomes the one to wait for; that the one before it is
  * settled is the leader's duty (L3). A VIP without owner keeps whom it waits for: the address must not be given away
  * before. */
-static void delete_vip(const struct apply *apply, int slot)
+void apply_vip_remove(const struct apply *apply, int slot)
 {
     struct vip *vip = &apply->table->vips[slot];
     int8_t prev = vip->prev;
@@ -392,6 +489,11 @@ static void delete_vip(const struct apply *apply, int slot)
     apply_history(apply, HISTORY_VIP_DELETE, REASON_DELETED, from, SLOT_NONE, vip->name);
 }
 
+bool apply_vip_current(const struct apply *apply, const struct move *at)
+{
+    return is_current(apply->table, at, false);
+}
+
 void apply_vip_delete(const struct apply *apply)
 {
     const struct command *command = apply->command;
@@ -404,12 +506,14 @@ void apply_vip_delete(const struct apply *apply)
             at.moved = apply->table->vips[at.vip].moved;
         }
         if (is_current(apply->table, &at, false)) {
-            delete_vip(apply, at.vip);
+            apply_vip_remove(apply, at.vip);
             done++;
         }
     }
     if (done == 0) {
         detail_say(apply->outcome, OUTCOME_STALE, "the VIP was moved or deleted meanwhile", "", "");
+    } else {
+        apply_revised(apply);
     }
 }
 

@@ -27,6 +27,7 @@ enum command_type
     COMMAND_SETTINGS,
     COMMAND_GROUP_SET, /* creates or replaces a group */
     COMMAND_CONFLICT,  /* begin or end of conflicts between a node's VIPs and foreign hosts */
+    COMMAND_APPLY,     /* a cluster document, as a whole */
 };
 
 struct move
@@ -85,6 +86,33 @@ enum vip_set
     VIP_SET_NAME = 1 << 7,
     VIP_SET_PROBE = 1 << 8,
     VIP_SET_CONFLICT = 1 << 9,
+    VIP_SET_LEN = 1 << 10, /* of the address; by COMMAND_APPLY only */
+};
+#define VIP_SET_ALL 0x7ffu
+
+/* One VIP of a COMMAND_APPLY. */
+struct vip_item
+{
+    uint16_t slot; /* free: it is added, and every attribute is given; else it is changed */
+    uint32_t set;  /* enum vip_set */
+    struct vip_spec spec;
+};
+
+/* What a cluster document changes. Void as a whole. */
+struct apply_command
+{
+    uint64_t revision; /* that it was decided on (L0) */
+    char source[NAME_SIZE]; /* the document's name, to show */
+    bool has_settings;
+    struct settings settings;
+    uint32_t n_vips;
+    const struct vip_item *vips; /* in the order of their names, so that none is given twice */
+    uint32_t n_deletes;
+    const struct move *deletes; /* slot and `moved` (L0) */
+    uint32_t n_groups;
+    const struct group *groups; /* made or replaced; one without preferences and VIPs is forgotten */
+    uint32_t kept_size;
+    const char *kept; /* the document of the revision before, to go back to; size 0 = too long to be kept */
 };
 
 struct command
@@ -165,6 +193,7 @@ struct command
         } leave;
         struct settings settings;
         struct group group;
+        struct apply_command apply;
         struct
         {
             int8_t node;

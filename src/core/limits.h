@@ -22,6 +22,12 @@
 #ifndef HISTORY_MAX
 #define HISTORY_MAX 8192        /* entries of the replicated history, a ring */
 #endif
+#ifndef KEPT_MAX
+#define KEPT_MAX 8              /* documents of earlier revisions, a ring */
+#endif
+#ifndef KEPT_BYTES_MAX
+#define KEPT_BYTES_MAX 65536    /* bytes of each */
+#endif
 #define DEDUP_MAX 256           /* request ids remembered, a ring */
 #define MAC_SIZE 6              /* bytes of an Ethernet address */
 #define CONFLICTS_MAX 32        /* changed conflicts of one report and entry; the others follow in the next */

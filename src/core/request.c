@@ -117,9 +117,11 @@ static bool refused(struct core *core, const struct event *event, time_ns now, s
 {
     const struct command *c = event->request.command;
     char detail[192];
-    for (uint32_t i = 0; c->type == COMMAND_VIP_DELETE && i < c->vip_del.n_vips; i++) {
+    const struct move *deletes = c->type == COMMAND_VIP_DELETE ? c->vip_del.vips : c->apply.deletes;
+    uint32_t n = c->type == COMMAND_VIP_DELETE ? c->vip_del.n_vips : c->type == COMMAND_APPLY ? c->apply.n_deletes : 0;
+    for (uint32_t i = 0; i < n; i++) {
         /* deleting is a move: L3; the caller tries again when the table has changed */
-        int vip = c->vip_del.vips[i].vip;
+        int vip = deletes[i].vip;
         if (!leader_ready(core) || (RULE(L3) && !core_settled_move(core, vip, now))) {
             snprintf(detail, sizeof detail, "VIP %.63s is moving", core->table->vips[vip].name);
             reply(actions, event->request.token, OUTCOME_STALE, detail);

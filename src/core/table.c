@@ -13,6 +13,17 @@ void table_init(struct table *table)
     memset(table, 0, sizeof *table);
 }
 
+struct settings table_settings_default(void)
+{
+    return (struct settings){.announce_count = 5, .announce_interval_ms = 200, .announce_refresh_ms = 60000};
+}
+
+bool settings_equal(const struct settings *a, const struct settings *b)
+{
+    return a->announce_count == b->announce_count && a->announce_interval_ms == b->announce_interval_ms &&
+           a->announce_refresh_ms == b->announce_refresh_ms;
+}
+
 void table_skip(struct table *table, uint64_t index)
 {
     if (index <= table->applied) {
@@ -130,7 +141,7 @@ static uint64_t digest_head(uint64_t hash, const struct table *table)
     hash = number(hash, table->settings.announce_interval_ms);
     hash = number(hash, table->settings.announce_refresh_ms);
     hash = number(number(hash, table->voters), table->voters_index);
-    return number(hash, table->changed);
+    return number(number(hash, table->changed), table->revision);
 }
 
 uint64_t table_digest(const struct table *table)
@@ -161,6 +172,11 @@ uint64_t table_digest(const struct table *table)
     hash = number(hash, table->n_dedup);
     for (uint64_t i = 0; i < table->n_dedup && i < DEDUP_MAX; i++) {
         hash = number(number(number(hash, table->dedup[i].request), table->dedup[i].code), table->dedup[i].index);
+    }
+    hash = number(hash, table->n_kept);
+    for (uint64_t i = 0; i < table->n_kept && i < KEPT_MAX; i++) {
+        hash = number(number(hash, table->kept[i].revision), (uint64_t)table->kept[i].until_ms);
+        hash = fnv_bytes(number(hash, table->kept[i].size), table->kept[i].text, table->kept[i].size);
     }
     return hash;
 }

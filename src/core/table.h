@@ -168,8 +168,9 @@ enum history_kind
     HISTORY_DEFENDED, /* another host announced the VIP of `to` */
     HISTORY_YIELDED,
     HISTORY_CONFLICT_END,
+    HISTORY_APPLY, /* a cluster document; `subject` is its name */
 };
-#define HISTORY_KINDS_N 18
+#define HISTORY_KINDS_N 19
 
 struct history
 {
@@ -205,6 +206,15 @@ struct outcome
     char detail[192]; /* one sentence for a person, or "" */
 };
 
+/* The cluster's document of an earlier revision, as `export` writes it. */
+struct kept_document
+{
+    uint64_t revision;
+    int64_t until_ms; /* Unix time in ms of the entry that replaced it: to show */
+    uint32_t size;    /* bytes of text */
+    char text[KEPT_BYTES_MAX];
+};
+
 struct dedup
 {
     uint64_t request; /* 0 = free */
@@ -226,6 +236,7 @@ struct table
     uint64_t voters;       /* set of slots */
     uint64_t voters_index; /* index of the last change of them */
     uint64_t changed;      /* index of the last entry that changed nodes, VIPs, groups or settings */
+    uint64_t revision;     /* index of the last entry that changed what a cluster document says */
     struct node nodes[NODES_MAX];
     int n_vips; /* used slots, tombstones included */
     int vips_end; /* one past the highest used slot */
@@ -235,6 +246,8 @@ struct table
     struct history history[HISTORY_MAX];
     uint64_t n_dedup;
     struct dedup dedup[DEDUP_MAX];
+    uint64_t n_kept; /* ever; the ring has the last KEPT_MAX */
+    struct kept_document kept[KEPT_MAX];
     /* Derived lookup indexes (linear probing, slot + 1, 0 = empty), rebuilt by table_index(). */
     uint16_t by_name[TABLE_HASH];
     uint16_t by_addr[TABLE_HASH];
@@ -243,6 +256,9 @@ struct table
 struct command;
 
 void table_init(struct table *table);
+/* What a cluster begins with, and what a document means that leaves a setting out. */
+struct settings table_settings_default(void);
+bool settings_equal(const struct settings *a, const struct settings *b);
 
 /* Apply one committed command at `index` (greater than table->applied). A pure function of the two; a command whose
  * decision is stale (L0) or invalid changes nothing but `applied` and its dedup entry. */

@@ -105,6 +105,8 @@ const char *history_kind_text(enum history_kind kind)
         return "conflict-defended";
     case HISTORY_YIELDED:
         return "conflict-yielded";
+    case HISTORY_APPLY:
+        return "apply";
     case HISTORY_CONFLICT_END:
         return "conflict-end";
     }

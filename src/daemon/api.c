@@ -23,6 +23,9 @@ static const struct
     { "explain", API_READ },
     { "plan", API_READ },
     { "settings", API_READ },
+    { "diff", API_READ },
+    { "export", API_READ },
+    { "revisions", API_READ },
     { "daemon", API_OWN },
     { "doctor", API_OWN },
     { "version", API_OWN },
@@ -36,6 +39,8 @@ static const struct
     { "drain", API_CHANGE },
     { "undrain", API_CHANGE },
     { "settings.set", API_CHANGE },
+    { "apply", API_CHANGE },
+    { "rollback", API_CHANGE },
     { "leader.transfer", API_DAEMON },
 };
 #define OPERATIONS_N (sizeof operations / sizeof operations[0])
@@ -235,6 +240,16 @@ static struct value *outcome_vips(const struct api_call *call)
     return rows;
 }
 
+static struct value *wait_for(const struct api_view *view, const struct control_request *request,
+                              struct value_arena *arena)
+{
+    if (!api_has_document(request->op)) {
+        return api_wait_for(arena, request);
+    }
+    /* A request that was done before is not judged again, so what it changed is not known any more: all VIPs. */
+    return view->note != NULL && view->note->wait != NULL ? view->note->wait : value_map(arena);
+}
+
 void api_outcome(const struct api_view *view, const struct control_request *request, const struct outcome *outcome,
                  struct value_arena *arena, struct control_reply *ret)
 {
@@ -251,11 +266,15 @@ void api_outcome(const struct api_view *view, const struct control_request *requ
     }
     struct value *result = value_map(arena);
     value_put_bool(arena, result, "changed", !request->dry_run && outcome->index > 0);
-    value_put(arena, result, "vips", outcome_vips(&call));
+    if (api_has_document(request->op)) {
+        api_applied(&call, result);
+    } else {
+        value_put(arena, result, "vips", outcome_vips(&call));
+    }
     if (request->dry_run) {
         value_put_bool(arena, result, "dry_run", true);
     }
-    struct value *wait = request->dry_run ? NULL : api_wait_for(arena, request);
+    struct value *wait = request->dry_run ? NULL : wait_for(view, request, arena);
     if (wait != NULL) {
         value_put(arena, result, "wait", wait);
     }

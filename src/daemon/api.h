@@ -13,7 +13,7 @@
  *       API_DAEMON  on the leader, but no command of the log ("leader.transfer"): api_transfer(), then api_outcome()
  *
  * Files: api.c kinds, outcomes; api_read.c lists; api_rows.c; api_status.c; api_explain.c explain, plan; api_doctor.c;
- * api_wait.c; api_command.c and api_vip_spec.c changes. The operations with their arguments and results: docs/decisions/0007-control-protocol.md. */
+ * api_wait.c; api_command.c and api_vip_spec.c changes; api_document.c the cluster's document. The operations with their arguments and results: docs/decisions/0007-control-protocol.md. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -22,6 +22,7 @@
 #include "core/core.h"
 #include "core/plan.h"
 #include "core/table.h"
+#include "daemon/cluster_document.h"
 #include "wire/control.h"
 #include "wire/value.h"
 
@@ -57,13 +58,24 @@ struct api_daemon
     const struct api_counter *counters;
 };
 
-/* Working memory; a few hundred KiB, allocated once. */
+/* Working memory; some MiB, of which little is touched in a small cluster; allocated once. */
 struct api_scratch
 {
     struct plan_scratch plan;
     struct move moves[VIPS_MAX];
     struct vip_spec specs[API_VIPS_MAX];
     uint64_t taken[VIPS_MAX / 64];
+    struct cluster_document document;
+    char kept[KEPT_BYTES_MAX];
+};
+
+/* What a request with a document has besides its bytes, from one attempt to the next. */
+struct api_note
+{
+    const struct document *document; /* parsed, or NULL: */
+    const char *error;               /* why not */
+    struct value_arena *arena;       /* lives until the answer */
+    struct value *changes, *wait;    /* of the last attempt: for the answer */
 };
 
 struct api_view
@@ -75,9 +87,21 @@ struct api_view
     time_ns now;
     int64_t wall_ms; /* Unix */
     bool local;      /* there is no leader to ask: marked in the reply */
+    struct api_note *note; /* NULL but for a request with a document */
 };
 
 enum api_kind api_kind(const char *op);
+
+#define API_ANSWERED 1
+
+/* Whether requests of this operation come with a document (or mean one that is kept): before api_read() or api_command() it
+ * has to be parsed into the view's note. */
+bool api_has_document(const char *op);
+#define API_SOURCE_SIZE 256 /* of a document's name */
+/* Its text, which the caller frees, and name: 0; API_ANSWERED: *ret_reply is the refusal. */
+NODISCARD int api_document_text(const struct api_view *view, const struct control_request *request,
+                                struct value_arena *arena, char **ret, size_t *ret_len,
+                                char ret_name[API_SOURCE_SIZE], struct control_reply *ret_reply);
 
 /* Answer a request of kind READ, OWN or WAIT; also any other kind, with a refusal. The reply's strings and values are
  * the arena's; should it be too small, the reply is a refusal that needs none. */
@@ -89,8 +113,6 @@ uint32_t api_wait_ms(const struct control_request *request);
 
 /* Whether a "wait" is over; false also for arguments that make no sense (api_read() says so at once: see ret_bad). */
 bool api_settled(const struct api_view *view, const struct control_request *request, bool *ret_bad);
-
-#define API_ANSWERED 1
 
 /* Turn a change into a command: 0; its arrays are the scratch's, until the next call. `who` goes into the history,
  * e.g. "uid 0 on a"; it is cut at WHO_SIZE. API_ANSWERED: *ret_reply is the answer, and there is nothing to propose:

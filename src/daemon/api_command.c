@@ -252,6 +252,7 @@ static const struct
 } changes[] = {
     { "vip.add", vip_add },         { "vip.set", vip_set },       { "vip.del", vip_del },
     { "vip.move", vip_move },       { "vip.enable", vip_enable }, { "vip.disable", vip_disable },
+    { "apply", api_apply },         { "rollback", api_apply },
     { "drain", drain },             { "undrain", undrain },       { "settings.set", settings_set },
 };
 
@@ -275,6 +276,9 @@ static bool done_before(const struct api_call *call)
 /* What is so already needs no entry in the log. */
 static bool is_so_already(const struct table *table, const struct command *command)
 {
+    if (command->type == COMMAND_APPLY) {
+        return api_apply_is_so(command);
+    }
     if (command->type == COMMAND_DRAIN) {
         return table->nodes[command->drain.node].draining == command->drain.on;
     }

@@ -50,6 +50,14 @@ void api_explain(const struct api_call *call);
 void api_plan(const struct api_call *call);
 void api_doctor(const struct api_call *call);
 void api_wait(const struct api_call *call);
+void api_diff(const struct api_call *call);
+void api_export(const struct api_call *call);
+void api_revisions(const struct api_call *call);
+
+/* api_document.c: the change "apply", and "rollback"; whether it changes nothing; what its answer has. */
+bool api_apply(const struct api_call *call, struct command *command);
+bool api_apply_is_so(const struct command *command);
+void api_applied(const struct api_call *call, struct value *result);
 
 /* api_vip_spec.c, for api_command.c: each returns false after the refusal. A VIP as `vip.add` has it; the attributes of a
  * map, and which they are (enum vip_set); a name that no other VIP than slot `self` has. */

@@ -269,7 +269,8 @@ static const struct
     { "status", api_status },     { "vip.list", vip_list },   { "vip.show", vip_show }, { "node.list", node_list },
     { "node.show", node_show }, { "history", history },   { "leader", api_leader },     { "settings", api_settings },
     { "daemon", api_own },        { "version", api_version },     { "explain", api_explain }, { "plan", api_plan },
-    { "doctor", api_doctor }, { "wait", api_wait },
+    { "doctor", api_doctor },       { "wait", api_wait },         { "diff", api_diff },     { "export", api_export },
+    { "revisions", api_revisions },
 };
 
 void api_read(const struct api_view *view, const struct control_request *request, struct value_arena *arena,

@@ -85,7 +85,10 @@ void call_answer(struct daemon *d, struct call *call, bool local)
 {
     struct value_arena arena;
     struct control_reply reply = {0};
-    struct api_view view = requests_view(d, local);
+    if (call_must_read(d, call)) {
+        return;
+    }
+    struct api_view view = call_view(d, call, local);
     value_arena_init(&arena, CONTROL_REQUEST_ARENA_MAX);
     api_read(&view, &call->request, &arena, &reply);
     call_finish(d, call, &reply);
@@ -102,7 +105,7 @@ void call_outcome(struct daemon *d, struct call *call, const struct outcome *out
 {
     struct value_arena arena;
     struct control_reply reply = {0};
-    struct api_view view = requests_view(d, false);
+    struct api_view view = call_view(d, call, false);
     value_arena_init(&arena, CONTROL_REQUEST_ARENA_MAX);
     api_outcome(&view, &call->request, outcome, &arena, &reply);
     call_finish(d, call, &reply);

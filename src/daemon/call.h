@@ -3,7 +3,7 @@
 
 /* What the files of the clients' requests share: a call is one request of a local client or of another node's, from its
  * arrival to its answer. requests.c keeps the calls and decides where each is to be answered, call.c answers,
- * call_lead.c is the leader's part, call_forward.c the way to the leader and back. */
+ * call_lead.c is the leader's part, call_forward.c the way to the leader and back, call_document.c has documents parsed. */
 
 #include "daemon/access.h"
 #include "daemon/api.h"
@@ -19,6 +19,7 @@ enum call_state
     CALL_PROPOSED,
     CALL_FORWARDED,
     CALL_WAITING, /* op wait, on the leader */
+    CALL_READING, /* its document is being parsed, on another thread */
     CALL_DONE,    /* to be freed */
 };
 
@@ -40,6 +41,10 @@ struct call
     bool proposed;   /* once it was, perhaps, here or by a leader that did not answer: it may come true all the same */
     bool confirming; /* what is proposed is an entry that does nothing: once it is applied this node led until then ... */
     bool confirmed;  /* ... and its table is no older than the request */
+    struct document *document; /* of an operation that has one */
+    char document_error[DOCUMENT_ERROR_SIZE];
+    struct api_note note;
+    struct value_arena note_arena; /* of the last attempt */
     uint64_t begun_ms, until_ms, retry_at_ms, wait_until_ms;
 };
 
@@ -70,6 +75,12 @@ void call_again(struct call *call, uint64_t after_ms);
 /* What the answers are made of. local: there is no leader to ask, the node's own table has to do. */
 struct api_view requests_view(struct daemon *d, bool local);
 
+/* The same with what the call has besides its bytes. */
+struct api_view call_view(struct daemon *d, struct call *call, bool local);
+/* Whether the call's document has yet to be parsed; then that is under way and the call is asked anew, or it was
+ * answered. */
+bool call_must_read(struct daemon *d, struct call *call);
+
 /* Each of these answers, and with it ends the call. */
 void call_send(struct daemon *d, struct call *call, const void *frame, size_t len);
 void call_finish(struct daemon *d, struct call *call, const struct control_reply *reply);
@@ -77,6 +88,9 @@ void call_answer(struct daemon *d, struct call *call, bool local);
 void call_outcome(struct daemon *d, struct call *call, const struct outcome *outcome);
 /* There is no leader. A change that was proposed may still be committed, and is not called undone. */
 void call_no_quorum(struct daemon *d, struct call *call);
+
+/* The answer to a change that changes nothing: given once this node has shown that it led when it was made. */
+void call_no_change(struct daemon *d, struct call *call, const struct control_reply *reply);
 
 /* This node leads: does what the request says. */
 void call_lead(struct daemon *d, struct call *call);

@@ -24,22 +24,33 @@ static void confirm(struct daemon *d, struct call *call)
     call->index = index;
 }
 
+void call_no_change(struct daemon *d, struct call *call, const struct control_reply *reply)
+{
+    if (call->confirmed) {
+        call_finish(d, call, reply);
+    } else {
+        confirm(d, call);
+    }
+}
+
 static void change(struct daemon *d, struct call *call)
 {
     struct value_arena arena;
     struct control_reply reply = {0};
     struct command command;
-    struct api_view view = requests_view(d, false);
     char who[WHO_SIZE];
+    if (call_must_read(d, call)) {
+        return;
+    }
+    struct api_view view = call_view(d, call, false);
+    value_arena_close(&call->note_arena);
+    value_arena_init(&call->note_arena, CONTROL_REQUEST_ARENA_MAX);
+    call->note.changes = call->note.wait = NULL;
     snprintf(who, sizeof who, "uid %u on %.15s", call->uid,
              call->from ? members_name(d, call->from) : d->config->node);
     value_arena_init(&arena, CONTROL_REQUEST_ARENA_MAX);
     if (api_command(&view, &call->request, who, &arena, &command, &reply)) {
-        if (call->confirmed) {
-            call_finish(d, call, &reply);
-        } else {
-            confirm(d, call);
-        }
+        call_no_change(d, call, &reply);
     } else {
         struct event event = {.type = EV_REQUEST};
         command.at_ms = view.wall_ms;

@@ -55,6 +55,7 @@ config_parser config_parse_endpoint;   /* struct endpoint */
 config_parser config_parse_path;       /* char[PATH_MAX] */
 config_parser config_parse_control;    /* char[CONFIG_CONTROL_SIZE] */
 config_parser config_parse_bool;       /* bool */
+config_parser config_parse_duration;   /* uint32_t, in ms */
 config_parser config_parse_interfaces; /* struct config, whole */
 config_parser config_parse_peers;      /* struct config, whole */
 config_parser config_parse_key_file;   /* struct config, whole */

@@ -41,10 +41,7 @@ static int refuse_duration(struct config_reader *reader, const struct document_n
         "'%.40s' is not a duration: expected a whole number and a unit (ms, s, m), like 100ms or 1s", value->text);
 }
 
-static config_parser parse_duration;
-
-/* uint32_t, in ms */
-static int parse_duration(struct config_reader *reader, const struct document_node *value, void *field)
+int config_parse_duration(struct config_reader *reader, const struct document_node *value, void *field)
 {
     const char *unit = value->text + strspn(value->text, "0123456789");
     uint64_t number = 0;
@@ -89,15 +86,15 @@ enum timing_key
 #define DURATION "a duration, like 100ms or 1s"
 
 const struct config_key CONFIG_TIMING_KEYS[CONFIG_TIMING_KEYS_N] = {
-    [INTERVAL] = {"interval", CONFIG_SCALAR, false, parse_duration, offsetof(struct timing, interval_ms), DURATION,
+    [INTERVAL] = {"interval", CONFIG_SCALAR, false, config_parse_duration, offsetof(struct timing, interval_ms), DURATION,
         "between two heartbeats of a node"},
-    [SUSPECT] = {"suspect", CONFIG_SCALAR, false, parse_duration, offsetof(struct timing, suspect_ms), DURATION,
+    [SUSPECT] = {"suspect", CONFIG_SCALAR, false, config_parse_duration, offsetof(struct timing, suspect_ms), DURATION,
         "silence after which the leader fences a node"},
-    [PROMISE] = {"promise", CONFIG_SCALAR, false, parse_duration, offsetof(struct timing, promise_ms), DURATION,
+    [PROMISE] = {"promise", CONFIG_SCALAR, false, config_parse_duration, offsetof(struct timing, promise_ms), DURATION,
         "for how long a voter's ack supports a node"},
-    [MARGIN] = {"margin", CONFIG_SCALAR, false, parse_duration, offsetof(struct timing, margin_ms), DURATION,
+    [MARGIN] = {"margin", CONFIG_SCALAR, false, config_parse_duration, offsetof(struct timing, margin_ms), DURATION,
         "by how much a lease ends before the promise behind it, on top of the clocks' drift"},
-    [ELECTION] = {"election", CONFIG_SCALAR, false, parse_duration, offsetof(struct timing, election_ms), DURATION,
+    [ELECTION] = {"election", CONFIG_SCALAR, false, config_parse_duration, offsetof(struct timing, election_ms), DURATION,
         "the election timeout, the fall-back when the quick election does not come"},
 };
 

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,12 +20,22 @@
 
 #define NAME_SHOWN_MAX 255 /* bytes of the file's name in a message: its end, the rest is for the message */
 
+#define CHUNK_NODES 512
+
+/* Nodes in pieces, so that a small file takes little and no node ever moves. */
+struct chunk
+{
+    struct chunk *before;
+    int n;
+    struct document_node nodes[CHUNK_NODES];
+};
+
 struct document
 {
     char name[NAME_SHOWN_MAX + 1];
     int n_nodes;
     struct document_node *root;
-    struct document_node nodes[DOCUMENT_NODES_MAX];
+    struct chunk *chunks; /* the newest first */
 };
 
 /* A map or list that is not closed yet. */
@@ -43,6 +54,14 @@ struct reader
     struct open_node open[DOCUMENT_DEPTH_MAX];
     int n_documents;
     bool end;
+    struct known_key *keys; /* of all maps so far: open addressing, `size` is a power of two */
+    size_t n_keys, size;
+};
+
+/* A key, to find a second one of the same map: by comparing all of them, a map of thousands would take seconds. */
+struct known_key
+{
+    const struct document_node *map, *key; /* NULL: free */
 };
 
 const char *document_kind_text(enum document_kind kind)
@@ -107,23 +126,87 @@ static int new_node(struct reader *reader, enum document_kind kind, const yaml_m
 {
     struct document *document = reader->document;
 
+    struct chunk *chunk = document->chunks;
+
     if (document->n_nodes == DOCUMENT_NODES_MAX) {
         return fault_at(reader, -EFBIG, mark, "more than %d keys and values", DOCUMENT_NODES_MAX);
     }
-    struct document_node *node = &document->nodes[document->n_nodes++];
+    if (chunk == NULL || chunk->n == CHUNK_NODES) {
+        chunk = malloc(sizeof *chunk);
+        if (chunk == NULL) {
+            return fault_at(reader, -ENOMEM, mark, "out of memory");
+        }
+        chunk->n = 0;
+        chunk->before = document->chunks;
+        document->chunks = chunk;
+    }
+    struct document_node *node = &chunk->nodes[chunk->n++];
+    document->n_nodes++;
     *node = (struct document_node){.kind = kind, .line = (int)mark->line + 1, .column = (int)mark->column + 1};
     *ret = node;
     return 0;
 }
 
-static int check_duplicate(struct reader *reader, const struct document_node *map, const struct document_node *key)
+/* FNV-1a */
+static size_t hash_key(const struct document_node *map, const char *text)
 {
-    for (const struct document_node *value = map->first; value != NULL; value = value->next) {
-        if (strcmp(value->key->text, key->text) == 0) {
-            return document_fault(reader->document, key, reader->error,
-                "duplicate key '%.64s', first given in line %d", key->text, value->key->line);
+    uint64_t hash = 0xcbf29ce484222325 ^ (uintptr_t)map;
+
+    for (; *text != '\0'; text++) {
+        hash = (hash ^ (uint8_t)*text) * 0x100000001b3;
+    }
+    return (size_t)(hash ^ hash >> 32);
+}
+
+/* Where the key is, or would go. */
+static struct known_key *find_known(struct known_key *keys, size_t size, const struct document_node *map, const char *text)
+{
+    size_t at = hash_key(map, text) & (size - 1);
+
+    while (keys[at].key != NULL && (keys[at].map != map || strcmp(keys[at].key->text, text) != 0)) {
+        at = (at + 1) & (size - 1);
+    }
+    return &keys[at];
+}
+
+/* Room for one more, at most half full. */
+static bool grow_known(struct reader *reader)
+{
+    size_t size = reader->size == 0 ? 64 : reader->size * 2;
+    struct known_key *keys;
+
+    if (reader->n_keys * 2 < reader->size) {
+        return true;
+    }
+    keys = calloc(size, sizeof *keys);
+    if (keys == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < reader->size; i++) {
+        if (reader->keys[i].key != NULL) {
+            *find_known(keys, size, reader->keys[i].map, reader->keys[i].key->text) = reader->keys[i];
         }
     }
+    free(reader->keys);
+    reader->keys = keys;
+    reader->size = size;
+    return true;
+}
+
+static int check_duplicate(struct reader *reader, const struct document_node *map, const struct document_node *key)
+{
+    struct known_key *known;
+
+    if (!grow_known(reader)) {
+        return fault_at(reader, -ENOMEM, &(yaml_mark_t){0}, "out of memory");
+    }
+    known = find_known(reader->keys, reader->size, map, key->text);
+    if (known->key != NULL) {
+        return document_fault(reader->document, key, reader->error, "duplicate key '%.64s', first given in line %d",
+            key->text, known->key->line);
+    }
+    *known = (struct known_key){.map = map, .key = key};
+    reader->n_keys++;
     return 0;
 }
 
@@ -380,6 +463,7 @@ int document_parse(const char *name, const void *bytes, size_t size, struct docu
     } else {
         rv = read_events(&reader, bytes, size);
     }
+    free(reader.keys);
     if (rv != 0) {
         document_free(document);
         return rv;
@@ -429,8 +513,12 @@ void document_free(struct document *document)
     if (document == NULL) {
         return;
     }
-    for (int i = 0; i < document->n_nodes; i++) {
-        free((void *)document->nodes[i].text); /* ours: only readers see it as const */
+    for (struct chunk *chunk = document->chunks, *before; chunk != NULL; chunk = before) {
+        for (int i = 0; i < chunk->n; i++) {
+            free((void *)chunk->nodes[i].text); /* ours: only readers see it as const */
+        }
+        before = chunk->before;
+        free(chunk);
     }
     free(document);
 }

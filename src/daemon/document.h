@@ -1,7 +1,7 @@
 #ifndef VIPD_DAEMON_DOCUMENT_H
 #define VIPD_DAEMON_DOCUMENT_H
 
-/* A YAML file as a tree whose every node knows where it stands, so that whoever judges it can point at it.
+/* A YAML file (the node's own, or the cluster's document) as a tree whose every node knows where it stands, so that whoever judges it can point at it.
  *
  * The subset is the one that a person can read without knowing YAML: maps, lists, scalars, comments. Anchors, aliases,
  * merge keys, tags, several documents in a file, duplicate keys and control characters are refused. */
@@ -13,7 +13,7 @@
 
 #define DOCUMENT_SIZE_MAX (1024 * 1024) /* bytes of a file */
 #define DOCUMENT_DEPTH_MAX 8            /* maps and lists within each other */
-#define DOCUMENT_NODES_MAX 4096         /* keys and values */
+#define DOCUMENT_NODES_MAX 262144       /* keys and values */
 #define DOCUMENT_TEXT_MAX 4095          /* bytes of one key or value, without the NUL */
 #define DOCUMENT_ERROR_SIZE 512         /* "file:line:column: message" */
 

@@ -107,8 +107,7 @@ void founding_propose(struct daemon *d)
     memcpy(command.found.cluster, d->config->cluster, sizeof command.found.cluster);
     command.found.cluster_id = daemon_random();
     command.found.timing = d->config->timing;
-    command.found.settings = (struct settings){
-        .announce_count = 5, .announce_interval_ms = 200, .announce_refresh_ms = 60000};
+    command.found.settings = table_settings_default();
     command.found.n_nodes = (uint8_t)d->config->n_peers;
     command.found.nodes = nodes;
     d->found_proposed = true;

@@ -99,7 +99,7 @@ static void poll_call(struct daemon *d, struct call *call, uint64_t now)
     if (call->state == CALL_READY && now >= call->retry_at_ms) {
         dispatch(d, call);
     }
-    if (call->state != CALL_DONE && now >= call->until_ms) {
+    if (call->state != CALL_DONE && call->state != CALL_READING && now >= call->until_ms) {
         if (call->kind == API_READ) {
             call_answer(d, call, true);
         } else {
@@ -119,6 +119,8 @@ static void sweep(struct requests *r)
         *at = call->next;
         r->n--;
         value_arena_close(&call->arena);
+        value_arena_close(&call->note_arena);
+        document_free(call->document);
         free(call->bytes);
         free(call);
     }

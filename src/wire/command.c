@@ -1,6 +1,7 @@
 #include "wire/command.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "wire/pack.h"
@@ -10,7 +11,8 @@
 #define MOVE_FIELDS 4
 #define FOUND_FIELDS 5
 #define CONFLICT_FIELDS 4
-#define SPEC_VALUES 12 /* the prefix is two */
+#define ITEM_VALUES 3
+#define GROUP_VALUES 2
 
 /* How many fields the body of a type has; 0 for what is not a type. */
 static uint32_t body_values(uint64_t type)
@@ -20,6 +22,7 @@ static uint32_t body_values(uint64_t type)
         [COMMAND_MOVE] = 1,       [COMMAND_VIP_ADD] = 1,    [COMMAND_VIP_SET] = 4,     [COMMAND_VIP_DELETE] = 1,
         [COMMAND_VIP_PURGE] = 1,  [COMMAND_NODE_REPORT] = 7, [COMMAND_DRAIN] = 3,      [COMMAND_LEAVE] = 3,
         [COMMAND_SETTINGS] = 1,   [COMMAND_GROUP_SET] = 2,  [COMMAND_CONFLICT] = 3,
+        [COMMAND_APPLY] = 7,
     };
 
     return type < sizeof VALUES ? VALUES[type] : 0;
@@ -37,22 +40,6 @@ static void pack_moves(struct packer *packer, const struct move *moves, uint32_t
         pack_uint(packer, moves[i].reason);
         pack_uint(packer, moves[i].moved);
     }
-}
-
-static void pack_spec(struct packer *packer, const struct vip_spec *spec)
-{
-    pack_array(packer, SPEC_VALUES);
-    pack_text(packer, spec->name);
-    pack_prefix(packer, &spec->address);
-    pack_text(packer, spec->dev);
-    pack_uint(packer, spec->nodes);
-    pack_text(packer, spec->group);
-    pack_bool(packer, spec->enabled);
-    pack_int(packer, spec->pinned);
-    pack_bool(packer, spec->no_probe);
-    pack_bool(packer, spec->yield);
-    pack_prefers(packer, spec->prefers, spec->n_prefers);
-    pack_apart(packer, spec->apart, spec->n_apart);
 }
 
 static void pack_found(struct packer *packer, const struct command *command)
@@ -96,6 +83,29 @@ static void pack_conflict(struct packer *packer, const struct command *command)
         pack_uint(packer, item->kind);
         pack_mac(packer, item->mac);
     }
+}
+
+static void pack_apply(struct packer *packer, const struct apply_command *apply)
+{
+    pack_uint(packer, apply->revision);
+    pack_text(packer, apply->source);
+    pack_array(packer, apply->has_settings);
+    if (apply->has_settings) {
+        pack_settings(packer, &apply->settings);
+    }
+    pack_array(packer, (size_t)apply->n_vips * ITEM_VALUES);
+    for (uint32_t i = 0; i < apply->n_vips; i++) {
+        pack_uint(packer, apply->vips[i].slot);
+        pack_uint(packer, apply->vips[i].set);
+        pack_spec(packer, &apply->vips[i].spec);
+    }
+    pack_moves(packer, apply->deletes, apply->n_deletes);
+    pack_array(packer, (size_t)apply->n_groups * GROUP_VALUES);
+    for (uint32_t i = 0; i < apply->n_groups; i++) {
+        pack_text(packer, apply->groups[i].name);
+        pack_prefers(packer, apply->groups[i].prefers, apply->groups[i].n_prefers);
+    }
+    pack_bytes(packer, apply->kept, apply->kept_size);
 }
 
 static void pack_body(struct packer *packer, const struct command *command)
@@ -157,12 +167,31 @@ static void pack_body(struct packer *packer, const struct command *command)
     case COMMAND_CONFLICT:
         pack_conflict(packer, command);
         break;
+    case COMMAND_APPLY:
+        pack_apply(packer, &command->apply);
+        break;
     }
 }
 
 static bool spec_fits(const struct vip_spec *spec)
 {
     return spec->n_prefers <= PREFERS_MAX && spec->n_apart <= APART_MAX;
+}
+
+static bool apply_fits(const struct apply_command *apply)
+{
+    for (uint32_t i = 0; i < apply->n_vips && i < VIPS_MAX; i++) {
+        if (!spec_fits(&apply->vips[i].spec)) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < apply->n_groups && i < GROUPS_MAX; i++) {
+        if (apply->groups[i].n_prefers > PREFERS_MAX) {
+            return false;
+        }
+    }
+    return apply->n_vips <= VIPS_MAX && apply->n_deletes <= VIPS_MAX && apply->n_groups <= GROUPS_MAX &&
+           apply->kept_size <= KEPT_BYTES_MAX;
 }
 
 /* Whether every count is within its array. */
@@ -179,6 +208,9 @@ static bool fits(const struct command *command)
     }
     if (command->type == COMMAND_VIP_DELETE || command->type == COMMAND_VIP_PURGE) {
         return command->vip_del.n_vips <= VIPS_MAX;
+    }
+    if (command->type == COMMAND_APPLY) {
+        return apply_fits(&command->apply);
     }
     if (command->type == COMMAND_CONFLICT) {
         return command->conflict.n_items <= CONFLICTS_MAX;
@@ -213,24 +245,27 @@ struct decoding
     struct unpacker unpacker;
     bool only_check; /* arrays are read and not kept: every item into the same place */
     void *scratch;
-    size_t scratch_size;
+    size_t scratch_size, used;
     bool full;
 };
 
-/* Place of the first of n items; a command has one array at most, so it begins where the scratch memory does. NULL when
- * there is too little. */
+#define ALIGNMENT _Alignof(max_align_t)
+
+/* Place of the first of n items, behind the arrays before it. NULL when there is too little. */
 static void *array_of(struct decoding *decoding, size_t n, size_t size)
 {
+    size_t start = decoding->only_check ? 0 : (decoding->used + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     size_t bytes = decoding->only_check ? size : n * size;
 
-    if (bytes > decoding->scratch_size) {
+    if (start > decoding->scratch_size || bytes > decoding->scratch_size - start) {
         decoding->full = true;
         return NULL;
     }
     if (bytes > 0) {
-        memset(decoding->scratch, 0, bytes);
+        memset((char *)decoding->scratch + start, 0, bytes);
     }
-    return decoding->scratch;
+    decoding->used = start + bytes;
+    return (char *)decoding->scratch + start;
 }
 
 static uint32_t place(const struct decoding *decoding, uint32_t i)
@@ -257,22 +292,6 @@ static const struct move *unpack_moves(struct decoding *decoding, uint32_t *ret_
         move->moved = unpack_uint(unpacker, UINT64_MAX);
     }
     return moves;
-}
-
-static void unpack_spec(struct unpacker *unpacker, struct vip_spec *ret)
-{
-    (void)unpack_array(unpacker, SPEC_VALUES, SPEC_VALUES);
-    unpack_text(unpacker, ret->name, sizeof ret->name);
-    ret->address = unpack_prefix(unpacker);
-    unpack_text(unpacker, ret->dev, sizeof ret->dev);
-    ret->nodes = unpack_uint(unpacker, UINT64_MAX);
-    unpack_text(unpacker, ret->group, sizeof ret->group);
-    ret->enabled = unpack_bool(unpacker);
-    ret->pinned = unpack_node_or_none(unpacker);
-    ret->no_probe = unpack_bool(unpacker);
-    ret->yield = unpack_bool(unpacker);
-    ret->n_prefers = unpack_prefers(unpacker, ret->prefers);
-    ret->n_apart = unpack_apart(unpacker, ret->apart);
 }
 
 static const struct vip_spec *unpack_specs(struct decoding *decoding, uint32_t *ret_n)
@@ -339,6 +358,61 @@ static void unpack_conflict(struct decoding *decoding, struct command *ret)
     }
 }
 
+static const struct vip_item *unpack_items(struct decoding *decoding, uint32_t *ret_n)
+{
+    struct unpacker *unpacker = &decoding->unpacker;
+    uint32_t values = unpack_array(unpacker, 0, VIPS_MAX * ITEM_VALUES);
+    struct vip_item *items = array_of(decoding, values / ITEM_VALUES, sizeof *items);
+
+    if (values % ITEM_VALUES != 0) {
+        unpacker->failed = true;
+    }
+    *ret_n = values / ITEM_VALUES;
+    for (uint32_t i = 0; items != NULL && i < *ret_n && !unpacker->failed; i++) {
+        struct vip_item *item = &items[place(decoding, i)];
+
+        item->slot = unpack_vip(unpacker);
+        item->set = (uint32_t)unpack_uint(unpacker, VIP_SET_ALL);
+        unpack_spec(unpacker, &item->spec);
+    }
+    return items;
+}
+
+static const struct group *unpack_groups(struct decoding *decoding, uint32_t *ret_n)
+{
+    struct unpacker *unpacker = &decoding->unpacker;
+    uint32_t values = unpack_array(unpacker, 0, GROUPS_MAX * GROUP_VALUES);
+    struct group *groups = array_of(decoding, values / GROUP_VALUES, sizeof *groups);
+
+    if (values % GROUP_VALUES != 0) {
+        unpacker->failed = true;
+    }
+    *ret_n = values / GROUP_VALUES;
+    for (uint32_t i = 0; groups != NULL && i < *ret_n && !unpacker->failed; i++) {
+        struct group *group = &groups[place(decoding, i)];
+
+        unpack_text(unpacker, group->name, sizeof group->name);
+        group->n_prefers = unpack_prefers(unpacker, group->prefers);
+    }
+    return groups;
+}
+
+static void unpack_apply(struct decoding *decoding, struct apply_command *ret)
+{
+    struct unpacker *unpacker = &decoding->unpacker;
+
+    ret->revision = unpack_uint(unpacker, UINT64_MAX);
+    unpack_text(unpacker, ret->source, sizeof ret->source);
+    ret->has_settings = unpack_array(unpacker, 0, 1) == 1;
+    if (ret->has_settings) {
+        unpack_settings(unpacker, &ret->settings);
+    }
+    ret->vips = unpack_items(decoding, &ret->n_vips);
+    ret->deletes = unpack_moves(decoding, &ret->n_deletes);
+    ret->groups = unpack_groups(decoding, &ret->n_groups);
+    ret->kept = unpack_bytes(unpacker, KEPT_BYTES_MAX, &ret->kept_size);
+}
+
 static void unpack_report(struct unpacker *unpacker, struct command *ret)
 {
     ret->report.node = unpack_node(unpacker);
@@ -354,7 +428,7 @@ static void unpack_vip_set(struct unpacker *unpacker, struct command *ret)
 {
     ret->vip_set.vip = unpack_vip(unpacker);
     unpack_text(unpacker, ret->vip_set.name, sizeof ret->vip_set.name);
-    ret->vip_set.set = (uint32_t)unpack_uint(unpacker, VIP_SET_CONFLICT * 2 - 1);
+    ret->vip_set.set = (uint32_t)unpack_uint(unpacker, VIP_SET_LEN - 1);
     unpack_spec(unpacker, &ret->vip_set.spec);
 }
 
@@ -413,6 +487,9 @@ static void unpack_body(struct decoding *decoding, struct command *ret)
     case COMMAND_CONFLICT:
         unpack_conflict(decoding, ret);
         break;
+    case COMMAND_APPLY:
+        unpack_apply(decoding, &ret->apply);
+        break;
     }
 }
 
@@ -465,6 +542,8 @@ static bool can_be_decoded(const void *bytes, size_t len)
         struct vip_spec spec;
         struct found_node node;
         struct conflict_item conflict;
+        struct vip_item item;
+        struct group group;
     } one;
     struct decoding decoding = {.only_check = true, .scratch = &one, .scratch_size = sizeof one};
     struct command command;

@@ -9,14 +9,15 @@
 #include "base/err.h"
 #include "core/command.h"
 
-#define COMMAND_VERSION 2
+#define COMMAND_VERSION 3
 
 /* No encoded command is larger. It has room for the moves of every VIP that a cluster can have; a COMMAND_VIP_ADD
  * reaches it with some 20,000 plain VIPs, or with some 3,500 that have every attribute at its longest. */
 #define COMMAND_BYTES_MAX ((size_t)1 << 20)
 
 /* Memory that is enough to decode any command. */
-#define COMMAND_SCRATCH_BYTES (VIPS_MAX * sizeof(struct vip_spec))
+#define COMMAND_SCRATCH_BYTES \
+    (VIPS_MAX * (sizeof(struct vip_item) + sizeof(struct move)) + GROUPS_MAX * sizeof(struct group) + 64)
 
 /* Encodes into buf. -EMSGSIZE: more than COMMAND_BYTES_MAX; -ENOBUFS: more than size; -EINVAL: an unknown type, a count
  * beyond its limit, a number that command_decode() would refuse: what was encoded can be decoded, so that nothing gets
@@ -24,7 +25,7 @@
 NODISCARD int command_encode(const struct command *command, void *buf, size_t size, size_t *ret_len);
 
 /* Decodes exactly len bytes. The arrays of *ret lie in scratch, which the caller gives, aligned for any type, and keeps
- * as long as *ret is in use. -EBADMSG: malformed, another version, an unknown type, cut short, bytes behind the end, a
+ * as long as *ret is in use; the kept document of a COMMAND_APPLY stays where it is in `bytes`. -EBADMSG: malformed, another version, an unknown type, cut short, bytes behind the end, a
  * number out of its range, a text too long; -ENOBUFS: scratch_size is too small. *ret is untouched on failure. */
 NODISCARD int command_decode(const void *bytes, size_t len, void *scratch, size_t scratch_size, struct command *ret);
 

@@ -69,6 +69,14 @@ void pack_text(struct packer *packer, const char *text)
     (void)msgpack_pack_str_body(&to, text, len);
 }
 
+void pack_bytes(struct packer *packer, const void *bytes, size_t len)
+{
+    msgpack_packer to = msgpack_of(packer);
+
+    (void)msgpack_pack_bin(&to, len);
+    (void)msgpack_pack_bin_body(&to, bytes, len);
+}
+
 void pack_array(struct packer *packer, size_t n)
 {
     msgpack_packer to = msgpack_of(packer);
@@ -110,6 +118,7 @@ enum
     FALSE_BYTE = 0xc2,
     TRUE_BYTE = 0xc3,
     BIN8 = 0xc4,
+    BIN32 = 0xc6,
     UINT8 = 0xcc,
     UINT64 = 0xcf,
     INT8 = 0xd0,
@@ -242,6 +251,23 @@ void unpack_text(struct unpacker *unpacker, char *ret, size_t size)
         return;
     }
     memcpy(ret, at, len);
+}
+
+const void *unpack_bytes(struct unpacker *unpacker, size_t max, uint32_t *ret_len)
+{
+    uint8_t head = take_head(unpacker);
+    uint64_t len = UINT64_MAX;
+    const uint8_t *at = NULL;
+
+    if (head >= BIN8 && head <= BIN32) {
+        len = take_big_endian(unpacker, (size_t)1 << (head - BIN8));
+    }
+    if (len <= max) {
+        at = take(unpacker, (size_t)len);
+    }
+    unpacker->failed = unpacker->failed || at == NULL;
+    *ret_len = unpacker->failed ? 0 : (uint32_t)len;
+    return unpacker->failed ? NULL : at;
 }
 
 uint32_t unpack_array(struct unpacker *unpacker, uint32_t min, uint32_t max)

@@ -27,6 +27,8 @@ void pack_uint(struct packer *packer, uint64_t value);
 void pack_int(struct packer *packer, int64_t value);
 void pack_bool(struct packer *packer, bool value);
 void pack_text(struct packer *packer, const char *text);
+/* len bytes, as binary */
+void pack_bytes(struct packer *packer, const void *bytes, size_t len);
 void pack_array(struct packer *packer, size_t n); /* n values follow */
 void pack_addr(struct packer *packer, const struct addr *addr); /* as binary, of 0, 4 or 16 bytes */
 void pack_prefix(struct packer *packer, const struct prefix *prefix);       /* two values */
@@ -47,6 +49,8 @@ int64_t unpack_int(struct unpacker *unpacker, int64_t min, int64_t max);
 bool unpack_bool(struct unpacker *unpacker);
 /* Into size bytes, NUL-terminated and filled up with zeros; a text with a NUL within or too long for them fails. */
 void unpack_text(struct unpacker *unpacker, char *ret, size_t size);
+/* Up to max bytes, where they are: they live as long as what is read. */
+const void *unpack_bytes(struct unpacker *unpacker, size_t max, uint32_t *ret_len);
 /* How many values follow: min..max, and never more than there are bytes left. */
 uint32_t unpack_array(struct unpacker *unpacker, uint32_t min, uint32_t max);
 struct addr unpack_addr(struct unpacker *unpacker);

@@ -6,6 +6,7 @@
 #define LINK_VALUES 4
 #define MAC_NUMBER_MAX 0xffffffffffffull
 #define PREFIX_VALUES 2
+#define SPEC_VALUES 12 /* the prefix is two */
 
 void pack_timing(struct packer *packer, const struct timing *timing)
 {
@@ -145,6 +146,38 @@ uint8_t unpack_links(struct unpacker *unpacker, struct link ret[LINKS_MAX])
         unpack_link(unpacker, &ret[i]);
     }
     return (uint8_t)n;
+}
+
+void pack_spec(struct packer *packer, const struct vip_spec *spec)
+{
+    pack_array(packer, SPEC_VALUES);
+    pack_text(packer, spec->name);
+    pack_prefix(packer, &spec->address);
+    pack_text(packer, spec->dev);
+    pack_uint(packer, spec->nodes);
+    pack_text(packer, spec->group);
+    pack_bool(packer, spec->enabled);
+    pack_int(packer, spec->pinned);
+    pack_bool(packer, spec->no_probe);
+    pack_bool(packer, spec->yield);
+    pack_prefers(packer, spec->prefers, spec->n_prefers);
+    pack_apart(packer, spec->apart, spec->n_apart);
+}
+
+void unpack_spec(struct unpacker *unpacker, struct vip_spec *ret)
+{
+    (void)unpack_array(unpacker, SPEC_VALUES, SPEC_VALUES);
+    unpack_text(unpacker, ret->name, sizeof ret->name);
+    ret->address = unpack_prefix(unpacker);
+    unpack_text(unpacker, ret->dev, sizeof ret->dev);
+    ret->nodes = unpack_uint(unpacker, UINT64_MAX);
+    unpack_text(unpacker, ret->group, sizeof ret->group);
+    ret->enabled = unpack_bool(unpacker);
+    ret->pinned = unpack_node_or_none(unpacker);
+    ret->no_probe = unpack_bool(unpacker);
+    ret->yield = unpack_bool(unpacker);
+    ret->n_prefers = unpack_prefers(unpacker, ret->prefers);
+    ret->n_apart = unpack_apart(unpacker, ret->apart);
 }
 
 int8_t unpack_node_or_none(struct unpacker *unpacker)

@@ -4,6 +4,7 @@
 /* The pieces of the table that both commands and snapshots carry. Each is one MessagePack array. The readers check
  * numbers against the limits of core/limits.h and fail the unpacker beyond them. */
 
+#include "core/command.h"
 #include "core/table.h"
 #include "wire/pack.h"
 
@@ -16,8 +17,11 @@ void pack_mac(struct packer *packer, const uint8_t mac[MAC_SIZE]);
 void unpack_mac(struct unpacker *unpacker, uint8_t ret[MAC_SIZE]);
 void pack_links(struct packer *packer, const struct link *links, unsigned n);
 
+void pack_spec(struct packer *packer, const struct vip_spec *spec);
+
 void unpack_timing(struct unpacker *unpacker, struct timing *ret);
 void unpack_settings(struct unpacker *unpacker, struct settings *ret);
+void unpack_spec(struct unpacker *unpacker, struct vip_spec *ret);
 /* Each of these returns how many there are. */
 uint8_t unpack_prefers(struct unpacker *unpacker, struct prefer ret[PREFERS_MAX]);
 uint8_t unpack_apart(struct unpacker *unpacker, uint16_t ret[APART_MAX]);

@@ -6,13 +6,14 @@
 #include "wire/pack.h"
 #include "wire/pack_table.h"
 
-#define SNAPSHOT_VALUES 7
-#define HEAD_VALUES 8
+#define SNAPSHOT_VALUES 8
+#define HEAD_VALUES 9
 #define NODE_VALUES 18
 #define GROUP_VALUES 3
 #define VIP_VALUES 23
 #define HISTORY_VALUES 9
 #define DEDUP_VALUES 3
+#define KEPT_VALUES 3
 
 /* ------------------------------------------------------------------ encoding */
 
@@ -27,6 +28,7 @@ static void pack_head(struct packer *packer, const struct table *table)
     pack_uint(packer, table->voters);
     pack_uint(packer, table->voters_index);
     pack_uint(packer, table->changed);
+    pack_uint(packer, table->revision);
 }
 
 static void pack_node(struct packer *packer, int slot, const struct node *node)
@@ -163,6 +165,20 @@ static void pack_dedup(struct packer *packer, const struct table *table)
     }
 }
 
+static void pack_kept(struct packer *packer, const struct table *table)
+{
+    size_t n = kept(table->n_kept, KEPT_MAX);
+
+    pack_array(packer, 1 + n);
+    pack_uint(packer, table->n_kept);
+    for (size_t i = 0; i < n; i++) {
+        pack_array(packer, KEPT_VALUES);
+        pack_uint(packer, table->kept[i].revision);
+        pack_int(packer, table->kept[i].until_ms);
+        pack_bytes(packer, table->kept[i].text, table->kept[i].size);
+    }
+}
+
 int snapshot_encode(const struct table *table, void *buf, size_t size, size_t *ret_len)
 {
     struct packer packer;
@@ -176,6 +192,7 @@ int snapshot_encode(const struct table *table, void *buf, size_t size, size_t *r
     pack_vips(&packer, table);
     pack_history(&packer, table);
     pack_dedup(&packer, table);
+    pack_kept(&packer, table);
     return packer_done(&packer, ret_len);
 }
 
@@ -192,6 +209,7 @@ static void unpack_head(struct unpacker *unpacker, struct table *ret)
     ret->voters = unpack_uint(unpacker, UINT64_MAX);
     ret->voters_index = unpack_uint(unpacker, UINT64_MAX);
     ret->changed = unpack_uint(unpacker, UINT64_MAX);
+    ret->revision = unpack_uint(unpacker, UINT64_MAX);
 }
 
 static void unpack_one_node(struct unpacker *unpacker, struct table *table)
@@ -310,6 +328,29 @@ static void unpack_dedup(struct unpacker *unpacker, struct table *table)
     }
 }
 
+static void unpack_kept(struct unpacker *unpacker, struct table *table)
+{
+    uint32_t n = unpack_array(unpacker, 1, 1 + KEPT_MAX);
+
+    table->n_kept = unpack_uint(unpacker, UINT64_MAX);
+    if (unpacker->failed || kept(table->n_kept, KEPT_MAX) != n - 1) {
+        unpacker->failed = true;
+        return;
+    }
+    for (uint32_t i = 0; i < n - 1 && !unpacker->failed; i++) {
+        struct kept_document *document = &table->kept[i];
+        const void *text;
+
+        (void)unpack_array(unpacker, KEPT_VALUES, KEPT_VALUES);
+        document->revision = unpack_uint(unpacker, UINT64_MAX);
+        document->until_ms = unpack_int(unpacker, INT64_MIN, INT64_MAX);
+        text = unpack_bytes(unpacker, KEPT_BYTES_MAX, &document->size);
+        if (text != NULL) {
+            memcpy(document->text, text, document->size);
+        }
+    }
+}
+
 static void unpack_table(struct unpacker *unpacker, struct table *table)
 {
     uint32_t n;
@@ -331,6 +372,7 @@ static void unpack_table(struct unpacker *unpacker, struct table *table)
     }
     unpack_history(unpacker, table);
     unpack_dedup(unpacker, table);
+    unpack_kept(unpacker, table);
 }
 
 /* ------------------------------------------------------------------ does it hang together */

@@ -2,14 +2,14 @@
 #define VIPD_WIRE_SNAPSHOT_H
 
 /* The whole table (core/table.h) as bytes, for Raft's snapshots: MessagePack, an array of version, head, nodes, groups,
- * VIPs, history and remembered requests; only slots in use are written. The lookup indexes are derived anew. */
+ * VIPs, history, remembered requests and kept documents; only slots in use are written. The lookup indexes are derived anew. */
 
 #include <stddef.h>
 
 #include "base/err.h"
 #include "core/table.h"
 
-#define SNAPSHOT_VERSION 2
+#define SNAPSHOT_VERSION 3
 
 /* No snapshot is larger: a full table, with every name and list at its longest, is below this. */
 #define SNAPSHOT_BYTES_MAX ((size_t)8 << 20)

@@ -204,6 +204,35 @@ static void conflict(uint16_t vip, enum conflict_kind kind, const char *name)
     entry(&command, name);
 }
 
+static void document(const char *name)
+{
+    const struct vip_spec spec = {.name = "doc",
+                                  .address = {.addr = {.family = 4, .bytes = {10, 0, 0, 77}}, .len = 24},
+                                  .group = "front",
+                                  .enabled = true,
+                                  .pinned = SLOT_NONE};
+    const struct vip_item item = {.slot = 20, .set = VIP_SET_ALL, .spec = spec};
+    const struct move gone = {.vip = 0, .to = SLOT_NONE, .reason = REASON_DELETED, .moved = table.vips[0].moved};
+    const struct group group = {.name = "front", .n_prefers = 1, .prefers = {{.node = 0, .weight = 7}}};
+    static const char kept[] = "vips: {}\n";
+    const struct command command = {.type = COMMAND_APPLY,
+                                    .at_ms = 1700000001000,
+                                    .apply = {.revision = table.revision,
+                                              .source = "cluster.yaml",
+                                              .has_settings = true,
+                                              .settings = table_settings_default(),
+                                              .n_vips = 1,
+                                              .vips = &item,
+                                              .n_deletes = 1,
+                                              .deletes = &gone,
+                                              .n_groups = 1,
+                                              .groups = &group,
+                                              .kept = kept,
+                                              .kept_size = sizeof kept - 1}};
+
+    entry(&command, name);
+}
+
 void seeds_log(void)
 {
     log_begin();
@@ -236,6 +265,7 @@ void seeds_log(void)
     const struct command leave = {.type = COMMAND_LEAVE, .leave = {.node = 1, .id = 2, .run = 4}};
     entry(&leave, "leave");
     report(1, NULL);
+    document("apply");
     seed("log", "all", log_bytes, log_len);
     snapshot("all");
 }

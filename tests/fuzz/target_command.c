@@ -55,6 +55,7 @@ static size_t take_array(struct command *command, const void **ret_array, size_t
     case COMMAND_LEAVE:
     case COMMAND_SETTINGS:
     case COMMAND_GROUP_SET:
+    case COMMAND_APPLY: /* it has several: check_same_document() */
         break;
     }
     return 0;
@@ -69,9 +70,25 @@ static void check_same_nodes(const struct found_node *a, const struct found_node
     }
 }
 
+static void check_same_document(struct apply_command *a, struct apply_command *b)
+{
+    FUZZ_CHECK(a->n_vips == b->n_vips && memcmp(a->vips, b->vips, a->n_vips * sizeof a->vips[0]) == 0);
+    FUZZ_CHECK(a->n_deletes == b->n_deletes && memcmp(a->deletes, b->deletes, a->n_deletes * sizeof a->deletes[0]) == 0);
+    FUZZ_CHECK(a->n_groups == b->n_groups && memcmp(a->groups, b->groups, a->n_groups * sizeof a->groups[0]) == 0);
+    FUZZ_CHECK(a->kept_size == b->kept_size && memcmp(a->kept, b->kept, a->kept_size) == 0);
+    a->vips = b->vips = NULL;
+    a->deletes = b->deletes = NULL;
+    a->groups = b->groups = NULL;
+    a->kept = b->kept = NULL;
+}
+
 static void check_same(struct command a, struct command b)
 {
     const void *of_a, *of_b;
+
+    if (a.type == COMMAND_APPLY) {
+        check_same_document(&a.apply, &b.apply);
+    }
     size_t n_a, n_b, item = take_array(&a, &of_a, &n_a);
 
     FUZZ_CHECK(take_array(&b, &of_b, &n_b) == item && n_a == n_b && memcmp(&a, &b, sizeof a) == 0);

@@ -31,6 +31,9 @@ static void fill(char *text, size_t size, char with)
     text[size - 1] = '\0';
 }
 
+static struct vip_item vip_items[2];
+static struct group groups[1];
+
 static struct prefix prefix_of(const char *text)
 {
     struct prefix prefix;
@@ -165,6 +168,23 @@ static struct command sample(enum command_type type)
         command.group.n_prefers = 1;
         command.group.prefers[0] = (struct prefer){.node = 3, .weight = 100};
         break;
+    case COMMAND_APPLY:
+        command.apply.revision = UINT64_MAX;
+        fill(command.apply.source, sizeof command.apply.source, 's');
+        command.apply.has_settings = true;
+        command.apply.settings = (struct settings){7, 300, 4000};
+        command.apply.n_vips = 2;
+        command.apply.vips = vip_items;
+        vip_items[0] = (struct vip_item){.slot = 3, .set = VIP_SET_ALL, .spec = mem.specs[0]};
+        vip_items[1] = (struct vip_item){.slot = VIPS_MAX - 1, .set = VIP_SET_LEN, .spec = mem.specs[1]};
+        command.apply.n_deletes = 3;
+        command.apply.deletes = mem.moves;
+        command.apply.n_groups = 1;
+        command.apply.groups = groups;
+        groups[0] = (struct group){.name = "web", .n_prefers = 1, .prefers = {{.node = 3, .weight = 9}}};
+        command.apply.kept = "vips: {}\n";
+        command.apply.kept_size = 9;
+        break;
     case COMMAND_CONFLICT:
         command.conflict.node = 63;
         command.conflict.id = UINT64_MAX;
@@ -228,7 +248,7 @@ static void assert_same_arrays(const struct command *a, const struct command *b)
 /* Decoded and encoded again, each gives the same bytes; and the fields are where they were. */
 static void round_trip(void **state)
 {
-    for (int type = COMMAND_FOUND; type <= COMMAND_CONFLICT; type++) {
+    for (int type = COMMAND_FOUND; type <= COMMAND_APPLY; type++) {
         struct command command = sample((enum command_type)type);
         struct command got;
         size_t len = encode(&command), len_again;
@@ -268,9 +288,27 @@ static void fields_of_plain_types(void **state)
     assert_true(got.vip_set.vip == 16383 && got.vip_set.set == command.vip_set.set && got.vip_set.spec.enabled);
 }
 
+static void all_parts_of_a_document(void **state)
+{
+    struct command got, command = sample(COMMAND_APPLY);
+
+    assert_int_equal(decode(mem.bytes, encode(&command), &got), 0);
+    assert_true(got.apply.revision == UINT64_MAX && got.apply.has_settings && got.apply.settings.announce_count == 7);
+    assert_true(got.apply.n_vips == 2 && got.apply.n_deletes == 3 && got.apply.n_groups == 1);
+    assert_true(got.apply.vips[1].slot == VIPS_MAX - 1 && got.apply.vips[1].set == VIP_SET_LEN);
+    assert_memory_equal(got.apply.vips[0].spec.apart, mem.specs[0].apart, sizeof mem.specs[0].apart);
+    assert_true(got.apply.deletes[2].vip == VIPS_MAX - 3 && got.apply.deletes[2].to == 1);
+    assert_string_equal(got.apply.groups[0].name, "web");
+    assert_int_equal(got.apply.groups[0].prefers[0].weight, 9);
+    assert_int_equal(got.apply.kept_size, 9);
+    assert_memory_equal(got.apply.kept, "vips: {}\n", 9);
+    command.apply.kept_size = KEPT_BYTES_MAX + 1;
+    assert_int_equal(command_encode(&command, mem.bytes, sizeof mem.bytes, &(size_t){0}), -EINVAL);
+}
+
 static void truncated_or_longer(void **state)
 {
-    for (int type = COMMAND_FOUND; type <= COMMAND_CONFLICT; type++) {
+    for (int type = COMMAND_FOUND; type <= COMMAND_APPLY; type++) {
         struct command command = sample((enum command_type)type);
         struct command got = {.type = (enum command_type)77};
         size_t len = encode(&command);
@@ -291,7 +329,7 @@ static void truncated_or_longer(void **state)
 /* Any damaged byte is refused or gives a command that can be encoded again: all of its numbers are within limits. */
 static void damaged(void **state)
 {
-    for (int type = COMMAND_FOUND; type <= COMMAND_CONFLICT; type++) {
+    for (int type = COMMAND_FOUND; type <= COMMAND_APPLY; type++) {
         struct command command = sample((enum command_type)type);
         size_t len = encode(&command);
 
@@ -343,7 +381,7 @@ static void out_of_range_is_not_encoded(void **state)
     mem.moves[1].reason = REASONS_N;
     assert_int_equal(try_encode(&command), -EINVAL);
     command = sample(COMMAND_VIP_SET);
-    command.vip_set.set = VIP_SET_CONFLICT * 2;
+    command.vip_set.set = VIP_SET_LEN;
     assert_int_equal(try_encode(&command), -EINVAL);
     command = sample(COMMAND_VIP_ADD);
     mem.specs[2].address.len = 129;
@@ -406,7 +444,7 @@ static void counts_beyond_their_limit_are_not_encoded(void **state)
     command.group.n_prefers = PREFERS_MAX + 1;
     assert_int_equal(command_encode(&command, mem.bytes, sizeof mem.bytes, &len), -EINVAL);
     command = sample(COMMAND_DRAIN);
-    command.type = (enum command_type)(COMMAND_CONFLICT + 1);
+    command.type = (enum command_type)(COMMAND_APPLY + 1);
     assert_int_equal(command_encode(&command, mem.bytes, sizeof mem.bytes, &len), -EINVAL);
     assert_int_equal(len, 77);
 }
@@ -461,6 +499,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),
         cmocka_unit_test(fields_of_plain_types),
+        cmocka_unit_test(all_parts_of_a_document),
         cmocka_unit_test(truncated_or_longer),
         cmocka_unit_test(damaged),
         cmocka_unit_test(out_of_range_is_not_encoded),

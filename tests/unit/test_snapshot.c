@@ -234,13 +234,54 @@ static void random_conflict(struct command *command, int node)
     }
 }
 
+/* Adds, changes and deletes at random; most are void, as a whole. */
+static void random_document(struct command *command, struct move *moves, uint32_t n, const struct vip_spec *specs)
+{
+    static struct vip_item items[3];
+    static struct group groups[1];
+    static char text[64];
+
+    for (uint32_t i = 0; i < n; i++) {
+        bool used;
+
+        items[i] = (struct vip_item){.slot = (uint16_t)below(25), .set = VIP_SET_ALL, .spec = specs[i]};
+        used = table.vips[items[i].slot].used;
+        if (used) {
+            items[i].spec.address = table.vips[items[i].slot].address;
+            items[i].set = below(VIP_SET_ALL + 1);
+        }
+        if ((items[i].set & VIP_SET_NAME) == 0) {
+            memset(items[i].spec.name, 0, sizeof items[i].spec.name);
+        } else {
+            snprintf(items[i].spec.name, NAME_SIZE, "d%u-%u", i, below(40));
+        }
+        moves[i].moved = table.vips[moves[i].vip].moved;
+    }
+    snprintf(groups[0].name, NAME_SIZE, "g%u", below(5));
+    groups[0].n_prefers = specs[0].n_prefers;
+    memcpy(groups[0].prefers, specs[0].prefers, sizeof specs[0].prefers);
+    snprintf(text, sizeof text, "vips: {%u}", below(1000));
+    command->apply.revision = below(8) ? table.revision : below(100);
+    snprintf(command->apply.source, NAME_SIZE, "c%u.yaml", below(5));
+    command->apply.has_settings = below(2);
+    command->apply.settings = (struct settings){(uint16_t)(1 + below(100)), 10 + below(100), below(3) ? 0 : 2000};
+    command->apply.n_vips = below(n + 1);
+    command->apply.vips = items;
+    command->apply.n_deletes = below(2);
+    command->apply.deletes = moves;
+    command->apply.n_groups = below(2);
+    command->apply.groups = groups;
+    command->apply.kept = text;
+    command->apply.kept_size = below(2) ? (uint32_t)strlen(text) : 0;
+}
+
 static void random_command(struct command *command, struct move *moves, struct vip_spec *specs)
 {
     int node = (int)below(4);
     uint32_t n = 1 + below(3);
 
     memset(command, 0, sizeof *command);
-    command->type = (enum command_type)(COMMAND_FENCE + below(COMMAND_CONFLICT - COMMAND_FENCE + 1));
+    command->type = (enum command_type)(COMMAND_FENCE + below(COMMAND_APPLY - COMMAND_FENCE + 1));
     command->at_ms = (int64_t)table.applied * 7;
     command->request = below(3) ? 0 : 1 + below(400);
     for (uint32_t i = 0; i < n; i++) {
@@ -311,6 +352,9 @@ static void random_command(struct command *command, struct move *moves, struct v
         break;
     case COMMAND_CONFLICT:
         random_conflict(command, node);
+        break;
+    case COMMAND_APPLY:
+        random_document(command, moves, n, specs);
         break;
     case COMMAND_FOUND:
         break;
@@ -417,6 +461,11 @@ static void the_largest_table(void **state)
     }
     for (int i = 0; i < DEDUP_MAX; i++) {
         table.dedup[i] = (struct dedup){.request = UINT64_MAX, .code = OUTCOME_FAILED, .index = UINT64_MAX};
+    }
+    table.n_kept = UINT64_MAX;
+    for (int i = 0; i < KEPT_MAX; i++) {
+        table.kept[i] = (struct kept_document){.revision = UINT64_MAX, .until_ms = INT64_MIN, .size = KEPT_BYTES_MAX};
+        memset(table.kept[i].text, 'k', KEPT_BYTES_MAX);
     }
     table_index(&table);
     assert_int_equal(table.n_vips, VIPS_MAX);

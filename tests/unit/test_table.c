@@ -997,6 +997,137 @@ static void who_may_own(void **state)
 
 /* ------------------------------------------------------------------ requests, history, digest */
 
+/* ------------------------------------------------------------------ documents */
+
+static struct vip_item doc_items[4];
+static struct group doc_groups[2];
+
+static struct command document_of(uint32_t n_vips, uint32_t n_deletes)
+{
+    struct command command = command_of(COMMAND_APPLY);
+
+    command.apply.revision = table.revision;
+    strcpy(command.apply.source, "cluster.yaml");
+    command.apply.n_vips = n_vips;
+    command.apply.vips = doc_items;
+    command.apply.n_deletes = n_deletes;
+    command.apply.deletes = moves;
+    command.apply.groups = doc_groups;
+    return command;
+}
+
+static void doc_item(int i, int slot, const char *name, const char *address, uint32_t set)
+{
+    doc_items[i] = (struct vip_item){.slot = (uint16_t)slot, .set = set, .spec = spec_of(address)};
+    strcpy(doc_items[i].spec.name, name);
+}
+
+/* New VIPs may refer to each other, before they are there; names change hands within one document. */
+static void a_document_is_one_entry(void **state)
+{
+    struct command command;
+
+    assert_int_equal(add("web", "10.0.0.50/24"), OUTCOME_DONE);
+    assert_int_equal(add("db", "10.0.0.51/24"), OUTCOME_DONE);
+    assert_int_equal(add("old", "10.0.0.52/24"), OUTCOME_DONE);
+    assert_true(table.revision == table.applied);
+    doc_item(0, 0, "db", "10.0.0.50/24", VIP_SET_NAME); /* web and db swap names */
+    doc_item(1, 7, "new", "10.0.0.60/24", VIP_SET_ALL);
+    doc_items[1].spec.n_apart = 1;
+    doc_items[1].spec.apart[0] = 9;
+    strcpy(doc_items[1].spec.group, "g");
+    doc_item(2, 9, "old", "10.0.0.61/24", VIP_SET_ALL); /* the name of one that goes */
+    doc_item(3, 1, "web", "10.0.0.51/16", VIP_SET_NAME | VIP_SET_LEN);
+    moves[0] = (struct move){.vip = 2, .to = SLOT_NONE, .moved = table.vips[2].moved};
+    command = document_of(4, 1);
+    command.apply.n_groups = 1;
+    strcpy(doc_groups[0].name, "g");
+    doc_groups[0].n_prefers = 1;
+    doc_groups[0].prefers[0] = (struct prefer){.node = 1, .weight = 9};
+    command.apply.kept = "vips: {}\n";
+    command.apply.kept_size = 9;
+    assert_int_equal(apply(&command), OUTCOME_DONE);
+    assert_int_equal(table_vip_by_name(&table, "db"), 0);
+    assert_int_equal(table_vip_by_name(&table, "web"), 1);
+    assert_int_equal(table.vips[1].address.len, 16);
+    assert_int_equal(table_vip_by_name(&table, "old"), 9);
+    assert_true(table.vips[2].deleted && table.vips[7].apart[0] == 9);
+    assert_int_equal(table.groups[table.vips[7].group].prefers[0].weight, 9);
+    assert_true(table.revision == table.applied && table.n_kept == 1 && table.kept[0].revision == table.applied - 1);
+    table_index(&table);
+    assert_int_equal(table_vip_by_name(&table, "web"), 1);
+}
+
+static void a_document_is_void_as_a_whole(void **state)
+{
+    struct command command;
+
+    assert_int_equal(add("web", "10.0.0.50/24"), OUTCOME_DONE);
+    assert_int_equal(add("db", "10.0.0.51/24"), OUTCOME_DONE);
+    doc_item(0, 5, "a", "10.0.0.60/24", VIP_SET_ALL);
+    strcpy(doc_items[0].spec.group, "fresh");
+    doc_item(1, 6, "b", "10.0.0.60/24", VIP_SET_ALL);
+    command = document_of(2, 0);
+    assert_void(apply(&command), OUTCOME_CONFLICT); /* one address twice: the first is taken back */
+    assert_int_equal(table_vip_by_name(&table, "a"), SLOT_NONE);
+    assert_int_equal(table_group_by_name(&table, "fresh"), SLOT_NONE);
+    doc_item(1, 6, "a", "10.0.0.61/24", VIP_SET_ALL);
+    assert_void(apply(&command), OUTCOME_INVALID); /* one name twice */
+    doc_item(1, 6, "db", "10.0.0.61/24", VIP_SET_ALL);
+    assert_void(apply(&command), OUTCOME_CONFLICT); /* a name in use */
+    doc_item(1, 5, "b", "10.0.0.61/24", VIP_SET_ALL);
+    assert_void(apply(&command), OUTCOME_STALE); /* one slot twice */
+    doc_item(1, 0, "b", "10.0.0.61/24", VIP_SET_ALL);
+    assert_void(apply(&command), OUTCOME_STALE); /* another VIP's slot */
+    doc_item(1, 6, "b", "10.0.0.61/24", VIP_SET_ALL & ~(uint32_t)VIP_SET_DEV);
+    assert_void(apply(&command), OUTCOME_STALE); /* a change of one that is not there */
+    doc_item(1, 6, "10.0.0.62", "10.0.0.61/24", VIP_SET_ALL);
+    doc_items[0].spec.name[0] = '0';
+    assert_void(apply(&command), OUTCOME_INVALID); /* another's address as a name */
+    doc_items[0].spec.name[0] = 'a';
+    doc_item(1, 6, "b", "10.0.0.61/24", VIP_SET_ALL);
+    doc_items[1].spec.n_apart = 1;
+    doc_items[1].spec.apart[0] = 40;
+    assert_void(apply(&command), OUTCOME_NOT_FOUND);
+    doc_items[1].spec.n_apart = 0;
+    moves[0] = (struct move){.vip = 1, .to = SLOT_NONE, .moved = table.vips[1].moved + 1};
+    command.apply.n_deletes = 1;
+    assert_void(apply(&command), OUTCOME_STALE); /* it has moved */
+    command.apply.n_deletes = 0;
+    command.apply.has_settings = true;
+    command.apply.settings = (struct settings){0, 200, 0};
+    assert_void(apply(&command), OUTCOME_INVALID);
+    command.apply.has_settings = false;
+    command.apply.revision--;
+    assert_void(apply(&command), OUTCOME_STALE); /* L0 */
+    command.apply.revision++;
+    assert_int_equal(apply(&command), OUTCOME_DONE);
+    assert_int_equal(table.n_vips, 4);
+}
+
+/* Pins are operation; all else that a document says makes a revision. */
+static void what_makes_a_revision(void **state)
+{
+    struct command command;
+    uint64_t revision;
+
+    assert_int_equal(add("web", "10.0.0.50/24"), OUTCOME_DONE);
+    revision = table.revision;
+    command = set_of(0, VIP_SET_PINNED);
+    command.vip_set.spec.pinned = 1;
+    assert_int_equal(apply(&command), OUTCOME_DONE);
+    assert_true(table.revision == revision && table.changed > revision);
+    command = set_of(0, VIP_SET_DEV);
+    strcpy(command.vip_set.spec.dev, "eth7");
+    assert_int_equal(apply(&command), OUTCOME_DONE);
+    assert_true(table.revision == table.applied);
+    assert_int_equal(del(COMMAND_VIP_DELETE, 0, 0), OUTCOME_DONE);
+    assert_true(table.revision == table.applied);
+    revision = table.revision;
+    assert_int_equal(del(COMMAND_VIP_PURGE, 0, table.vips[0].moved), OUTCOME_DONE);
+    assert_true(table.revision == revision);
+}
+
 static void a_request_is_done_once(void **state)
 {
     struct command command = command_of(COMMAND_VIP_ADD);
@@ -1078,6 +1209,8 @@ static void the_digest_sees_every_field(void **state)
     } while (0)
     DIFFERS(copy.applied++);
     DIFFERS(copy.changed++);
+    DIFFERS(copy.revision++);
+    DIFFERS(copy.n_kept++);
     DIFFERS(copy.voters ^= 1);
     DIFFERS(copy.timing.margin_ms++);
     DIFFERS(copy.settings.announce_refresh_ms++);
@@ -1152,6 +1285,9 @@ int main(void)
         T(drain_leave_and_return),
         T(settings_have_ranges),
         T(who_may_own),
+        T(a_document_is_one_entry),
+        T(a_document_is_void_as_a_whole),
+        T(what_makes_a_revision),
         T(a_request_is_done_once),
         T(a_stale_request_is_not_remembered),
         T(history_is_a_ring),

@@ -1,0 +1,107 @@
+#ifndef VIPD_DAEMON_CLUSTER_DOCUMENT_H
+#define VIPD_DAEMON_CLUSTER_DOCUMENT_H
+
+/* The cluster's document (docs/cluster-document.md): read from YAML into what the table shall say, compared with what it
+ * says, written from it. A key is one line in the tables of cluster_read.c, and, for what a VIP has, one in
+ * cluster_write.c.
+ *
+ * Files: cluster_read.c the keys; cluster_judge.c slots, and what the nodes can honour; cluster_write.c texts. */
+
+#include "core/command.h"
+#include "core/table.h"
+#include "daemon/config_schema.h"
+#include "wire/control.h"
+
+struct wanted_vip
+{
+    struct vip_item item; /* cluster_judge() settles slot and set */
+    const struct document_node *at; /* its map; ->key is its name */
+};
+
+struct wanted_group
+{
+    struct group group;
+    const struct document_node *at;
+};
+
+/* What a document says. Sections that it does not have stay as they are. Large: the caller allocates it once. */
+struct cluster_document
+{
+    bool has_settings, has_groups, has_vips;
+    struct settings settings;
+    int n_groups;
+    struct wanted_group groups[GROUPS_MAX];
+    uint32_t n_vips;
+    struct wanted_vip vips[VIPS_MAX]; /* in the order of their names once read */
+    uint16_t by_slot[VIPS_MAX]; /* index into vips of the VIP that has or gets the slot */
+    /* by cluster_judge(): what is to be changed */
+    uint32_t n_items, n_deletes;
+    struct vip_item items[VIPS_MAX]; /* in the order of their names, as COMMAND_APPLY wants them */
+    struct move deletes[VIPS_MAX];
+    int n_changed_groups;
+    struct group changed_groups[GROUPS_MAX];
+    bool settings_change;
+};
+
+struct cluster_reader
+{
+    struct config_reader config; /* first: the parsers get this one */
+    const struct table *table;
+    struct cluster_document *into;
+    bool force;
+    enum control_code code; /* of the refusal; CONTROL_USAGE for what is wrong in itself */
+    const char *hint;       /* static, or NULL */
+    bool retry;             /* it may soon be right */
+};
+
+/* Both: 0, or a negative errno with the message in config.error, its code and hint. */
+NODISCARD int cluster_read(struct cluster_reader *reader);
+NODISCARD int cluster_judge(struct cluster_reader *reader);
+
+/* The value of a key of a VIP or group as it stands in the document, or the map itself. */
+const struct document_node *cluster_place(const struct document_node *map, const char *key);
+
+/* ------------------------------------------------------------------ as text (cluster_write.c) */
+
+/* A growing text; what does not fit is counted, and not written. */
+struct cluster_text
+{
+    char *bytes;
+    size_t size, used;
+};
+
+#define CLUSTER_ATTRIBUTES_N 9 /* of a VIP, its address aside */
+#define CLUSTER_VALUE_SIZE 4608 /* of one attribute's text */
+
+struct cluster_attribute
+{
+    const char *key; /* in the document */
+    enum vip_set bit;
+};
+extern const struct cluster_attribute CLUSTER_ATTRIBUTES[CLUSTER_ATTRIBUTES_N];
+
+/* What the table says of a VIP, as a document would. */
+void cluster_spec(const struct table *table, int slot, struct vip_spec *ret);
+/* Attributes in which two VIPs differ (enum vip_set); names of groups and sets count, not their order. */
+uint32_t cluster_differ(const struct vip_spec *a, const struct vip_spec *b);
+/* The attribute's value as in a document, "" for the default. `names` are those of VIPs, by slot. */
+typedef const char *cluster_vip_name(const void *ud, int slot);
+void cluster_value(const struct table *table, const struct vip_spec *spec, enum vip_set bit, cluster_vip_name *name,
+    const void *ud, char ret[CLUSTER_VALUE_SIZE]);
+const char *cluster_table_name(const void *table, int slot); /* ud is the table */
+
+/* The whole of the table as a document; returns the bytes that it takes, also when that is more than text->size. */
+size_t cluster_write(const struct table *table, struct cluster_text *text);
+
+/* Settings by number, as texts of a document: "announce.count", "5". */
+#define CLUSTER_SETTINGS_N 3
+#define CLUSTER_SETTING_SIZE 32
+extern const char *const CLUSTER_SETTINGS[CLUSTER_SETTINGS_N];
+void cluster_setting(const struct settings *settings, int i, char ret[CLUSTER_SETTING_SIZE]);
+
+/* {a: 100, b: 50} */
+void cluster_prefers(const struct table *table, const struct prefer *prefers, unsigned n, char ret[CLUSTER_VALUE_SIZE]);
+/* "200ms", "60s", "10m" */
+void cluster_duration(uint32_t ms, char ret[16]);
+
+#endif

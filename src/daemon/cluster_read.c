@@ -1,0 +1,487 @@
+/* The keys of the cluster's document, as tables, and what may stand behind each. Everything is told at its place. */
+
+#include "daemon/cluster_document.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/near.h"
+
+#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
+#define DURATION "a duration, like 200ms or 60s"
+
+static struct cluster_reader *cluster_of(struct config_reader *reader)
+{
+    return (struct cluster_reader *)reader;
+}
+
+const struct document_node *cluster_place(const struct document_node *map, const char *key)
+{
+    for (const struct document_node *value = map->first; value != NULL; value = value->next) {
+        if (strcmp(value->key->text, key) == 0) {
+            return value;
+        }
+    }
+    return map;
+}
+
+/* ------------------------------------------------------------------ plain values */
+
+/* A whole number in min..max. */
+static int read_number(struct config_reader *reader, const struct document_node *value, uint32_t min, uint32_t max,
+    uint32_t *ret)
+{
+    uint64_t number = 0;
+    size_t digits = strspn(value->text, "0123456789");
+
+    if (digits == 0 || value->text[digits] != '\0' || value->quoted) {
+        return config_refuse(reader, value, "'%.40s' is not a number: expected %u to %u", value->text, min, max);
+    }
+    for (size_t i = 0; i < digits && number <= UINT32_MAX; i++) {
+        number = number * 10 + (uint64_t)(value->text[i] - '0');
+    }
+    if (number < min || number > max) {
+        return config_refuse(reader, value, "%.40s is out of range: expected %u to %u", value->text, min, max);
+    }
+    *ret = (uint32_t)number;
+    return 0;
+}
+
+static int read_scalar(struct config_reader *reader, const struct document_node *value, const char *expected)
+{
+    if (value->kind != DOCUMENT_SCALAR) {
+        return config_refuse(reader, value, "expected %s, found %s", expected, document_kind_text(value->kind));
+    }
+    return 0;
+}
+
+/* A name as VIPs and groups have it (core/check.c). */
+static int read_name(struct config_reader *reader, const struct document_node *at, const char *what, char ret[NAME_SIZE])
+{
+    size_t len = strlen(at->text);
+
+    if (len == 0 || len > NAME_MAX_LEN || at->text[0] == '-' ||
+        strspn(at->text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:-") != len) {
+        return config_refuse(reader, at,
+            "'%.70s' is not a name of %s: expected 1 to %d letters, digits, '.', '_', ':' and '-', the first no '-'",
+            at->text, what, NAME_MAX_LEN);
+    }
+    memset(ret, 0, NAME_SIZE);
+    memcpy(ret, at->text, len);
+    return 0;
+}
+
+/* ------------------------------------------------------------------ nodes */
+
+static int read_node(struct config_reader *reader, const struct document_node *at, int *ret)
+{
+    const struct table *table = cluster_of(reader)->table;
+    const char *names[NODES_MAX];
+    int node = table_node_by_name(table, at->text), n = 0;
+
+    if (node == SLOT_NONE) {
+        for (int i = 0; i < NODES_MAX; i++) {
+            if (table->nodes[i].used) {
+                names[n++] = table->nodes[i].name;
+            }
+        }
+        return config_refuse_word(reader, at, "a node", names, n);
+    }
+    if (table->nodes[node].witness) {
+        return config_refuse(reader, at, "node '%s' is a witness: it votes and never holds a VIP", at->text);
+    }
+    *ret = node;
+    return 0;
+}
+
+/* uint64_t, a set of slots */
+static int parse_nodes(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    uint64_t nodes = 0;
+
+    if (value->n == 0) {
+        return config_refuse(reader, value, "an empty list: leave the key out to allow every node");
+    }
+    for (const struct document_node *item = value->first; item != NULL; item = item->next) {
+        int node, rv = read_scalar(reader, item, "a node's name");
+
+        rv = rv != 0 ? rv : read_node(reader, item, &node);
+        if (rv != 0) {
+            return rv;
+        }
+        if ((nodes >> node & 1) != 0) {
+            return config_refuse(reader, item, "node '%s' is listed twice", item->text);
+        }
+        nodes |= 1ull << node;
+    }
+    memcpy(field, &nodes, sizeof nodes);
+    return 0;
+}
+
+static int compare_prefers(const void *a, const void *b)
+{
+    return ((const struct prefer *)a)->node - ((const struct prefer *)b)->node;
+}
+
+/* A map of nodes to weights, in the order of the nodes' slots. */
+static int read_prefers(struct config_reader *reader, const struct document_node *map,
+    struct prefer ret[PREFERS_MAX], uint8_t *ret_n)
+{
+    uint8_t n = 0;
+
+    if (map->n > PREFERS_MAX) {
+        return config_refuse(reader, map, "%d preferred nodes: expected at most %d", map->n, PREFERS_MAX);
+    }
+    for (const struct document_node *value = map->first; value != NULL; value = value->next) {
+        uint32_t weight = 0;
+        int node, rv = read_node(reader, value->key, &node);
+
+        rv = rv != 0 ? rv : read_scalar(reader, value, "a weight from 1 to 65535");
+        rv = rv != 0 ? rv : read_number(reader, value, 1, UINT16_MAX, &weight);
+        if (rv != 0) {
+            return rv;
+        }
+        ret[n].node = (int8_t)node;
+        ret[n].weight = (uint16_t)weight;
+        n++;
+    }
+    qsort(ret, n, sizeof ret[0], compare_prefers);
+    *ret_n = n;
+    return 0;
+}
+
+/* struct vip_spec, whole */
+static int parse_vip_prefer(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    struct vip_spec *spec = field;
+
+    return read_prefers(reader, value, spec->prefers, &spec->n_prefers);
+}
+
+/* struct group, whole */
+static int parse_group_prefer(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    struct group *group = field;
+
+    return read_prefers(reader, value, group->prefers, &group->n_prefers);
+}
+
+/* ------------------------------------------------------------------ settings */
+
+static int parse_count(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    uint32_t number = 0;
+    int rv = read_number(reader, value, 1, 100, &number);
+
+    *(uint16_t *)field = rv == 0 ? (uint16_t)number : *(uint16_t *)field;
+    return rv;
+}
+
+static int parse_announce_interval(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    uint32_t ms;
+    int rv = config_parse_duration(reader, value, &ms);
+
+    if (rv == 0 && (ms < 10 || ms > 60000)) {
+        return config_refuse(reader, value, "interval is %.40s: expected 10ms to 60s", value->text);
+    }
+    *(uint32_t *)field = rv == 0 ? ms : *(uint32_t *)field;
+    return rv;
+}
+
+static int parse_refresh(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    uint32_t ms;
+    int rv = config_parse_duration(reader, value, &ms);
+
+    if (rv == 0 && ms != 0 && ms < 1000) {
+        return config_refuse(reader, value, "refresh is %.40s: expected 0s (never) or at least 1s", value->text);
+    }
+    *(uint32_t *)field = rv == 0 ? ms : *(uint32_t *)field;
+    return rv;
+}
+
+static const struct config_key ANNOUNCE_KEYS[] = {
+    {"count", CONFIG_SCALAR, false, parse_count, offsetof(struct settings, announce_count), "a number from 1 to 100",
+        "announcements in a burst"},
+    {"interval", CONFIG_SCALAR, false, parse_announce_interval, offsetof(struct settings, announce_interval_ms), DURATION,
+        "between them"},
+    {"refresh", CONFIG_SCALAR, false, parse_refresh, offsetof(struct settings, announce_refresh_ms), DURATION,
+        "repeated as long as a VIP is held"},
+};
+
+static int parse_announce(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    const struct document_node *values[COUNT(ANNOUNCE_KEYS)];
+
+    return config_read_map(reader, value, ANNOUNCE_KEYS, COUNT(ANNOUNCE_KEYS), field, values);
+}
+
+static int parse_failback(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    if (strcmp(value->text, "never") != 0) {
+        return config_refuse(reader, value, "'%.40s' is not supported by this version: expected never", value->text);
+    }
+    return 0;
+}
+
+static const struct config_key SETTINGS_KEYS[] = {
+    {"announce", CONFIG_MAP, false, parse_announce, 0, "a map of count, interval and refresh", "how a VIP is announced"},
+    {"failback", CONFIG_SCALAR, false, parse_failback, 0, "never", "whether VIPs are drawn back to preferred nodes"},
+};
+
+static int parse_settings(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    struct cluster_document *into = cluster_of(reader)->into;
+    const struct document_node *values[COUNT(SETTINGS_KEYS)];
+
+    into->has_settings = true;
+    into->settings = table_settings_default();
+    return config_read_map(reader, value, SETTINGS_KEYS, COUNT(SETTINGS_KEYS), &into->settings, values);
+}
+
+/* ------------------------------------------------------------------ groups */
+
+static const struct config_key GROUP_KEYS[] = {
+    {"prefer", CONFIG_MAP, false, parse_group_prefer, 0, "a map of nodes to weights, like {a: 100}",
+        "the nodes that the group would rather be on"},
+};
+
+static int parse_groups(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    struct cluster_document *into = cluster_of(reader)->into;
+
+    into->has_groups = true;
+    if (value->n > GROUPS_MAX) {
+        return config_refuse(reader, value, "%d groups: expected at most %d", value->n, GROUPS_MAX);
+    }
+    for (const struct document_node *item = value->first; item != NULL; item = item->next) {
+        struct wanted_group *group = &into->groups[into->n_groups];
+        const struct document_node *values[COUNT(GROUP_KEYS)];
+        int rv;
+
+        *group = (struct wanted_group){.at = item};
+        rv = read_name(reader, item->key, "a group", group->group.name);
+        if (rv == 0 && item->kind != DOCUMENT_MAP) {
+            rv = config_refuse(reader, item, "expected a map, like {prefer: {a: 100}}, or {} for group '%s', found %s",
+                item->key->text, document_kind_text(item->kind));
+        }
+        rv = rv != 0 ? rv : config_read_map(reader, item, GROUP_KEYS, COUNT(GROUP_KEYS), &group->group, values);
+        if (rv != 0) {
+            return rv;
+        }
+        into->n_groups++;
+    }
+    return 0;
+}
+
+/* ------------------------------------------------------------------ VIPs */
+
+/* The first and the last address of an IPv4 network belong to no host (RFC 919, RFC 3021 for /31). */
+static bool is_edge(const struct prefix *prefix)
+{
+    const uint8_t *b = prefix->addr.bytes;
+    uint32_t bits = (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+    uint32_t host;
+
+    if (prefix->addr.family != 4 || prefix->len > 30) {
+        return false;
+    }
+    host = UINT32_MAX >> prefix->len;
+    return (bits & host) == 0 || (bits & host) == host;
+}
+
+/* struct prefix */
+static int parse_address(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    const struct table *table = cluster_of(reader)->table;
+    struct prefix prefix;
+
+    if (prefix_parse(value->text, &prefix, NULL) < 0) {
+        return config_refuse(reader, value,
+            "'%.60s' is not an address: expected one like 10.0.0.50/24 or 2001:db8::50/64", value->text);
+    }
+    if (!addr_is_unicast(&prefix.addr) || prefix.len == 0 || is_edge(&prefix)) {
+        return config_refuse(reader, value,
+            "%.60s is not an address that one host can be given: expected no network, broadcast, multicast, loopback "
+            "or link-local address",
+            value->text);
+    }
+    for (int node = 0; node < NODES_MAX; node++) {
+        if (table->nodes[node].used && addr_equal(&table->nodes[node].at.addr, &prefix.addr)) {
+            return config_refuse(reader, value, "%.60s is the own address of node '%s': expected one that no host has",
+                value->text, table->nodes[node].name);
+        }
+    }
+    memcpy(field, &prefix, sizeof prefix);
+    return 0;
+}
+
+/* char[DEV_SIZE] */
+static int parse_dev(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    size_t len = strlen(value->text);
+
+    for (const char *c = value->text; *c != '\0'; c++) {
+        len = *c <= ' ' || *c > '~' || *c == '/' ? DEV_SIZE : len;
+    }
+    if (len == 0 || len >= DEV_SIZE) {
+        return config_refuse(reader, value,
+            "'%.40s' is not an interface's name: expected 1 to %d printable characters without '/' and blanks",
+            value->text, DEV_SIZE - 1);
+    }
+    memset(field, 0, DEV_SIZE);
+    memcpy(field, value->text, len);
+    return 0;
+}
+
+/* char[NAME_SIZE] */
+static int parse_group(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    return read_name(reader, value, "a group", field);
+}
+
+/* Only its form; the names are looked up once all VIPs are known. */
+static int parse_apart(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    if (value->n > APART_MAX) {
+        return config_refuse(reader, value, "%d VIPs to be apart from: expected at most %d", value->n, APART_MAX);
+    }
+    for (const struct document_node *item = value->first; item != NULL; item = item->next) {
+        int rv = read_scalar(reader, item, "a VIP's name");
+
+        if (rv != 0) {
+            return rv;
+        }
+    }
+    return 0;
+}
+
+static int parse_probe(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    bool probe;
+    int rv = config_parse_bool(reader, value, &probe);
+
+    *(bool *)field = rv == 0 ? !probe : *(bool *)field;
+    return rv;
+}
+
+static int parse_conflict(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    static const char *const words[] = {"defend", "yield"};
+
+    if (strcmp(value->text, words[0]) != 0 && strcmp(value->text, words[1]) != 0) {
+        return config_refuse_word(reader, value, "a policy for conflicts", words, COUNT(words));
+    }
+    *(bool *)field = strcmp(value->text, "yield") == 0;
+    return 0;
+}
+
+#define SPEC(field) offsetof(struct vip_spec, field)
+
+static const struct config_key VIP_KEYS[] = {
+    {"address", CONFIG_SCALAR, true, parse_address, SPEC(address), "an address, like 10.0.0.50/24",
+        "the address with the length of its subnet"},
+    {"dev", CONFIG_SCALAR, false, parse_dev, SPEC(dev), "an interface's name, like eth0",
+        "the interface; default: the one whose subnet contains the address"},
+    {"group", CONFIG_SCALAR, false, parse_group, SPEC(group), "a group's name", "VIPs of a group move together"},
+    {"nodes", CONFIG_LIST, false, parse_nodes, SPEC(nodes), "a list of nodes, like [a, b]", "only these may hold it"},
+    {"prefer", CONFIG_MAP, false, parse_vip_prefer, 0, "a map of nodes to weights, like {a: 100}",
+        "the nodes that it would rather be on"},
+    {"apart-from", CONFIG_LIST, false, parse_apart, 0, "a list of VIPs, like [web]", "never on the node of these"},
+    {"enabled", CONFIG_SCALAR, false, config_parse_bool, SPEC(enabled), "true or false", "false: held by nobody"},
+    {"probe", CONFIG_SCALAR, false, parse_probe, SPEC(no_probe), "true or false",
+        "whether other hosts are asked for it before it is taken from nobody"},
+    {"conflict", CONFIG_SCALAR, false, parse_conflict, SPEC(yield), "defend or yield",
+        "what happens when another host announces it"},
+};
+
+static int read_vip(struct config_reader *reader, const struct document_node *map, struct wanted_vip *ret)
+{
+    struct vip_spec *spec = &ret->item.spec;
+    const struct document_node *values[COUNT(VIP_KEYS)];
+    char text[ADDR_TEXT_MAX];
+    struct addr addr;
+    int rv;
+
+    memset(ret, 0, sizeof *ret);
+    ret->at = map;
+    spec->enabled = true;
+    spec->pinned = SLOT_NONE;
+    rv = read_name(reader, map->key, "a VIP", spec->name);
+    if (rv == 0 && map->kind != DOCUMENT_MAP) {
+        rv = config_refuse(reader, map, "expected a map, like {address: 10.0.0.50/24}, for VIP '%s', found %s",
+            map->key->text, document_kind_text(map->kind));
+    }
+    rv = rv != 0 ? rv : config_read_map(reader, map, VIP_KEYS, COUNT(VIP_KEYS), spec, values);
+    if (rv != 0 || addr_parse(spec->name, &addr) != 0) {
+        return rv;
+    }
+    if (!addr_equal(&addr, &spec->address.addr)) {
+        return config_refuse(reader, map->key, "the name '%s' is another address than the VIP's own: expected %s or a word",
+            map->key->text, addr_format(&spec->address.addr, text));
+    }
+    memset(spec->name, 0, sizeof spec->name);
+    memcpy(spec->name, addr_format(&addr, text), strlen(addr_format(&addr, text)));
+    return 0;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(((const struct wanted_vip *)a)->item.spec.name, ((const struct wanted_vip *)b)->item.spec.name);
+}
+
+static int parse_vips(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    struct cluster_document *into = cluster_of(reader)->into;
+
+    into->has_vips = true;
+    if (value->n > VIPS_MAX) {
+        return config_refuse(reader, value, "%d VIPs: expected at most %d", value->n, VIPS_MAX);
+    }
+    for (const struct document_node *item = value->first; item != NULL; item = item->next) {
+        int rv = read_vip(reader, item, &into->vips[into->n_vips]);
+
+        if (rv != 0) {
+            return rv;
+        }
+        into->n_vips++;
+    }
+    qsort(into->vips, into->n_vips, sizeof into->vips[0], compare_names);
+    for (uint32_t i = 1; i < into->n_vips; i++) { /* "2001:db8::1" and "2001:DB8::1" are different keys and one name */
+        if (compare_names(&into->vips[i - 1], &into->vips[i]) == 0) {
+            return config_refuse(reader, into->vips[i].at->key, "the name '%s' is that of the VIP in line %d, too",
+                into->vips[i].item.spec.name, into->vips[i - 1].at->key->line);
+        }
+    }
+    return 0;
+}
+
+/* ------------------------------------------------------------------ the document */
+
+static const struct config_key KEYS[] = {
+    {"settings", CONFIG_MAP, false, parse_settings, 0, "a map of settings", "the cluster's settings"},
+    {"groups", CONFIG_MAP, false, parse_groups, 0, "a map of groups", "VIPs that move together"},
+    {"vips", CONFIG_MAP, false, parse_vips, 0, "a map of VIPs", "all VIPs of the cluster"},
+};
+
+int cluster_read(struct cluster_reader *reader)
+{
+    struct config_reader *config = &reader->config;
+    const struct document_node *root = document_root(config->document);
+    const struct document_node *values[COUNT(KEYS)];
+
+    reader->into->has_settings = reader->into->has_groups = reader->into->has_vips = false;
+    reader->into->n_groups = 0;
+    reader->into->n_vips = 0;
+    reader->code = CONTROL_USAGE;
+    if (root == NULL || root->kind != DOCUMENT_MAP) {
+        struct document_node start = {.line = 1, .column = 1};
+
+        return config_refuse(config, root != NULL ? root : &start,
+            "expected keys and values, like 'vips: {web: {address: 10.0.0.50/24}}', found %s",
+            root != NULL ? document_kind_text(root->kind) : "nothing");
+    }
+    return config_read_map(config, root, KEYS, COUNT(KEYS), reader->into, values);
+}

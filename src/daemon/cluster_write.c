@@ -1,0 +1,349 @@
+/* The table as a document, and single values as they stand in one. What it writes, cluster_read() reads as the same. */
+
+#include "daemon/cluster_document.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct cluster_attribute CLUSTER_ATTRIBUTES[CLUSTER_ATTRIBUTES_N] = {
+    {"name", VIP_SET_NAME},     {"dev", VIP_SET_DEV},           {"group", VIP_SET_GROUP},
+    {"nodes", VIP_SET_NODES},   {"prefer", VIP_SET_PREFERS},    {"apart-from", VIP_SET_APART},
+    {"enabled", VIP_SET_ENABLED}, {"probe", VIP_SET_PROBE},     {"conflict", VIP_SET_CONFLICT},
+};
+
+/* ------------------------------------------------------------------ a VIP as a document has it */
+
+static int compare_prefers(const void *a, const void *b)
+{
+    return ((const struct prefer *)a)->node - ((const struct prefer *)b)->node;
+}
+
+static int compare_slots(const void *a, const void *b)
+{
+    return *(const uint16_t *)a - *(const uint16_t *)b;
+}
+
+void cluster_spec(const struct table *table, int slot, struct vip_spec *ret)
+{
+    const struct vip *vip = &table->vips[slot];
+
+    memset(ret, 0, sizeof *ret);
+    memcpy(ret->name, vip->name, sizeof ret->name);
+    ret->address = vip->address;
+    memcpy(ret->dev, vip->dev, sizeof ret->dev);
+    ret->nodes = vip->nodes;
+    if (vip->group != SLOT_NONE) {
+        memcpy(ret->group, table->groups[vip->group].name, sizeof ret->group);
+    }
+    ret->enabled = vip->enabled;
+    ret->pinned = vip->pinned;
+    ret->no_probe = vip->no_probe;
+    ret->yield = vip->yield;
+    for (int i = 0; i < vip->n_prefers; i++) {
+        ret->prefers[i].node = vip->prefers[i].node;
+        ret->prefers[i].weight = vip->prefers[i].weight;
+    }
+    ret->n_prefers = vip->n_prefers;
+    memcpy(ret->apart, vip->apart, sizeof ret->apart);
+    ret->n_apart = vip->n_apart;
+}
+
+static bool same_prefers(const struct vip_spec *a, const struct vip_spec *b)
+{
+    struct prefer x[PREFERS_MAX], y[PREFERS_MAX];
+
+    memcpy(x, a->prefers, sizeof x);
+    memcpy(y, b->prefers, sizeof y);
+    qsort(x, a->n_prefers, sizeof x[0], compare_prefers);
+    qsort(y, b->n_prefers, sizeof y[0], compare_prefers);
+    for (int i = 0; i < a->n_prefers && a->n_prefers == b->n_prefers; i++) {
+        if (x[i].node != y[i].node || x[i].weight != y[i].weight) {
+            return false;
+        }
+    }
+    return a->n_prefers == b->n_prefers;
+}
+
+static bool same_apart(const struct vip_spec *a, const struct vip_spec *b)
+{
+    uint16_t x[APART_MAX], y[APART_MAX];
+
+    memcpy(x, a->apart, sizeof x);
+    memcpy(y, b->apart, sizeof y);
+    qsort(x, a->n_apart, sizeof x[0], compare_slots);
+    qsort(y, b->n_apart, sizeof y[0], compare_slots);
+    return a->n_apart == b->n_apart && memcmp(x, y, a->n_apart * sizeof x[0]) == 0;
+}
+
+uint32_t cluster_differ(const struct vip_spec *a, const struct vip_spec *b)
+{
+    return (strcmp(a->name, b->name) != 0 ? (uint32_t)VIP_SET_NAME : 0) |
+           (strcmp(a->dev, b->dev) != 0 ? (uint32_t)VIP_SET_DEV : 0) |
+           (a->nodes != b->nodes ? (uint32_t)VIP_SET_NODES : 0) |
+           (strcmp(a->group, b->group) != 0 ? (uint32_t)VIP_SET_GROUP : 0) |
+           (!same_prefers(a, b) ? (uint32_t)VIP_SET_PREFERS : 0) |
+           (!same_apart(a, b) ? (uint32_t)VIP_SET_APART : 0) |
+           (a->enabled != b->enabled ? (uint32_t)VIP_SET_ENABLED : 0) |
+           (a->no_probe != b->no_probe ? (uint32_t)VIP_SET_PROBE : 0) |
+           (a->yield != b->yield ? (uint32_t)VIP_SET_CONFLICT : 0) |
+           (a->address.len != b->address.len ? (uint32_t)VIP_SET_LEN : 0);
+}
+
+/* ------------------------------------------------------------------ texts */
+
+static void put_bytes(struct cluster_text *text, const char *bytes, size_t n)
+{
+    if (text->used + n <= text->size) {
+        memcpy(text->bytes + text->used, bytes, n);
+    }
+    text->used += n;
+}
+
+static void put(struct cluster_text *text, const char *string)
+{
+    put_bytes(text, string, strlen(string));
+}
+
+/* A name or an address; in quotes where YAML would take it for something else. */
+static void put_word(struct cluster_text *text, const char *word)
+{
+    size_t plain = strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/-");
+
+    if (word[plain] == '\0' && plain > 0 && strcmp(word, "null") != 0) {
+        put_bytes(text, word, plain);
+        return;
+    }
+    put(text, "\"");
+    for (; *word != '\0'; word++) {
+        if (*word == '"' || *word == '\\') {
+            put(text, "\\");
+        }
+        put_bytes(text, word, 1);
+    }
+    put(text, "\"");
+}
+
+static void put_number(struct cluster_text *text, uint32_t number)
+{
+    char digits[16];
+
+    put_bytes(text, digits, (size_t)snprintf(digits, sizeof digits, "%u", number));
+}
+
+void cluster_duration(uint32_t ms, char ret[16])
+{
+    if (ms % 60000 == 0 && ms > 60000) {
+        snprintf(ret, 16, "%um", ms / 60000);
+    } else if (ms % 1000 == 0) {
+        snprintf(ret, 16, "%us", ms / 1000);
+    } else {
+        snprintf(ret, 16, "%ums", ms);
+    }
+}
+
+static void put_prefers(const struct table *table, struct cluster_text *text, const struct prefer *prefers, unsigned n)
+{
+    put(text, "{");
+    for (unsigned i = 0; i < n; i++) {
+        put(text, i > 0 ? ", " : "");
+        put_word(text, table->nodes[prefers[i].node].name);
+        put(text, ": ");
+        put_number(text, prefers[i].weight);
+    }
+    put(text, "}");
+}
+
+static void put_nodes(const struct table *table, struct cluster_text *text, uint64_t nodes)
+{
+    put(text, "[");
+    for (uint64_t left = nodes; left != 0; left &= left - 1) {
+        put(text, left != nodes ? ", " : "");
+        put_word(text, table->nodes[__builtin_ctzll(left)].name);
+    }
+    put(text, "]");
+}
+
+static void put_apart(struct cluster_text *text, const struct vip_spec *spec, cluster_vip_name *name, const void *ud)
+{
+    put(text, "[");
+    for (int i = 0; i < spec->n_apart; i++) {
+        put(text, i > 0 ? ", " : "");
+        put_word(text, name(ud, spec->apart[i]));
+    }
+    put(text, "]");
+}
+
+/* The value of one attribute; nothing for its default. */
+static void put_value(const struct table *table, struct cluster_text *text, const struct vip_spec *spec, enum vip_set bit,
+    cluster_vip_name *name, const void *ud)
+{
+    switch (bit) {
+    case VIP_SET_NAME:
+        put_word(text, spec->name);
+        break;
+    case VIP_SET_DEV:
+    case VIP_SET_GROUP:
+        if ((bit == VIP_SET_DEV ? spec->dev : spec->group)[0] != '\0') {
+            put_word(text, bit == VIP_SET_DEV ? spec->dev : spec->group);
+        }
+        break;
+    case VIP_SET_NODES:
+        if (spec->nodes != 0) {
+            put_nodes(table, text, spec->nodes);
+        }
+        break;
+    case VIP_SET_PREFERS:
+        if (spec->n_prefers > 0) {
+            put_prefers(table, text, spec->prefers, spec->n_prefers);
+        }
+        break;
+    case VIP_SET_APART:
+        if (spec->n_apart > 0) {
+            put_apart(text, spec, name, ud);
+        }
+        break;
+    case VIP_SET_ENABLED:
+        put(text, spec->enabled ? "" : "false");
+        break;
+    case VIP_SET_PROBE:
+        put(text, spec->no_probe ? "false" : "");
+        break;
+    case VIP_SET_CONFLICT:
+        put(text, spec->yield ? "yield" : "");
+        break;
+    case VIP_SET_PINNED:
+    case VIP_SET_LEN:
+        break; /* the one is no configuration, the other part of the address */
+    }
+}
+
+void cluster_value(const struct table *table, const struct vip_spec *spec, enum vip_set bit, cluster_vip_name *name,
+    const void *ud, char ret[CLUSTER_VALUE_SIZE])
+{
+    struct cluster_text text = {.bytes = ret, .size = CLUSTER_VALUE_SIZE - 1};
+
+    put_value(table, &text, spec, bit, name, ud);
+    ret[text.used < text.size ? text.used : text.size] = '\0';
+}
+
+const char *cluster_table_name(const void *table, int slot)
+{
+    return ((const struct table *)table)->vips[slot].name;
+}
+
+void cluster_prefers(const struct table *table, const struct prefer *prefers, unsigned n, char ret[CLUSTER_VALUE_SIZE])
+{
+    struct cluster_text text = {.bytes = ret, .size = CLUSTER_VALUE_SIZE - 1};
+
+    put_prefers(table, &text, prefers, n);
+    ret[text.used < text.size ? text.used : text.size] = '\0';
+}
+
+/* ------------------------------------------------------------------ the document */
+
+const char *const CLUSTER_SETTINGS[CLUSTER_SETTINGS_N] = {"announce.count", "announce.interval", "announce.refresh"};
+
+void cluster_setting(const struct settings *settings, int i, char ret[CLUSTER_SETTING_SIZE])
+{
+    if (i == 0) {
+        snprintf(ret, CLUSTER_SETTING_SIZE, "%u", settings->announce_count);
+    } else {
+        cluster_duration(i == 1 ? settings->announce_interval_ms : settings->announce_refresh_ms, ret);
+    }
+}
+
+static void put_settings(const struct table *table, struct cluster_text *text)
+{
+    char interval[16], refresh[16], line[128];
+
+    cluster_duration(table->settings.announce_interval_ms, interval);
+    cluster_duration(table->settings.announce_refresh_ms, refresh);
+    put(text, "settings:\n  failback: never\n");
+    snprintf(line, sizeof line, "  announce: {count: %u, interval: %s, refresh: %s}\n", table->settings.announce_count,
+        interval, refresh);
+    put(text, line);
+}
+
+static void put_groups(const struct table *table, struct cluster_text *text)
+{
+    bool any = false;
+
+    for (int i = 0; i < GROUPS_MAX; i++) {
+        const struct group *group = &table->groups[i];
+
+        if (group->name[0] == '\0') {
+            continue;
+        }
+        put(text, any ? "  " : "groups:\n  ");
+        any = true;
+        put_word(text, group->name);
+        put(text, group->n_prefers > 0 ? ": {prefer: " : ": {");
+        if (group->n_prefers > 0) {
+            put_prefers(table, text, group->prefers, group->n_prefers);
+        }
+        put(text, "}\n");
+    }
+    put(text, any ? "" : "groups: {}\n");
+}
+
+static void put_vip(const struct table *table, struct cluster_text *text, int slot)
+{
+    struct vip_spec spec;
+    char address[PREFIX_TEXT_MAX];
+
+    cluster_spec(table, slot, &spec);
+    put(text, "  ");
+    put_word(text, spec.name);
+    put(text, ": {address: ");
+    put_word(text, prefix_format(&spec.address, address));
+    for (int i = 0; i < CLUSTER_ATTRIBUTES_N; i++) {
+        struct cluster_text before = *text;
+        size_t start;
+
+        if (CLUSTER_ATTRIBUTES[i].bit == VIP_SET_NAME) {
+            continue;
+        }
+        put(text, ", ");
+        put(text, CLUSTER_ATTRIBUTES[i].key);
+        put(text, ": ");
+        start = text->used;
+        put_value(table, text, &spec, CLUSTER_ATTRIBUTES[i].bit, cluster_table_name, table);
+        if (text->used == start) {
+            *text = before; /* the default is not written */
+        }
+    }
+    put(text, "}\n");
+}
+
+static int compare_names(const void *a, const void *b, void *table)
+{
+    const struct table *of = table;
+
+    return strcmp(of->vips[*(const uint16_t *)a].name, of->vips[*(const uint16_t *)b].name);
+}
+
+static void put_vips(const struct table *table, struct cluster_text *text)
+{
+    uint16_t order[VIPS_MAX];
+    size_t n = 0;
+
+    for (int slot = 0; slot < table->vips_end; slot++) {
+        if (table->vips[slot].used && !table->vips[slot].deleted) {
+            order[n++] = (uint16_t)slot;
+        }
+    }
+    qsort_r(order, n, sizeof order[0], compare_names, (void *)table);
+    put(text, n > 0 ? "vips:\n" : "vips: {}\n");
+    for (size_t i = 0; i < n; i++) {
+        put_vip(table, text, order[i]);
+    }
+}
+
+size_t cluster_write(const struct table *table, struct cluster_text *text)
+{
+    put_settings(table, text);
+    put_groups(table, text);
+    put_vips(table, text);
+    return text->used;
+}

@@ -1,0 +1,175 @@
+"""The cluster's document end to end: apply, diff, export, rollback; what an apply leaves alone; what is refused, and how."""
+
+import json
+import pathlib
+import subprocess
+import time
+
+import pytest
+from cluster import CONFLICT, DONE, FAILED, NOT_FOUND, UNSAFE, USAGE, Cluster, run, wait_until
+
+RENEWAL_S = 1.0  # a held address is renewed each third of the three seconds that it lives by itself
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with Cluster(4, profile="wan") as cluster:  # a lease of 2.9 s, which a busy machine does not interrupt
+        cluster["d"].extra["witness"] = "true"
+        cluster.start().wait_formed()
+        wait_until(lambda: any(row["witness"] for row in cluster["a"].rows("node", "list")), 20, "d says what it is")
+        yield cluster
+
+
+@pytest.fixture
+def document(tmp_path):
+    """Writes a document and returns its path."""
+
+    def write(text, name="c.yaml"):
+        path = tmp_path / name
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+BASE = """\
+settings: {failback: never, announce: {count: 5, interval: 200ms, refresh: 60s}}
+groups:
+  web: {prefer: {a: 100}}                      # VIPs of a group move together
+vips:
+  web-v4: {address: 10.77.1.50/16, dev: eth0, group: web}
+  web-v6: {address: "fd77::50/64", group: web}
+  db: {address: 10.77.1.60/16, nodes: [a, b], apart-from: [web-v4]}
+"""
+
+
+def test_apply_diff_export(cluster, document):
+    node = cluster["b"]
+    base = document(BASE)
+    told = node.vipctl("diff", "-f", base)
+    assert told["differs"] and told["add"] == 3
+    assert node.vipctl("apply", "-f", base, "--dry-run")["changed"] is False
+    assert node.rows("vip", "list") == []
+    done = node.vipctl("apply", "-f", base, "--wait")
+    assert done["changed"] and {row["name"] for row in done["changes"]} == {"web", "web-v4", "web-v6", "db"}
+    rows = {row["name"]: row for row in node.rows("vip", "list")}
+    assert {row["state"] for row in rows.values()} == {"held"}
+    assert rows["web-v4"]["owner"] == rows["web-v6"]["owner"] == "a" and rows["db"]["owner"] == "b"
+    # the same again, from any node: nothing
+    for other in cluster:
+        again = other.vipctl("apply", "-f", base)
+        assert again["changed"] is False and again["revision"] == done["revision"]
+    assert sum(row["kind"] == "apply" for row in node.rows("history")) == 1
+    assert not node.vipctl("diff", "-f", base)["differs"]
+    # export says the same; so does a pipe
+    exported = node.vipctl_raw("export").stdout
+    assert not node.vipctl("diff", "-f", document(exported, "out.yaml"))["differs"]
+    done = run("/bin/sh", "-c", f"{VIPCTL(node)} export | {VIPCTL(node)} diff -f -", check=False)
+    assert done.returncode == DONE and "nothing would change" in done.stdout
+    # renamed in place, one gone, one new
+    before = node.vipctl("vip", "show", "web-v4")["moved"]
+    text = BASE.replace("  web-v4:", "  front:").replace("[web-v4]", "[front]").replace("  web-v6: {address: \"fd77::50/64\"", "  more: {address: 10.77.1.51/16")
+    node.vipctl("apply", "-f", document(text), "--wait")
+    rows = {row["name"]: row for row in node.rows("vip", "list")}
+    assert set(rows) == {"front", "more", "db"} and {row["state"] for row in rows.values()} == {"held"}
+    assert rows["front"]["moved"] == before
+    assert not any(other.has("fd77::50") for other in cluster)
+
+
+def VIPCTL(node):
+    from cluster import VIPCTL as path
+
+    return f"{path} -s {node.control}"
+
+
+def test_revisions_and_rollback(cluster, document):
+    node = cluster["a"]
+    node.vipctl("apply", "-f", document(BASE), "--wait")
+    was = node.vipctl_raw("export").stdout
+    revision = node.vipctl("diff", "-f", document(BASE))["revision"]
+    assert node.vipctl("apply", "-f", document(BASE), "--if-rev", str(revision))["changed"] is False
+    # somebody else changes it meanwhile
+    cluster["c"].vipctl("vip", "add", "10.77.1.70/16", "--name", "other", "--wait")
+    refused = node.vipctl("apply", "-f", document(BASE), "--if-rev", str(revision), code=CONFLICT)
+    assert str(revision) in refused["error"] and "diff" in refused["hint"]
+    assert cluster.vip("other")
+    now = node.vipctl("diff", "-f", document(BASE))
+    assert now["delete"] == 1
+    node.vipctl("apply", "-f", document(BASE), "--if-rev", str(now["revision"]), "--wait")
+    assert cluster.vip("other") is None
+    kept = [row["revision"] for row in node.vipctl("revisions")]
+    assert now["revision"] in kept
+    told = node.vipctl("rollback", str(now["revision"]), "--dry-run")
+    assert told["add"] == 1 and not told["changed"]
+    node.vipctl("rollback", str(now["revision"]), "--wait")
+    assert cluster.owner("other")
+    node.vipctl("apply", "-f", document(was), "--wait")
+    # a drain is no change of configuration, and a move by hand neither
+    revision = node.vipctl("diff", "-f", document(BASE))["revision"]
+    node.vipctl("vip", "move", "web-v4", "--to", "c", "--wait")
+    assert not node.vipctl("diff", "-f", document(BASE))["differs"]
+    assert node.vipctl("diff", "-f", document(BASE))["revision"] == revision
+
+
+class Watch:
+    """netwatch.py in the namespace of a node."""
+
+    def __init__(self, node, folder):
+        self.path = folder / f"watch-{node.name}"
+        self.out = open(self.path, "w")
+        self.process = subprocess.Popen(
+            ["ip", "netns", "exec", node.netns, "/usr/bin/python3", pathlib.Path(__file__).with_name("netwatch.py")],
+            stdin=subprocess.PIPE, stdout=self.out,
+        )  # fmt: skip
+        wait_until(lambda: self.path.read_text().startswith("ready"), 20, "netwatch.py is ready")
+
+    def seen(self, address):
+        return [m for m in map(json.loads, self.path.read_text().splitlines()[1:]) if m["address"] == address]
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(10)
+        self.out.close()
+
+
+CALM = "  calm: {address: 10.77.1.80/16, nodes: [a]}\n  calm6: {address: \"fd77::80/64\", nodes: [a]}\n"
+
+
+def changes_beside(cluster, document, watches, first):
+    """Forty applies that change a neighbour of the calm VIPs; how long they took, and what the watches saw of the calm ones,
+    on a and elsewhere."""
+    node, begun = cluster["a"], time.monotonic()
+    for turn in range(first, first + 40):
+        # it comes, goes, changes its name and its node; with another address each time, as the last one may not be released yet
+        busy = f"  busy{turn}: {{address: 10.77.{2 + turn // 200}.{turn % 200 + 1}/16, nodes: [{'abc'[turn % 3]}], probe: false}}\n"
+        path = document(f"vips:\n{CALM}{busy}")
+        wait_until(lambda: node.vipctl_raw("apply", "-f", path).returncode == DONE, 20, f"turn {turn}")
+        assert node.vipctl("apply", "-f", path)["changed"] is False
+    took = time.monotonic() - begun
+    last = f"10.77.{2 + turn // 200}.{turn % 200 + 1}"
+    cluster.wait_held(last)
+    wait_until(lambda: any(watch.seen(last) for watch in watches), 10, "the watches see at all")
+    seen = [m for address in ("10.77.1.80", "fd77::80") for m in watches[0].seen(address) if begun <= m["t"] <= begun + took]
+    return took, seen, [m for watch in watches[1:] for address in ("10.77.1.80", "fd77::80") for m in watch.seen(address)]
+
+
+def test_an_unrelated_vip_sees_no_netlink_write(cluster, document, tmp_path):
+    """Renewals aside, which come once a second whatever happens: forty changes of a neighbour in little more time than that add
+    none, and nothing is ever removed. A lease that ends because the machine is busy spoils a measurement; it is repeated."""
+    node = cluster["a"]
+    node.vipctl("apply", "-f", document(f"vips:\n{CALM}"), "--wait", "--force")
+    watches = [Watch(other, tmp_path) for other in cluster]
+    try:
+        for first in range(0, 200, 40):
+            lost = node.log_text().count("lease-lost")
+            took, on_a, elsewhere = changes_beside(cluster, document, watches, first)
+            if node.log_text().count("lease-lost") == lost:
+                break
+        else:
+            raise AssertionError("the machine is too busy to keep a lease of 2.9 s")
+        assert elsewhere == []
+        assert [m for m in on_a if m["what"] == "del"] == []
+        assert len(on_a) <= 2 * (took / RENEWAL_S + 2), (took, on_a)
+    finally:
+        for watch in watches:
+            watch.close()

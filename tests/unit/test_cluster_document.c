@@ -1,0 +1,260 @@
+/* The cluster's document: what is read from it, judged against a table, and written again. What is refused, with its place,
+ * is in tests/e2e/test_documents.py. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "daemon/cluster_document.h"
+
+#define TEXT_MAX (1024 * 1024)
+
+static struct table table;
+static struct cluster_document wanted;
+static char error[CONFIG_ERROR_SIZE];
+static char text[TEXT_MAX], again[TEXT_MAX];
+
+/* ------------------------------------------------------------------ shorthand */
+
+static struct prefix prefix_of(const char *address)
+{
+    struct prefix prefix;
+
+    assert_int_equal(prefix_parse(address, &prefix, NULL), 0);
+    return prefix;
+}
+
+/* Nodes a to d, the last a witness; eth0 in 10.0.0.0/8 and fd00::/64. */
+static int start(void **state)
+{
+    static struct found_node nodes[4];
+    struct command command = {.type = COMMAND_FOUND};
+    struct outcome outcome;
+
+    table_init(&table);
+    for (int i = 0; i < 4; i++) {
+        nodes[i] = (struct found_node){.id = (uint64_t)i + 1};
+        nodes[i].name[0] = (char)('a' + i);
+        assert_int_equal(endpoint_parse("192.168.0.1:7400", &nodes[i].at), 0);
+        nodes[i].at.addr.bytes[3] = (uint8_t)(i + 1);
+        nodes[i].role = i < 3 ? ROLE_VOTER : ROLE_SPARE;
+    }
+    strcpy(command.found.cluster, "prod");
+    command.found.cluster_id = 7;
+    command.found.timing = (struct timing){100, 400, 515, 5, 600};
+    command.found.settings = table_settings_default();
+    command.found.n_nodes = 4;
+    command.found.nodes = nodes;
+    table_apply(&table, 1, &command, &outcome);
+    assert_int_equal(outcome.code, OUTCOME_DONE);
+    for (int i = 0; i < 4; i++) {
+        struct node *node = &table.nodes[i];
+
+        node->n_links = 1;
+        strcpy(node->links[0].name, "eth0");
+        node->links[0].up = true;
+        node->links[0].n_prefixes = 2;
+        node->links[0].prefixes[0] = prefix_of("10.0.0.1/8");
+        node->links[0].prefixes[1] = prefix_of("fd00::1/64");
+    }
+    table.nodes[3].witness = true;
+    return 0;
+}
+
+/* 0 with `wanted` judged, or the code of the refusal with `error` written. */
+static enum control_code judge(const char *yaml, bool force)
+{
+    struct document *document;
+    struct cluster_reader reader = {.config.error = error, .table = &table, .into = &wanted, .force = force};
+    int rv = document_parse("c.yaml", yaml, strlen(yaml), &document, error);
+
+    assert_int_equal(rv, 0);
+    reader.config.document = document;
+    rv = cluster_read(&reader);
+    rv = rv != 0 ? rv : cluster_judge(&reader);
+    document_free(document);
+    return rv != 0 ? reader.code : CONTROL_DONE;
+}
+
+/* What was judged, as the entry of the log that it becomes. */
+static void apply(void)
+{
+    struct command command = {.type = COMMAND_APPLY, .at_ms = 1000};
+    struct outcome outcome;
+
+    command.apply = (struct apply_command){.revision = table.revision,
+                                           .has_settings = wanted.settings_change,
+                                           .settings = wanted.settings,
+                                           .n_vips = wanted.n_items,
+                                           .vips = wanted.items,
+                                           .n_deletes = wanted.n_deletes,
+                                           .deletes = wanted.deletes,
+                                           .n_groups = (uint32_t)wanted.n_changed_groups,
+                                           .groups = wanted.changed_groups};
+    table_apply(&table, table.applied + 1, &command, &outcome);
+    assert_string_equal(outcome.detail, "");
+    assert_int_equal(outcome.code, OUTCOME_DONE);
+}
+
+static bool changes(void)
+{
+    return wanted.settings_change || wanted.n_changed_groups > 0 || wanted.n_items > 0 || wanted.n_deletes > 0;
+}
+
+static const char *exported(char to[TEXT_MAX])
+{
+    struct cluster_text out = {.bytes = to, .size = TEXT_MAX - 1};
+    size_t size = cluster_write(&table, &out);
+
+    assert_true(size < TEXT_MAX);
+    to[size] = '\0';
+    return to;
+}
+
+#define SAMPLE                                                                                   \
+    "settings: {failback: never, announce: {count: 7, interval: 250ms, refresh: 0s}}\n"         \
+    "groups:\n  web: {prefer: {b: 50, a: 100}}\n  bare: {}\n"                                   \
+    "vips:\n"                                                                                   \
+    "  web-v4: {address: 10.0.0.50/24, dev: eth0, group: web}\n"                                \
+    "  web-v6: {address: \"fd00::50/64\", group: web}\n"                                        \
+    "  db: {address: 10.0.0.60/24, nodes: [a, b], apart-from: [web-v4], prefer: {b: 1}}\n"      \
+    "  \"fd00::61\": {address: \"fd00::61/64\", enabled: false, probe: false, conflict: yield, group: bare}\n"
+
+/* ------------------------------------------------------------------ tests */
+
+static void every_key_arrives(void **state)
+{
+    assert_int_equal(judge(SAMPLE, false), CONTROL_DONE);
+    apply();
+    int web = table_vip_find(&table, "web-v4"), db = table_vip_find(&table, "db"), last = table_vip_find(&table, "fd00::61");
+    assert_true(table.settings.announce_count == 7 && table.settings.announce_refresh_ms == 0);
+    assert_string_equal(table.vips[web].dev, "eth0");
+    assert_string_equal(table.groups[table.vips[web].group].name, "web");
+    assert_int_equal(table.groups[table.vips[web].group].n_prefers, 2);
+    assert_int_equal(table.vips[db].nodes, 3);
+    assert_int_equal(table.vips[db].apart[0], web);
+    assert_true(table.vips[db].prefers[0].node == 1 && table.vips[db].prefers[0].weight == 1);
+    assert_false(table.vips[last].enabled);
+    assert_true(table.vips[last].no_probe && table.vips[last].yield);
+}
+
+static void the_same_again_changes_nothing(void **state)
+{
+    assert_int_equal(judge(SAMPLE, false), CONTROL_DONE);
+    apply();
+    assert_int_equal(judge(SAMPLE, false), CONTROL_DONE);
+    assert_false(changes());
+    assert_int_equal(judge(exported(text), false), CONTROL_DONE);
+    assert_false(changes());
+    apply(); /* even as a command it would change no VIP */
+    assert_string_equal(exported(again), text);
+}
+
+static void a_section_that_is_left_out_stays(void **state)
+{
+    assert_int_equal(judge(SAMPLE, false), CONTROL_DONE);
+    apply();
+    assert_int_equal(judge("settings: {}\n", false), CONTROL_DONE);
+    assert_true(wanted.settings_change && wanted.n_items == 0 && wanted.n_deletes == 0 && wanted.n_changed_groups == 0);
+    apply();
+    assert_true(table.settings.announce_count == 5);
+    assert_int_equal(judge("groups: {}\n", false), CONTROL_DONE);
+    assert_true(wanted.n_changed_groups == 1 && wanted.n_items == 0); /* web loses its preferences; bare has none */
+    apply();
+    assert_int_equal(table.groups[table_group_by_name(&table, "web")].n_prefers, 0);
+}
+
+static void known_by_its_address(void **state)
+{
+    assert_int_equal(judge("vips:\n  a: {address: 10.0.0.1/24}\n  b: {address: 10.0.0.2/24}\n", false), CONTROL_DONE);
+    apply();
+    int first = table_vip_find(&table, "a"), second = table_vip_find(&table, "b");
+    assert_int_equal(judge("vips:\n  b: {address: 10.0.0.1/24}\n  a: {address: 10.0.0.2/24}\n", false), CONTROL_DONE);
+    assert_true(wanted.n_items == 2 && wanted.n_deletes == 0 && wanted.items[0].set == VIP_SET_NAME);
+    apply();
+    assert_int_equal(table_vip_find(&table, "a"), second);
+    assert_int_equal(table_vip_find(&table, "b"), first);
+    /* the same name with another address: a new VIP, and the end of the old one */
+    assert_int_equal(judge("vips:\n  b: {address: 10.0.0.3/24}\n  a: {address: 10.0.0.2/16}\n", false), CONTROL_DONE);
+    assert_true(wanted.n_items == 2 && wanted.n_deletes == 1 && wanted.deletes[0].vip == first);
+    apply();
+    assert_int_equal(table.vips[second].address.len, 16);
+    assert_true(table_vip_find(&table, "b") != first);
+}
+
+static void what_nodes_cannot_honour(void **state)
+{
+    table.nodes[2].links[0].prefixes[0] = prefix_of("172.16.0.1/16");
+    assert_int_equal(judge("vips: {x: {address: 10.0.0.9/24, nodes: [a, c]}}", false), CONTROL_UNSAFE);
+    assert_string_equal(error, "c.yaml:1:41: node 'c' has no interface whose subnet contains 10.0.0.9/24: expected another "
+                               "address, a dev, or other nodes");
+    assert_int_equal(judge("vips: {x: {address: 10.0.0.9/24, nodes: [a, c]}}", true), CONTROL_DONE);
+    assert_int_equal(judge("vips: {x: {address: 10.0.0.9/24}}", false), CONTROL_DONE); /* some node can */
+    assert_int_equal(judge("vips: {x: {address: 10.0.0.9/24, prefer: {c: 1}}}", false), CONTROL_UNSAFE);
+    assert_int_equal(judge("vips: {x: {address: 203.0.113.9/24}}", false), CONTROL_UNSAFE);
+    assert_int_equal(judge("vips: {x: {address: 203.0.113.9/24, dev: eth0}}", false), CONTROL_DONE);
+    assert_int_equal(judge("vips: {x: {address: 203.0.113.9/24, dev: eht0}}", false), CONTROL_UNSAFE);
+    assert_non_null(strstr(error, "did you mean 'eth0'"));
+    assert_int_equal(judge("groups: {g: {prefer: {c: 1}}}\nvips: {x: {address: 10.0.0.9/24, group: g}}", false),
+                     CONTROL_UNSAFE);
+    assert_non_null(strstr(error, "c.yaml:1:22: "));
+    /* what is so already may be so although a node has lost its interface since */
+    assert_int_equal(judge("vips: {x: {address: 10.0.0.9/24, nodes: [a, c]}}", true), CONTROL_DONE);
+    apply();
+    assert_int_equal(judge("settings: {announce: {count: 9}}\nvips: {x: {address: 10.0.0.9/24, nodes: [a, c]}}", false),
+                     CONTROL_DONE);
+}
+
+static void not_all_at_once(void **state)
+{
+    assert_int_equal(judge("vips:\n  a: {address: 10.0.0.1/24}\n  b: {address: 10.0.0.2/24}\n", false), CONTROL_DONE);
+    apply();
+    assert_int_equal(judge("vips: {c: {address: 10.0.0.3/24}}\n", false), CONTROL_UNSAFE);
+    assert_int_equal(judge("vips: {}\n", false), CONTROL_UNSAFE);
+    assert_int_equal(judge("vips: {}\n", true), CONTROL_DONE);
+    apply();
+    assert_int_equal(judge("vips: {c: {address: 10.0.0.1/24}}\n", false), CONTROL_CONFLICT); /* not released yet */
+    assert_non_null(strstr(error, "still being released"));
+}
+
+/* Every VIP that a cluster can have, out and in again. */
+static void as_many_as_there_may_be(void **state)
+{
+    size_t at = (size_t)sprintf(text, "vips:\n");
+
+    for (int i = 0; i < VIPS_MAX; i++) {
+        at += (size_t)sprintf(text + at, "  v%d: {address: 10.1.%d.%d/16}\n", i, i / 250, i % 250 + 1);
+    }
+    assert_int_equal(judge(text, false), CONTROL_DONE);
+    assert_int_equal(wanted.n_items, VIPS_MAX);
+    apply();
+    clock_t begun = clock();
+    assert_int_equal(judge(exported(again), false), CONTROL_DONE);
+    printf("    %d VIPs written, parsed and judged in %.1f ms of processor time\n", VIPS_MAX,
+           1000.0 * (double)(clock() - begun) / CLOCKS_PER_SEC);
+    assert_false(changes());
+    strcat(text, "  one-more: {address: 10.200.0.1/16}\n");
+    assert_int_equal(judge(text, false), CONTROL_USAGE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(every_key_arrives, start),
+        cmocka_unit_test_setup(the_same_again_changes_nothing, start),
+        cmocka_unit_test_setup(a_section_that_is_left_out_stays, start),
+        cmocka_unit_test_setup(known_by_its_address, start),
+        cmocka_unit_test_setup(what_nodes_cannot_honour, start),
+        cmocka_unit_test_setup(not_all_at_once, start),
+        cmocka_unit_test_setup(as_many_as_there_may_be, start),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
