@@ -90,6 +90,12 @@ static const struct option_spec apply_options[] = {
     { NULL, 0, NULL, NULL },
 };
 
+static const struct option_spec member_options[] = {
+    { "address", 'a', "ADDRESS:PORT", "where it is from now on" },
+    { "role", 'r', "ROLE", "voter (before others), spare (never), or auto" },
+    { NULL, 0, NULL, NULL },
+};
+
 const struct command commands[] = {
     {
         "status", "", OBSERVE, "How the cluster is",
@@ -154,6 +160,36 @@ const struct command commands[] = {
     {
         "vip disable", "VIP...", VIPS, "Take VIPs off every node, without forgetting them", NULL,
         "  vipctl vip disable web --wait\n", NULL, 1, CLI_WORDS_MAX, true, run_vip_disable,
+    },
+    {
+        "node add", "NODE ADDRESS:PORT", NODES, "Make a host a member",
+        "Then start vipd there, with join: in its file and the cluster's key; it becomes a voter when one is\n"
+        "needed. --wait waits until it is up.",
+        "  vipctl node add d 10.1.0.4:7400\n  vipctl node add d '[2001:db8::4]:7400' --wait --timeout 5m\n", NULL, 2, 2,
+        true, run_node_add,
+    },
+    {
+        "node set", "NODE", NODES, "Change a node's address or role",
+        "A node that gets a new address is stopped first, given the address here, changed (listen: in its file), and\n"
+        "started again.",
+        "  vipctl node set c --address 10.1.0.33:7400\n  vipctl node set c --role auto\n", member_options, 1, 1, true,
+        run_node_set,
+    },
+    {
+        "node promote", "NODE", NODES, "Make a node a voter",
+        "When there are as many voters as the setting voters.count says, another one gives way.",
+        "  vipctl node promote d --wait\n", NULL, 1, 1, true, run_node_promote,
+    },
+    {
+        "node demote", "NODE", NODES, "Let a node vote no more",
+        "A standby takes its place, if there is one. Refused (exit 3) when fewer voters could fail then, unless --force.",
+        "  vipctl node demote c --wait\n", NULL, 1, 1, true, run_node_demote,
+    },
+    {
+        "node remove", "NODE", NODES, "Take a node out of the cluster",
+        "It is drained first. Refused (exit 3) when a VIP would be left without a node, or fewer voters could fail then,\n"
+        "unless --force. A host whose disk was lost or wiped is removed and added anew.",
+        "  vipctl node remove c --wait\n", NULL, 1, 1, true, run_node_remove,
     },
     {
         "drain", "NODE", NODES, "Move everything off a node, before its maintenance",
@@ -221,8 +257,11 @@ const struct command commands[] = {
         "settings set", "NAME=VALUE...", MAINTAIN, "Change the cluster's settings",
         "announce.count      announcements in a burst, 1..100\n"
         "announce.interval   between them, 10ms..60s\n"
-        "announce.refresh    repeated as long as a VIP is held; 0 = never, else 1s and more",
-        "  vipctl settings set announce.count=5 announce.interval=200ms announce.refresh=60s\n", NULL, 1, 16, true,
+        "announce.refresh    repeated as long as a VIP is held; 0 = never, else 1s and more\n"
+        "voters.count        how many voters there are to be: 3, 5 or 7\n"
+        "voters.replace      a voter lost for so long is replaced by a standby, 1s..24h",
+        "  vipctl settings set announce.count=5 announce.interval=200ms announce.refresh=60s\n"
+        "  vipctl settings set voters.count=5\n", NULL, 1, 16, true,
         run_settings_set,
     },
     {

@@ -53,21 +53,25 @@ static bool is_count(const char *text, uint64_t *ret)
     return text[0] >= '0' && text[0] <= '9' && *end == '\0' && n <= UINT16_MAX;
 }
 
-/* "announce.count=5" into the map of announcements. */
-static int put_setting(const struct cli *cli, struct vipd_args *args, struct vipd_value *announce, const char *word)
+#define SETTINGS_N 5
+/* "announce.count=5" into the map of announcements, "voters.count=5" into that of voters. */
+static int put_setting(const struct cli *cli, struct vipd_args *args, struct vipd_value *const maps[2], const char *word)
 {
     static const struct
     {
         const char *name, *key;
         bool duration;
-    } settings[] = { { "announce.count", "count", false },
-                     { "announce.interval", "interval_ms", true },
-                     { "announce.refresh", "refresh_ms", true } };
-    const char *names[3];
+        int map;
+    } settings[SETTINGS_N] = { { "announce.count", "count", false, 0 },
+                               { "announce.interval", "interval_ms", true, 0 },
+                               { "announce.refresh", "refresh_ms", true, 0 },
+                               { "voters.count", "count", false, 1 },
+                               { "voters.replace", "replace_ms", true, 1 } };
+    const char *names[SETTINGS_N];
     const char *equals = strchr(word, '=');
     size_t n = equals == NULL ? strlen(word) : (size_t)(equals - word);
 
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < SETTINGS_N; i++) {
         uint64_t number;
         names[i] = settings[i].name;
         if (strlen(settings[i].name) != n || strncmp(settings[i].name, word, n) != 0) {
@@ -80,12 +84,12 @@ static int put_setting(const struct cli *cli, struct vipd_args *args, struct vip
             return complain(cli, VIPD_USAGE, settings[i].duration ? "for example 200ms or 60s" : "for example 5",
                             "\"%s\" is no value for %s", value, settings[i].name);
         }
-        vipd_put(args, announce, settings[i].key, vipd_new_int(args, (int64_t)number));
+        vipd_put(args, maps[settings[i].map], settings[i].key, vipd_new_int(args, (int64_t)number));
         return 0;
     }
     char name[128];
     snprintf(name, sizeof name, "%.*s", (int)n, word);
-    const char *near = vipd_near(name, names, 3);
+    const char *near = vipd_near(name, names, SETTINGS_N);
     return complain(cli, VIPD_USAGE, "vipctl settings set --help lists them",
                     near != NULL ? "there is no setting \"%s\"; did you mean \"%s\"?" : "there is no setting \"%s\"",
                     name, near);
@@ -94,14 +98,15 @@ static int put_setting(const struct cli *cli, struct vipd_args *args, struct vip
 int run_settings_set(struct cli *cli)
 {
     struct vipd_args *args = vipd_args_new();
-    struct vipd_value *announce = vipd_new_map(args);
+    struct vipd_value *maps[2] = { vipd_new_map(args), vipd_new_map(args) };
     struct vipd_reply *reply;
     int r = 0;
 
     for (int i = 0; i < cli->n_args && r == 0; i++) {
-        r = put_setting(cli, args, announce, cli->args[i]);
+        r = put_setting(cli, args, maps, cli->args[i]);
     }
-    vipd_put(args, vipd_args_root(args), "announce", announce);
+    vipd_put(args, vipd_args_root(args), "announce", maps[0]);
+    vipd_put(args, vipd_args_root(args), "voters", maps[1]);
     r = r != 0 ? r : cli_call(cli, "settings.set", args, &reply);
     vipd_args_free(args);
     if (r != 0) {

@@ -127,6 +127,18 @@ static void apply_body(const struct apply *apply)
         return apply_conflict(apply);
     case COMMAND_APPLY:
         return apply_document(apply);
+    case COMMAND_NODE_ADD:
+        return apply_node_add(apply);
+    case COMMAND_NODE_SET:
+        return apply_node_set(apply);
+    case COMMAND_NODE_REMOVE:
+        return apply_node_remove(apply);
+    case COMMAND_NODE_DELETE:
+        return apply_node_delete(apply);
+    case COMMAND_VOTERS:
+        return apply_voters(apply);
+    case COMMAND_VOTING:
+        return apply_voting(apply);
     }
     detail_say(apply->outcome, OUTCOME_INVALID, "unknown command", "", "");
 }

@@ -36,6 +36,15 @@ void apply_drain(const struct apply *apply);
 void apply_leave(const struct apply *apply);
 void apply_settings(const struct apply *apply);
 
+/* apply_roster.c */
+void apply_node_add(const struct apply *apply);
+void apply_node_set(const struct apply *apply);
+void apply_node_remove(const struct apply *apply);
+void apply_node_delete(const struct apply *apply);
+void apply_voters(const struct apply *apply);
+void apply_voting(const struct apply *apply);
+void apply_role(struct table *table, int node); /* after whatever its role follows from has changed */
+
 /* apply_move.c; returns how many of the moves were not void */
 uint32_t apply_moves(const struct apply *apply, const struct move *moves, uint32_t n);
 void apply_move(const struct apply *apply);
@@ -84,5 +93,6 @@ bool check_nodes(const struct apply *apply, uint64_t nodes);            /* all m
 bool check_prefers(const struct apply *apply, const struct prefer *prefers, unsigned n);
 bool check_timing(const struct apply *apply, const struct timing *timing);
 bool check_settings(const struct apply *apply, const struct settings *settings);
+bool check_voting(const struct apply *apply, const struct voting *voting);
 
 #endif

@@ -45,13 +45,23 @@ static void found_node(const struct apply *apply, int slot, const struct found_n
     node->id = from->id;
     memcpy(node->name, from->name, sizeof node->name);
     node->at = from->at;
-    node->role = from->role;
+    node->listed = true;
     node->status = NODE_CLEARED; /* until it reports that it stands at its addition (L4) */
-    node->fence = node->since = apply->index;
+    node->fence = node->since = node->added = apply->index;
     node->since_ms = apply->command->at_ms;
     if (from->role == ROLE_VOTER) {
         apply->table->voters |= 1ull << slot;
     }
+    apply->table->next_id = from->id >= apply->table->next_id ? from->id + 1 : apply->table->next_id;
+    apply_role(apply->table, slot);
+}
+
+/* As many voters as were founded, made odd. */
+static uint8_t voters_wanted(uint64_t voters)
+{
+    int n = __builtin_popcountll(voters) | 1;
+
+    return (uint8_t)(n < 3 ? 3 : n);
 }
 
 void apply_found(const struct apply *apply)
@@ -79,6 +89,9 @@ void apply_found(const struct apply *apply)
         found_node(apply, i, &command->found.nodes[i]);
     }
     table->voters_index = apply->index;
+    table->voters_told = table->voters;
+    table->voting = (struct voting){.count = voters_wanted(table->voters), .replace_ms = VOTER_REPLACE_MS};
+    table->next_slot = (int8_t)(command->found.n_nodes % NODES_MAX);
     apply_history(apply, HISTORY_FOUND, REASON_NEW, SLOT_NONE, SLOT_NONE, table->cluster);
     apply_changed(apply);
 }
@@ -92,6 +105,7 @@ static void set_status(const struct apply *apply, int slot, enum node_status sta
     node->status = status;
     node->since = apply->index;
     node->since_ms = apply->command->at_ms;
+    apply_role(apply->table, slot);
     apply_history(apply, kind, REASON_NEW, SLOT_NONE, slot, node->name);
     apply_changed(apply);
 }
@@ -269,6 +283,10 @@ void apply_drain(const struct apply *apply)
         return;
     }
     node = &apply->table->nodes[slot];
+    if (node->removing && !on) {
+        detail_say(apply->outcome, OUTCOME_CONFLICT, "node ", node->name, " is being removed");
+        return;
+    }
     if (node->draining != on) {
         node->draining = on;
         apply_history(apply, on ? HISTORY_DRAIN : HISTORY_UNDRAIN, REASON_DRAIN, SLOT_NONE, slot, node->name);

@@ -58,6 +58,10 @@ static bool check_holder(const struct apply *apply, int node)
     if (!check_node(apply, node)) {
         return false;
     }
+    if (apply->table->nodes[node].removing) {
+        detail_say(apply->outcome, OUTCOME_CONFLICT, "node ", apply->table->nodes[node].name, " is being removed");
+        return false;
+    }
     if (apply->table->nodes[node].witness) {
         detail_say(apply->outcome, OUTCOME_INVALID, "node ", apply->table->nodes[node].name,
                    " is a witness and never owns a VIP");
@@ -135,6 +139,21 @@ bool check_settings(const struct apply *apply, const struct settings *settings)
     }
     if (wrong != NULL) {
         detail_say(apply->outcome, OUTCOME_INVALID, "announce: ", wrong, "");
+    }
+    return wrong == NULL;
+}
+
+bool check_voting(const struct apply *apply, const struct voting *voting)
+{
+    const char *wrong = NULL;
+
+    if (voting->count != 3 && voting->count != 5 && voting->count != VOTERS_MAX) {
+        wrong = "count is 3, 5 or 7";
+    } else if (voting->replace_ms < 1000 || voting->replace_ms > 86400000) {
+        wrong = "replace is 1 s to 24 h";
+    }
+    if (wrong != NULL) {
+        detail_say(apply->outcome, OUTCOME_INVALID, "voters: ", wrong, "");
     }
     return wrong == NULL;
 }

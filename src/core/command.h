@@ -28,6 +28,12 @@ enum command_type
     COMMAND_GROUP_SET, /* creates or replaces a group */
     COMMAND_CONFLICT,  /* begin or end of conflicts between a node's VIPs and foreign hosts */
     COMMAND_APPLY,     /* a cluster document, as a whole */
+    COMMAND_NODE_ADD,
+    COMMAND_NODE_SET,    /* address, role by hand */
+    COMMAND_NODE_REMOVE, /* it is to be drained, demoted, cleared and deleted */
+    COMMAND_NODE_DELETE, /* L5: a cleared one */
+    COMMAND_VOTERS,      /* history is told of the voters that a Raft configuration changed */
+    COMMAND_VOTING,
 };
 
 struct move
@@ -115,6 +121,13 @@ struct apply_command
     const char *kept; /* the document of the revision before, to go back to; size 0 = too long to be kept */
 };
 
+/* Which attributes a COMMAND_NODE_SET changes. */
+enum node_set
+{
+    NODE_SET_AT = 1 << 0,
+    NODE_SET_WISH = 1 << 1,
+};
+
 struct command
 {
     enum command_type type;
@@ -139,7 +152,7 @@ struct command
             uint32_t n_moves;
             const struct move *moves;
         } fence;
-        struct /* clear and admit */
+        struct /* clear, admit and delete */
         {
             int8_t node;
             uint64_t fence; /* the fence's (or addition's) index */
@@ -192,6 +205,29 @@ struct command
             uint64_t run;
         } leave;
         struct settings settings;
+        struct voting voting;
+        struct
+        {
+            char name[NAME_SIZE];
+            struct endpoint at;
+        } node_add;
+        struct
+        {
+            int8_t node;
+            uint64_t id;
+            uint32_t set; /* enum node_set */
+            struct endpoint at;
+            enum node_wish wish;
+        } node_set;
+        struct
+        {
+            int8_t node;
+            uint64_t id;
+        } node_remove;
+        struct
+        {
+            uint64_t index; /* of the change */
+        } voters;
         struct group group;
         struct apply_command apply;
         struct

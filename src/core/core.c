@@ -154,10 +154,16 @@ static void table_changed(struct core *core, time_ns now, struct actions *action
             core->hearing[i].id = id;
             core->hearing[i].since = now;
             core->agent.acked[i] = 0;
+            memset(&core->lead.flaps[i], 0, sizeof core->lead.flaps[i]);
             /* V2: whatever an earlier run of this voter promised has run out by then */
             core->voter.promised[i] = RULE(V2_PROMISE) ? core->started + core_promise(core) : 0;
         }
     }
+    bool votes = in_set(table->voters, core->slot);
+    for (int i = 0; votes && !core->voted && i < NODES_MAX; i++) {
+        core->hearing[i].since = now; /* nobody spoke to it before */
+    }
+    core->voted = votes;
     core->seen_changed = table->changed;
     core->agent.dirty = core->settle_dirty = core->lead.plan_dirty = true;
     core->lead.calm_at = now + 2 * core_promise(core);
@@ -187,7 +193,7 @@ static void missing_changed(struct core *core, time_ns now, struct actions *acti
             continue;
         }
         struct hearing *h = &core->hearing[i];
-        bool missed = core_silent(core, i, now);
+        bool missed = core_silent(core, i, now) && core->voted; /* nobody speaks to a node that does not vote */
         if (missed != h->missed) {
             h->missed = missed;
             if (h->heard || !missed) {

@@ -10,7 +10,7 @@
  * as the log commits and then reports with EV_APPLIED; core reads it.
  *
  * Files: core.c dispatch; slew.c the own clock; voter.c promises (V1-V3); agent.c lease, hold, release (N1-N5); contest.c other hosts (N6);
- * leader.c, overview.c, request.c fence, clear, move, admit (L1-L6); election.c; plan.c placement; table.c the table.
+ * leader.c, overview.c, request.c, roster.c fence, clear, move, admit, voters (L1-L6); election.c; plan.c placement; table.c the table.
  *
  * Duties of the caller: execute the actions of a step completely and in order before the next step; results of
  * ACT_ADDR_ADD and ACT_ADDR_DEL are reported as EV_KERNEL before anything else is stepped (N3: one actuator, one thing
@@ -142,6 +142,8 @@ enum action_type
     ACT_SILENCE,       /* stop them */
     ACT_ANNOUNCE_ALL,  /* announce every held VIP again: the gate was closed for a moment */
     ACT_BARRIER,       /* append a Raft barrier; report EV_PROPOSED with token 0 before the next step (L6) */
+    ACT_CONFIGURE,     /* give node `to` another place in Raft's configuration; report EV_PROPOSED with token 0 before the next
+                        * step */
     ACT_PROPOSE,       /* append `command` to the Raft log; report EV_PROPOSED with the token before the next step */
     ACT_REPLY,         /* answer a client's request */
     ACT_REPORT,        /* send this node's report to the leader `to` (to itself: step EV_REPORT) */
@@ -149,6 +151,13 @@ enum action_type
     ACT_TRANSFER,      /* hand the leadership to node `to` */
     ACT_LOG,           /* tell people */
     ACT_EXIT,          /* orderly shutdown is complete */
+};
+
+enum configure_role
+{
+    CONFIGURE_STANDBY = 0, /* it gets the log; listed when it is not yet */
+    CONFIGURE_VOTER,
+    CONFIGURE_NONE, /* taken out */
 };
 
 /* What core has to say to people; base/log.h has the texts. */
@@ -175,6 +184,10 @@ enum core_log
     LOG_CORE_CLOCK_STEADY, /* these three: value is the slew, ppm */
     LOG_CORE_CLOCK_SLEWED,
     LOG_CORE_CLOCK_UNFIT,
+    LOG_CORE_LISTED, /* a node gets the log without a vote */
+    LOG_CORE_VOTER,
+    LOG_CORE_UNLISTED,
+    LOG_CORE_REMOVED,
 };
 
 struct action
@@ -186,6 +199,7 @@ struct action
         const struct answer *answer; /* valid until the next step */
         time_ns lease_end;
         uint16_t vip;
+        enum configure_role configure;
         struct
         {
             uint16_t vip;

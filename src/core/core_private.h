@@ -55,6 +55,7 @@ struct core
     int64_t wall_ms;
     uint64_t seen_changed; /* table->changed at the last look */
     bool caught_up;
+    bool voted; /* it is a voter, by the table at the last look */
     struct hearing hearing[NODES_MAX];
     struct runout runout[NODES_MAX][NODES_MAX]; /* [fenced][voter] */
     uint64_t waiters[NODES_MAX]; /* [prev]: owners of VIPs whose last move took them from it */
@@ -149,6 +150,9 @@ struct core
             time_ns last;
         } flaps[NODES_MAX];
         time_ns transfer_at; /* not before */
+        time_ns lost_since[NODES_MAX]; /* a voter that is not admitted or not heard; 0 = it is well */
+        time_ns roster_at;   /* no change of members or voters before */
+        bool configuring;    /* what is proposed is a configuration */
         int heir;            /* the voter whom a deaf leader last handed over to */
         time_ns elect_at;    /* not before */
         struct move moves[VIPS_MAX];
@@ -257,6 +261,11 @@ void request_report(struct core *core, const struct report *report, struct actio
 void request_change(struct core *core, const struct event *event, struct actions *actions);
 /* leader.c */
 void leader_step(struct core *core, time_ns now, struct actions *actions);
+/* roster.c; whether it decided something */
+bool roster_step(struct core *core, time_ns now, struct actions *actions);
+/* What speaks against a change of a node; OUTCOME_DONE: nothing. */
+enum outcome_code roster_refuses(const struct core *core, const struct command *command, bool force, time_ns now,
+                                 char ret_why[192]);
 /* election.c */
 void election_step(struct core *core, time_ns now, struct actions *actions);
 

@@ -58,7 +58,9 @@ void leader_role(struct core *core, const struct event *event, struct actions *a
     if (won) {
         core->lead.barrier = 0;
         core->lead.own = NEVER;
-        core->lead.try_at = 0;
+        core->lead.try_at = core->lead.roster_at = 0;
+        core->lead.configuring = false;
+        memset(core->lead.lost_since, 0, sizeof core->lead.lost_since);
         core->lead.plan_dirty = core->settle_dirty = true;
         for (int i = 0; i < NODES_MAX; i++) {
             core->lead.unreleased[i].index = NEVER;
@@ -77,8 +79,15 @@ void leader_proposed(struct core *core, const struct event *event)
         return;
     }
     if (event->proposed.index) {
+        core->lead.roster_at = core->lead.configuring ? 0 : core->lead.roster_at;
+        core->lead.configuring = false;
         core->lead.own = RULE(L6) || core->lead.barrier ? event->proposed.index : core->table->applied;
         core->lead.barrier = core->lead.barrier ? core->lead.barrier : event->proposed.index;
+        return;
+    }
+    if (core->lead.configuring) { /* it comes back to that by itself */
+        core->lead.configuring = false;
+        core->lead.own = core->table->applied;
         return;
     }
     core->lead.try_at = event->now + (core_interval(core) ? core_interval(core) : 100 * MS);
@@ -187,7 +196,7 @@ static bool may_admit(const struct core *core, int i, time_ns now, struct action
 {
     const struct node *n = &core->table->nodes[i];
     const struct hearing *h = &core->hearing[i];
-    if (n->status == NODE_ADMITTED || core_silent(core, i, now) || !h->heard || n->leaving || !n->identity ||
+    if (n->status == NODE_ADMITTED || core_silent(core, i, now) || !h->heard || n->leaving || n->removing || !n->identity ||
         (RULE(L4_RELEASED) && (h->last.applied < n->fence || h->last.released < n->fence))) {
         return false;
     }
@@ -364,7 +373,8 @@ void leader_step(struct core *core, time_ns now, struct actions *actions)
         overview_unsettled(core, now, actions);
     }
     overview_lacking(core, now, actions);
-    if (fence_one(core, now, actions) || clear_or_admit_one(core, now, actions) || move_some(core, now, actions)) {
+    if (fence_one(core, now, actions) || clear_or_admit_one(core, now, actions) || move_some(core, now, actions) ||
+        roster_step(core, now, actions)) {
         return;
     }
     if (settle || core->seen_changed != core->lead.purged) {

@@ -128,14 +128,22 @@ static bool refused(struct core *core, const struct event *event, time_ns now, s
             return true;
         }
     }
-    if (c->type == COMMAND_DRAIN && c->drain.on && !event->request.force && c->drain.node >= 0) {
-        int vip = left_nowhere(core, c->drain.node, now);
+    int drained = c->type == COMMAND_DRAIN && c->drain.on ? c->drain.node
+                  : c->type == COMMAND_NODE_REMOVE        ? c->node_remove.node
+                                                          : SLOT_NONE;
+    if (drained != SLOT_NONE && !event->request.force) {
+        int vip = left_nowhere(core, drained, now);
         if (vip != SLOT_NONE) {
             snprintf(detail, sizeof detail, "draining %.63s would leave VIP %.63s without a node",
-                     core->table->nodes[c->drain.node].name, core->table->vips[vip].name);
+                     core->table->nodes[drained].name, core->table->vips[vip].name);
             reply(actions, event->request.token, OUTCOME_UNSAFE, detail);
             return true;
         }
+    }
+    enum outcome_code code = roster_refuses(core, c, event->request.force, now, detail);
+    if (code != OUTCOME_DONE) {
+        reply(actions, event->request.token, code, detail);
+        return true;
     }
     if (c->type == COMMAND_VIP_SET && (c->vip_set.set & VIP_SET_PINNED) && c->vip_set.spec.pinned >= 0 &&
         !event->request.force) {

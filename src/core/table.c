@@ -84,11 +84,12 @@ static uint64_t digest_node(uint64_t hash, const struct node *node)
     hash = text(number(hash, node->id), node->name);
     hash = number(digest_addr(hash, &node->at.addr), node->at.port);
     hash = number(hash, node->role);
-    hash = number(hash, (uint64_t)node->witness | (uint64_t)node->draining << 1 | (uint64_t)node->leaving << 2);
+    hash = number(hash, (uint64_t)node->witness | (uint64_t)node->draining << 1 | (uint64_t)node->leaving << 2 |
+                            (uint64_t)node->listed << 3 | (uint64_t)node->removing << 4 | (uint64_t)node->wish << 5);
     hash = number(hash, node->leaving_run);
     hash = number(hash, node->status);
     hash = number(hash, node->gen);
-    hash = number(hash, node->fence);
+    hash = number(number(hash, node->fence), node->added);
     hash = number(hash, node->since);
     hash = number(hash, (uint64_t)node->since_ms);
     hash = number(hash, node->identity);
@@ -140,7 +141,9 @@ static uint64_t digest_head(uint64_t hash, const struct table *table)
     hash = number(hash, table->settings.announce_count);
     hash = number(hash, table->settings.announce_interval_ms);
     hash = number(hash, table->settings.announce_refresh_ms);
-    hash = number(number(hash, table->voters), table->voters_index);
+    hash = number(number(number(hash, table->voters), table->voters_index), table->voters_told);
+    hash = number(number(hash, table->voting.count), table->voting.replace_ms);
+    hash = number(number(hash, table->next_id), (uint64_t)table->next_slot);
     return number(number(hash, table->changed), table->revision);
 }
 
@@ -151,6 +154,8 @@ uint64_t table_digest(const struct table *table)
     for (int i = 0; i < NODES_MAX; i++) {
         if (table->nodes[i].used) {
             hash = digest_node(number(hash, (uint64_t)i), &table->nodes[i]);
+        } else if (table->nodes[i].name[0] != '\0') {
+            hash = text(number(hash, (uint64_t)i), table->nodes[i].name);
         }
     }
     for (int i = 0; i < table->vips_end; i++) {

@@ -29,6 +29,14 @@ enum node_role
     ROLE_SPARE,     /* replicates only */
 };
 
+/* What people want a node to be; who else votes the leader sees to (core/roster.c). */
+enum node_wish
+{
+    WISH_AUTO = 0, /* a voter when one is needed */
+    WISH_VOTER,    /* `node promote`: before others */
+    WISH_SPARE,    /* `node demote`: never */
+};
+
 /* Why a VIP was moved; history and `vip show` tell it. */
 enum reason
 {
@@ -70,6 +78,9 @@ struct node
     char name[NAME_SIZE];
     struct endpoint at;
     enum node_role role;
+    enum node_wish wish;
+    bool listed;   /* it is in Raft's configuration: it gets the log */
+    bool removing; /* vipctl node remove; draining, too */
     bool witness;  /* votes, never owns */
     bool draining; /* vipctl drain */
     bool leaving;  /* in orderly shutdown; ends when a run other than leaving_run reports */
@@ -77,6 +88,7 @@ struct node
     enum node_status status;
     uint64_t gen;   /* index of the admit under which it heartbeats; 0 = never admitted */
     uint64_t fence; /* index of its last fence, or of its addition */
+    uint64_t added; /* index of its addition */
     uint64_t since; /* index of its last fence, clear, admit or addition: what a decision about it names (L0) */
     int64_t since_ms; /* Unix time in ms of that entry, by its proposer's wall clock: to show, never to decide */
     uint64_t identity; /* random, made with its data directory; 0 = not yet seen */
@@ -141,6 +153,13 @@ struct vip
     struct conflict conflict; /* of the owner; ended by a move */
 };
 
+/* How many voters there are to be. */
+struct voting
+{
+    uint8_t count;       /* 3, 5 or 7 */
+    uint32_t replace_ms; /* a voter that is lost for so long is replaced by a standby, 1000..86400000 */
+};
+
 struct settings
 {
     uint16_t announce_count;       /* announcements in a burst, 1..100 */
@@ -169,8 +188,14 @@ enum history_kind
     HISTORY_YIELDED,
     HISTORY_CONFLICT_END,
     HISTORY_APPLY, /* a cluster document; `subject` is its name */
+    HISTORY_NODE_ADD,
+    HISTORY_NODE_SET,
+    HISTORY_NODE_REMOVE, /* it is to be removed */
+    HISTORY_NODE_GONE,   /* it was */
+    HISTORY_VOTER,       /* it votes from here on */
+    HISTORY_NO_VOTER,
 };
-#define HISTORY_KINDS_N 19
+#define HISTORY_KINDS_N 25
 
 struct history
 {
@@ -235,6 +260,10 @@ struct table
     struct settings settings;
     uint64_t voters;       /* set of slots */
     uint64_t voters_index; /* index of the last change of them */
+    uint64_t voters_told;  /* those that history knows of */
+    struct voting voting;
+    uint64_t next_id; /* of the next node that is added: no id is ever used twice */
+    int8_t next_slot; /* slots are given out in turn: a deleted node's name stays in its slot, for history */
     uint64_t changed;      /* index of the last entry that changed nodes, VIPs, groups or settings */
     uint64_t revision;     /* index of the last entry that changed what a cluster document says */
     struct node nodes[NODES_MAX];
@@ -266,6 +295,18 @@ void table_apply(struct table *table, uint64_t index, const struct command *comm
 
 /* An entry without a command (a barrier, a Raft configuration): advances `applied`. */
 void table_skip(struct table *table, uint64_t index);
+
+/* A Raft configuration at `index`: the change of the voters (L5), and of who gets the log. Before the founding it says
+ * nothing that the founding does not say. A voter that is no node of the table is a bug: aborts. */
+struct server
+{
+    uint64_t id;
+    bool voter;
+};
+void table_configure(struct table *table, uint64_t index, const struct server *servers, unsigned n);
+
+/* The name of the node that was in `slot` at `index`, as far as it is known; NULL: no longer, or there was none. */
+const char *table_name_at(const struct table *table, int slot, uint64_t index);
 
 /* Rebuild the derived indexes after a snapshot was decoded into the table. */
 void table_index(struct table *table);
@@ -299,6 +340,7 @@ uint64_t table_digest(const struct table *table);
 const char *reason_text(enum reason reason);
 const char *node_status_text(enum node_status status);
 const char *node_role_text(enum node_role role);
+const char *node_wish_text(enum node_wish wish); /* "auto", "voter", "spare" */
 const char *history_kind_text(enum history_kind kind);
 #define MAC_TEXT_SIZE 18
 /* "02:00:5e:10:00:01"; returns ret. */

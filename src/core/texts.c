@@ -53,6 +53,19 @@ const char *node_role_text(enum node_role role)
     return "unknown";
 }
 
+const char *node_wish_text(enum node_wish wish)
+{
+    switch (wish) {
+    case WISH_AUTO:
+        return "auto";
+    case WISH_VOTER:
+        return "voter";
+    case WISH_SPARE:
+        return "spare";
+    }
+    return "unknown";
+}
+
 const char *conflict_kind_text(enum conflict_kind kind)
 {
     switch (kind) {
@@ -109,6 +122,18 @@ const char *history_kind_text(enum history_kind kind)
         return "apply";
     case HISTORY_CONFLICT_END:
         return "conflict-end";
+    case HISTORY_NODE_ADD:
+        return "node-add";
+    case HISTORY_NODE_SET:
+        return "node-set";
+    case HISTORY_NODE_REMOVE:
+        return "node-remove";
+    case HISTORY_NODE_GONE:
+        return "node-gone";
+    case HISTORY_VOTER:
+        return "voter";
+    case HISTORY_NO_VOTER:
+        return "no-voter";
     }
     return "unknown";
 }

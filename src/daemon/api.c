@@ -41,6 +41,9 @@ static const struct
     { "settings.set", API_CHANGE },
     { "apply", API_CHANGE },
     { "rollback", API_CHANGE },
+    { "node.add", API_CHANGE },
+    { "node.set", API_CHANGE },
+    { "node.remove", API_CHANGE },
     { "leader.transfer", API_DAEMON },
 };
 #define OPERATIONS_N (sizeof operations / sizeof operations[0])

@@ -227,8 +227,15 @@ static bool settings_number(const struct api_call *call, const struct value *ite
 
 static bool settings_set(const struct api_call *call, struct command *command)
 {
-    const struct value *announce = api_arg(call, "announce");
+    const struct value *announce = api_arg(call, "announce"), *voters = api_arg(call, "voters");
 
+    if (value_is(voters, VALUE_MAP) && voters->n > 0) {
+        if (value_is(announce, VALUE_MAP) && announce->n > 0) {
+            (void)api_no(call, CONTROL_USAGE, "make two requests", "voters and announcements are not set in one request");
+            return false;
+        }
+        return api_voting(call, voters, command);
+    }
     command->type = COMMAND_SETTINGS;
     command->settings = call->view->table->settings;
     if (!value_is(announce, VALUE_MAP) || announce->n == 0) {
@@ -254,6 +261,7 @@ static const struct
     { "vip.move", vip_move },       { "vip.enable", vip_enable }, { "vip.disable", vip_disable },
     { "apply", api_apply },         { "rollback", api_apply },
     { "drain", drain },             { "undrain", undrain },       { "settings.set", settings_set },
+    { "node.add", api_node_add },   { "node.set", api_node_set }, { "node.remove", api_node_remove },
 };
 
 /* What this request did when it came the first time, by its id; false: it is new. */
@@ -285,7 +293,7 @@ static bool is_so_already(const struct table *table, const struct command *comma
     if (command->type == COMMAND_VIP_SET && command->vip_set.set == VIP_SET_ENABLED) {
         return table->vips[command->vip_set.vip].enabled == command->vip_set.spec.enabled;
     }
-    return false;
+    return api_member_is_so(table, command);
 }
 
 static bool is_well(const struct api_view *view, int node)

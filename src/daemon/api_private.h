@@ -67,6 +67,14 @@ bool api_name_is_free(const struct api_call *call, const char *name, int self);
 /* A node that may own VIPs, or SLOT_NONE after the refusal. */
 int api_find_owner(const struct api_call *call, const char *name);
 
+/* api_member.c, for api_command.c and api_wait.c. */
+bool api_node_add(const struct api_call *call, struct command *command);
+bool api_node_set(const struct api_call *call, struct command *command);
+bool api_node_remove(const struct api_call *call, struct command *command);
+bool api_voting(const struct api_call *call, const struct value *voters, struct command *command);
+bool api_member_is_so(const struct table *table, const struct command *command); /* it needs no entry */
+bool api_member_settled(const struct api_view *view, const struct value *args, int node, char *why, size_t size);
+
 /* What a client is to wait for after a change ({vips, to, node, until}), or NULL. */
 struct value *api_wait_for(struct value_arena *arena, const struct control_request *request);
 

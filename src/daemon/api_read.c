@@ -106,13 +106,13 @@ static struct value *history_row(const struct api_call *call, uint64_t number)
     value_put_string(arena, row, "kind", history_kind_text(entry->kind));
     value_put_string(arena, row, "subject", entry->subject);
     if (entry->kind == HISTORY_MOVE || entry->kind == HISTORY_VIP_DELETE) {
-        value_put_string(arena, row, "from", api_node_name(table, entry->from));
-        value_put_string(arena, row, "to", api_node_name(table, entry->to));
+        value_put_string(arena, row, "from", table_name_at(table, entry->from, entry->index));
+        value_put_string(arena, row, "to", table_name_at(table, entry->to, entry->index));
         value_put_string(arena, row, "reason", reason_text(entry->reason));
     }
     if (entry->kind >= HISTORY_TAKEN && entry->kind <= HISTORY_CONFLICT_END) {
         char mac[MAC_TEXT_SIZE];
-        value_put_string(arena, row, "node", api_node_name(table, entry->to));
+        value_put_string(arena, row, "node", table_name_at(table, entry->to, entry->index));
         value_put_string(arena, row, "mac", mac_format(entry->mac, mac));
     }
     if (entry->who[0] != '\0') {

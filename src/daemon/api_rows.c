@@ -190,6 +190,12 @@ static struct value *node_row(const struct api_call *call, int slot, const struc
     value_put_uint(arena, row, "vips", shares->held[slot]);
     value_put_uint(arena, row, "owns", shares->owned[slot]);
     value_put_bool(arena, row, "witness", node->witness);
+    if (node->wish != WISH_AUTO) {
+        value_put_string(arena, row, "role_wanted", node_wish_text(node->wish));
+    }
+    if (node->removing) {
+        value_put_bool(arena, row, "removing", true);
+    }
     value_put_int(arena, row, "since_ms", node->since_ms);
     value_put_string(arena, row, "version", node->version);
     return row;

@@ -28,7 +28,8 @@ void api_settings(const struct api_call *call)
 {
     const struct table *table = call->view->table;
     struct value_arena *arena = call->arena;
-    struct value *result = value_map(arena), *announce = value_map(arena), *timing = value_map(arena);
+    struct value *result = value_map(arena), *announce = value_map(arena), *timing = value_map(arena),
+                 *voters = value_map(arena);
 
     value_put_uint(arena, announce, "count", table->settings.announce_count);
     value_put_uint(arena, announce, "interval_ms", table->settings.announce_interval_ms);
@@ -38,7 +39,10 @@ void api_settings(const struct api_call *call)
     value_put_uint(arena, timing, "promise_ms", table->timing.promise_ms);
     value_put_uint(arena, timing, "margin_ms", table->timing.margin_ms);
     value_put_uint(arena, timing, "election_ms", table->timing.election_ms);
+    value_put_uint(arena, voters, "count", table->voting.count);
+    value_put_uint(arena, voters, "replace_ms", table->voting.replace_ms);
     value_put(arena, result, "announce", announce);
+    value_put(arena, result, "voters", voters);
     value_put(arena, result, "timing", timing);
     call->reply->result = result;
 }

@@ -29,6 +29,9 @@ struct value *api_wait_for(struct value_arena *arena, const struct control_reque
     if (node != NULL) {
         value_put_string(arena, wait, "node", node);
     }
+    if (strcmp(request->op, "node.set") == 0) {
+        value_put_string(arena, wait, "role", value_as_string(value_get(request->args, "role"), NULL));
+    }
     value_put_string(arena, wait, "until", request->op);
     return wait;
 }
@@ -125,6 +128,9 @@ static bool node_settled(const struct api_view *view, const struct value *args, 
 
     if (node == SLOT_NONE) {
         return true;
+    }
+    if (strncmp(value_as_string(value_get(args, "until"), ""), "node.", 5) == 0) {
+        return api_member_settled(view, args, node, why, WHY_SIZE);
     }
     if (strcmp(value_as_string(value_get(args, "until"), ""), "undrain") == 0) {
         snprintf(why, WHY_SIZE, "%.63s is not up yet", name);

@@ -118,6 +118,7 @@ void pump_raft_timer(struct daemon *d);
 /* fsm.c */
 extern const struct consensus_ops FSM_OPS;
 int fsm_start(struct daemon *d, const struct consensus_state *state);
+void fsm_configure(struct daemon *d, uint64_t id, enum configure_role role); /* ACT_CONFIGURE */
 void fsm_progress(struct daemon *d); /* has V2's target been reached? */
 
 /* storage.c */

@@ -45,6 +45,51 @@ static void on_skip(void *ud, uint64_t index, uint64_t term)
     table_moved(d);
 }
 
+static void on_configured(void *ud, uint64_t index, uint64_t term, const struct consensus_server *servers, unsigned n)
+{
+    struct daemon *d = ud;
+    struct server list[CONSENSUS_SERVERS_MAX];
+    (void)term;
+    for (unsigned i = 0; i < n; i++) {
+        list[i] = (struct server){.id = servers[i].id, .voter = servers[i].role == CONSENSUS_VOTER};
+    }
+    table_configure(d->table, index, list, n);
+    table_moved(d);
+}
+
+/* The servers as they are, with one of them in its new place. */
+static unsigned next_servers(struct daemon *d, uint64_t id, enum configure_role role, struct consensus_server *servers)
+{
+    unsigned n = consensus_servers(d->consensus, servers, CONSENSUS_SERVERS_MAX), at = 0;
+    while (at < n && servers[at].id != id) {
+        at++;
+    }
+    if (role == CONFIGURE_NONE) {
+        if (at < n) {
+            servers[at] = servers[--n];
+        }
+        return n;
+    }
+    if (at == n && n < CONSENSUS_SERVERS_MAX) {
+        servers[n++] = (struct consensus_server){.id = id, .address = members_name(d, id)};
+    }
+    if (at < n) {
+        servers[at].role = role == CONFIGURE_VOTER ? CONSENSUS_VOTER : CONSENSUS_STANDBY;
+    }
+    return n;
+}
+
+void fsm_configure(struct daemon *d, uint64_t id, enum configure_role role)
+{
+    struct consensus_server servers[CONSENSUS_SERVERS_MAX];
+    struct event event = {.type = EV_PROPOSED};
+    unsigned n = next_servers(d, id, role, servers);
+    if (consensus_configure(d->consensus, servers, n, daemon_now() / MS, &event.proposed.index)) {
+        event.proposed.index = 0; /* busy, behind, or no leader any more: the core asks again */
+    }
+    daemon_result(d, &event);
+}
+
 static int on_restore(void *ud, uint64_t index, const void *data, size_t len)
 {
     struct daemon *d = ud;
@@ -157,6 +202,7 @@ const struct consensus_ops FSM_OPS = {
     .send = on_send,
     .apply = on_apply,
     .skip = on_skip,
+    .configured = on_configured,
     .restore = on_restore,
     .snapshot = on_snapshot,
     .role = on_role,

@@ -70,6 +70,8 @@ static void say(const struct daemon *d, const struct action *action)
         [LOG_CORE_YIELDED] = LOG_YIELDED,           [LOG_CORE_CONFLICT_END] = LOG_CONFLICT_END,
         [LOG_CORE_CLOCK_STEADY] = LOG_CLOCK_STEADY, [LOG_CORE_CLOCK_SLEWED] = LOG_CLOCK_SLEWED,
         [LOG_CORE_CLOCK_UNFIT] = LOG_CLOCK_UNFIT,
+        [LOG_CORE_LISTED] = LOG_LISTED,             [LOG_CORE_VOTER] = LOG_VOTER,
+        [LOG_CORE_UNLISTED] = LOG_UNLISTED,         [LOG_CORE_REMOVED] = LOG_REMOVED,
     };
     enum log_id id = IDS[action->log.id];
     if (action->log.vip != SLOT_NONE) {
@@ -171,6 +173,9 @@ static unsigned execute(struct daemon *d, const struct action *action, unsigned 
         break;
     case ACT_ANNOUNCE_ALL:
         kernel_announce_all(d);
+        break;
+    case ACT_CONFIGURE:
+        fsm_configure(d, action->to, action->configure);
         break;
     case ACT_PROPOSE:
         propose(d, action->propose.token, action->propose.command);

@@ -109,8 +109,10 @@ struct consensus_ops
 
     /* A command that is committed and on this node's own disk (V2), in the order of the log. */
     void (*apply)(void *ud, uint64_t index, uint64_t term, const void *data, size_t len);
-    /* The same for an entry without a command: a barrier or a configuration. */
+    /* The same for an entry without a command, a barrier. */
     void (*skip)(void *ud, uint64_t index, uint64_t term);
+    /* The same for a configuration; the servers are valid during the call. */
+    void (*configured)(void *ud, uint64_t index, uint64_t term, const struct consensus_server *servers, unsigned n);
 
     /* Replace the state by that of a snapshot: at a start, or when one has come from the leader and is on disk.
      * An error is fatal. */

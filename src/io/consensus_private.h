@@ -144,6 +144,8 @@ NODISCARD int consensus_decode(const void *data, size_t len, struct raft_configu
 NODISCARD int consensus_configuration_applied(struct consensus *c, uint64_t index, const void *data, size_t len);
 NODISCARD int consensus_configuration_set(struct consensus *c, uint64_t index, const void *data, size_t len);
 void consensus_configuration_mend(struct consensus *c);
+/* As consensus_servers(). */
+unsigned consensus_servers_of(const struct raft_configuration *configuration, struct consensus_server *ret, unsigned max);
 const struct raft_server *consensus_server(const struct consensus *c, uint64_t id); /* NULL: none */
 
 #endif

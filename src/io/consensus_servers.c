@@ -103,15 +103,18 @@ void consensus_configuration_mend(struct consensus *c)
     }
 }
 
-unsigned consensus_servers(const struct consensus *c, struct consensus_server *ret, unsigned max)
+unsigned consensus_servers_of(const struct raft_configuration *configuration, struct consensus_server *ret, unsigned max)
 {
-    const struct raft_configuration *configuration = &c->raft.configuration;
-
     for (unsigned i = 0; i < configuration->n && i < max; i++) {
         const struct raft_server *server = &configuration->servers[i];
         ret[i] = (struct consensus_server){.id = server->id, .address = server->address, .role = server->role};
     }
     return configuration->n;
+}
+
+unsigned consensus_servers(const struct consensus *c, struct consensus_server *ret, unsigned max)
+{
+    return consensus_servers_of(&c->raft.configuration, ret, max);
 }
 
 /* ------------------------------------------------------------------ making one */

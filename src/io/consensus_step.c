@@ -363,6 +363,25 @@ static bool restore_if_due(struct consensus *c)
     return true;
 }
 
+static void apply_configuration(struct consensus *c, uint64_t index, uint64_t term, const struct consensus_blob *blob)
+{
+    struct consensus_server servers[CONSENSUS_SERVERS_MAX];
+    struct raft_configuration configuration;
+
+    if (consensus_configuration_applied(c, index, blob->data, blob->len) < 0 ||
+        consensus_decode(blob->data, blob->len, &configuration) < 0) {
+        consensus_die(c, -EBADMSG, "a configuration could not be applied");
+        return;
+    }
+    unsigned n = consensus_servers_of(&configuration, servers, CONSENSUS_SERVERS_MAX);
+    if (n > CONSENSUS_SERVERS_MAX) {
+        consensus_die(c, -EBADMSG, "a configuration has too many servers");
+    } else {
+        c->ops->configured(c->ud, index, term, servers, n);
+    }
+    raft_configuration_close(&configuration);
+}
+
 static bool apply_one(struct consensus *c)
 {
     uint64_t index = c->applied + 1;
@@ -381,8 +400,8 @@ static bool apply_one(struct consensus *c)
     enum consensus_entry_type type = slot->type;
 
     c->applied = index;
-    if (type == CONSENSUS_CHANGE && consensus_configuration_applied(c, index, blob->data, blob->len) < 0) {
-        consensus_die(c, -EBADMSG, "a configuration could not be applied");
+    if (type == CONSENSUS_CHANGE) {
+        apply_configuration(c, index, term, blob);
     } else if (type == CONSENSUS_COMMAND) {
         c->ops->apply(c->ud, index, term, blob->data, blob->len);
     } else {

@@ -23,6 +23,8 @@ static uint32_t body_values(uint64_t type)
         [COMMAND_VIP_PURGE] = 1,  [COMMAND_NODE_REPORT] = 7, [COMMAND_DRAIN] = 3,      [COMMAND_LEAVE] = 3,
         [COMMAND_SETTINGS] = 1,   [COMMAND_GROUP_SET] = 2,  [COMMAND_CONFLICT] = 3,
         [COMMAND_APPLY] = 7,
+        [COMMAND_NODE_ADD] = 3,   [COMMAND_NODE_SET] = 6,   [COMMAND_NODE_REMOVE] = 2, [COMMAND_NODE_DELETE] = 3,
+        [COMMAND_VOTERS] = 1,     [COMMAND_VOTING] = 2,
     };
 
     return type < sizeof VALUES ? VALUES[type] : 0;
@@ -108,6 +110,15 @@ static void pack_apply(struct packer *packer, const struct apply_command *apply)
     pack_bytes(packer, apply->kept, apply->kept_size);
 }
 
+static void pack_node_set(struct packer *packer, const struct command *command)
+{
+    pack_int(packer, command->node_set.node);
+    pack_uint(packer, command->node_set.id);
+    pack_uint(packer, command->node_set.set);
+    pack_endpoint(packer, &command->node_set.at);
+    pack_uint(packer, command->node_set.wish);
+}
+
 static void pack_body(struct packer *packer, const struct command *command)
 {
     switch (command->type) {
@@ -121,6 +132,7 @@ static void pack_body(struct packer *packer, const struct command *command)
         break;
     case COMMAND_CLEAR:
     case COMMAND_ADMIT:
+    case COMMAND_NODE_DELETE:
         pack_int(packer, command->node.node);
         pack_uint(packer, command->node.fence);
         pack_uint(packer, command->node.since);
@@ -169,6 +181,24 @@ static void pack_body(struct packer *packer, const struct command *command)
         break;
     case COMMAND_APPLY:
         pack_apply(packer, &command->apply);
+        break;
+    case COMMAND_NODE_ADD:
+        pack_text(packer, command->node_add.name);
+        pack_endpoint(packer, &command->node_add.at);
+        break;
+    case COMMAND_NODE_SET:
+        pack_node_set(packer, command);
+        break;
+    case COMMAND_NODE_REMOVE:
+        pack_int(packer, command->node_remove.node);
+        pack_uint(packer, command->node_remove.id);
+        break;
+    case COMMAND_VOTERS:
+        pack_uint(packer, command->voters.index);
+        break;
+    case COMMAND_VOTING:
+        pack_uint(packer, command->voting.count);
+        pack_uint(packer, command->voting.replace_ms);
         break;
     }
 }
@@ -432,6 +462,15 @@ static void unpack_vip_set(struct unpacker *unpacker, struct command *ret)
     unpack_spec(unpacker, &ret->vip_set.spec);
 }
 
+static void unpack_node_set(struct unpacker *unpacker, struct command *ret)
+{
+    ret->node_set.node = unpack_node(unpacker);
+    ret->node_set.id = unpack_uint(unpacker, UINT64_MAX);
+    ret->node_set.set = (uint32_t)unpack_uint(unpacker, NODE_SET_WISH * 2 - 1);
+    ret->node_set.at = unpack_endpoint(unpacker);
+    ret->node_set.wish = (enum node_wish)unpack_uint(unpacker, WISH_SPARE);
+}
+
 static void unpack_body(struct decoding *decoding, struct command *ret)
 {
     struct unpacker *unpacker = &decoding->unpacker;
@@ -447,6 +486,7 @@ static void unpack_body(struct decoding *decoding, struct command *ret)
         break;
     case COMMAND_CLEAR:
     case COMMAND_ADMIT:
+    case COMMAND_NODE_DELETE:
         ret->node.node = unpack_node(unpacker);
         ret->node.fence = unpack_uint(unpacker, UINT64_MAX);
         ret->node.since = unpack_uint(unpacker, UINT64_MAX);
@@ -489,6 +529,24 @@ static void unpack_body(struct decoding *decoding, struct command *ret)
         break;
     case COMMAND_APPLY:
         unpack_apply(decoding, &ret->apply);
+        break;
+    case COMMAND_NODE_ADD:
+        unpack_text(unpacker, ret->node_add.name, sizeof ret->node_add.name);
+        ret->node_add.at = unpack_endpoint(unpacker);
+        break;
+    case COMMAND_NODE_SET:
+        unpack_node_set(unpacker, ret);
+        break;
+    case COMMAND_NODE_REMOVE:
+        ret->node_remove.node = unpack_node(unpacker);
+        ret->node_remove.id = unpack_uint(unpacker, UINT64_MAX);
+        break;
+    case COMMAND_VOTERS:
+        ret->voters.index = unpack_uint(unpacker, UINT64_MAX);
+        break;
+    case COMMAND_VOTING:
+        ret->voting.count = (uint8_t)unpack_uint(unpacker, VOTERS_MAX);
+        ret->voting.replace_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
         break;
     }
 }

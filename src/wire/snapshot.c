@@ -6,9 +6,10 @@
 #include "wire/pack.h"
 #include "wire/pack_table.h"
 
-#define SNAPSHOT_VALUES 8
-#define HEAD_VALUES 9
-#define NODE_VALUES 18
+#define SNAPSHOT_VALUES 9
+#define HEAD_VALUES 14
+#define NODE_VALUES 22
+#define DEPARTED_VALUES 2
 #define GROUP_VALUES 3
 #define VIP_VALUES 23
 #define HISTORY_VALUES 9
@@ -27,6 +28,11 @@ static void pack_head(struct packer *packer, const struct table *table)
     pack_settings(packer, &table->settings);
     pack_uint(packer, table->voters);
     pack_uint(packer, table->voters_index);
+    pack_uint(packer, table->voters_told);
+    pack_uint(packer, table->voting.count);
+    pack_uint(packer, table->voting.replace_ms);
+    pack_uint(packer, table->next_id);
+    pack_int(packer, table->next_slot);
     pack_uint(packer, table->changed);
     pack_uint(packer, table->revision);
 }
@@ -39,6 +45,9 @@ static void pack_node(struct packer *packer, int slot, const struct node *node)
     pack_text(packer, node->name);
     pack_endpoint(packer, &node->at);
     pack_uint(packer, node->role);
+    pack_uint(packer, node->wish);
+    pack_bool(packer, node->listed);
+    pack_bool(packer, node->removing);
     pack_bool(packer, node->witness);
     pack_bool(packer, node->draining);
     pack_bool(packer, node->leaving);
@@ -46,6 +55,7 @@ static void pack_node(struct packer *packer, int slot, const struct node *node)
     pack_uint(packer, node->status);
     pack_uint(packer, node->gen);
     pack_uint(packer, node->fence);
+    pack_uint(packer, node->added);
     pack_uint(packer, node->since);
     pack_int(packer, node->since_ms);
     pack_uint(packer, node->identity);
@@ -64,6 +74,24 @@ static void pack_nodes(struct packer *packer, const struct table *table)
     for (int slot = 0; slot < NODES_MAX; slot++) {
         if (table->nodes[slot].used) {
             pack_node(packer, slot, &table->nodes[slot]);
+        }
+    }
+}
+
+/* The names of deleted nodes, where no other one is in their slots yet. */
+static void pack_departed(struct packer *packer, const struct table *table)
+{
+    size_t n = 0;
+
+    for (int slot = 0; slot < NODES_MAX; slot++) {
+        n += !table->nodes[slot].used && table->nodes[slot].name[0] != '\0';
+    }
+    pack_array(packer, n);
+    for (int slot = 0; slot < NODES_MAX; slot++) {
+        if (!table->nodes[slot].used && table->nodes[slot].name[0] != '\0') {
+            pack_array(packer, DEPARTED_VALUES);
+            pack_int(packer, slot);
+            pack_text(packer, table->nodes[slot].name);
         }
     }
 }
@@ -188,6 +216,7 @@ int snapshot_encode(const struct table *table, void *buf, size_t size, size_t *r
     pack_uint(&packer, SNAPSHOT_VERSION);
     pack_head(&packer, table);
     pack_nodes(&packer, table);
+    pack_departed(&packer, table);
     pack_groups(&packer, table);
     pack_vips(&packer, table);
     pack_history(&packer, table);
@@ -208,6 +237,11 @@ static void unpack_head(struct unpacker *unpacker, struct table *ret)
     unpack_settings(unpacker, &ret->settings);
     ret->voters = unpack_uint(unpacker, UINT64_MAX);
     ret->voters_index = unpack_uint(unpacker, UINT64_MAX);
+    ret->voters_told = unpack_uint(unpacker, UINT64_MAX);
+    ret->voting.count = (uint8_t)unpack_uint(unpacker, VOTERS_MAX);
+    ret->voting.replace_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+    ret->next_id = unpack_uint(unpacker, UINT64_MAX);
+    ret->next_slot = unpack_node(unpacker);
     ret->changed = unpack_uint(unpacker, UINT64_MAX);
     ret->revision = unpack_uint(unpacker, UINT64_MAX);
 }
@@ -224,6 +258,9 @@ static void unpack_one_node(struct unpacker *unpacker, struct table *table)
     unpack_text(unpacker, node->name, sizeof node->name);
     node->at = unpack_endpoint(unpacker);
     node->role = (enum node_role)unpack_uint(unpacker, ROLE_SPARE);
+    node->wish = (enum node_wish)unpack_uint(unpacker, WISH_SPARE);
+    node->listed = unpack_bool(unpacker);
+    node->removing = unpack_bool(unpacker);
     node->witness = unpack_bool(unpacker);
     node->draining = unpack_bool(unpacker);
     node->leaving = unpack_bool(unpacker);
@@ -231,12 +268,28 @@ static void unpack_one_node(struct unpacker *unpacker, struct table *table)
     node->status = (enum node_status)unpack_uint(unpacker, NODE_FENCED);
     node->gen = unpack_uint(unpacker, UINT64_MAX);
     node->fence = unpack_uint(unpacker, UINT64_MAX);
+    node->added = unpack_uint(unpacker, UINT64_MAX);
     node->since = unpack_uint(unpacker, UINT64_MAX);
     node->since_ms = unpack_int(unpacker, INT64_MIN, INT64_MAX);
     node->identity = unpack_uint(unpacker, UINT64_MAX);
     node->n_links = unpack_links(unpacker, node->links);
     unpack_text(unpacker, node->version, sizeof node->version);
     unpacker->failed = unpacker->failed || node->id == 0 || node->name[0] == '\0';
+}
+
+static void unpack_departed(struct unpacker *unpacker, struct table *table)
+{
+    uint32_t n = unpack_array(unpacker, 0, NODES_MAX);
+
+    for (uint32_t i = 0; i < n && !unpacker->failed; i++) {
+        struct node *node;
+
+        (void)unpack_array(unpacker, DEPARTED_VALUES, DEPARTED_VALUES);
+        node = &table->nodes[unpack_node(unpacker)];
+        unpacker->failed = unpacker->failed || node->name[0] != '\0';
+        unpack_text(unpacker, node->name, sizeof node->name);
+        unpacker->failed = unpacker->failed || node->name[0] == '\0';
+    }
 }
 
 static void unpack_groups(struct unpacker *unpacker, struct table *table)
@@ -365,6 +418,7 @@ static void unpack_table(struct unpacker *unpacker, struct table *table)
     for (uint32_t i = 0; i < n && !unpacker->failed; i++) {
         unpack_one_node(unpacker, table);
     }
+    unpack_departed(unpacker, table);
     unpack_groups(unpacker, table);
     n = unpack_array(unpacker, 0, VIPS_MAX);
     for (uint32_t i = 0; i < n && !unpacker->failed; i++) {
@@ -436,7 +490,7 @@ static bool sound(const struct table *table)
             return false;
         }
     }
-    return (table->voters & ~nodes) == 0;
+    return (table->voters & ~nodes) == 0 && __builtin_popcountll(table->voters) <= VOTERS_MAX;
 }
 
 int snapshot_decode(const void *bytes, size_t len, struct table *ret)

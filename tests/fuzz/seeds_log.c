@@ -59,7 +59,8 @@ static void found(const char *name)
         nodes[i] = DEFAULTS;
         nodes[i].id = (uint64_t)i + 1;
         nodes[i].name[0] = (char)('a' + i);
-        nodes[i].at = seed_endpoint(i == 2 ? "[2001:db8::3]:7400" : "10.1.0.1:7400");
+        nodes[i].at = seed_endpoint("[2001:db8::1]:7400");
+        nodes[i].at.addr.bytes[15] = (uint8_t)(i + 1);
         nodes[i].role = i == 3 ? ROLE_STANDBY : ROLE_VOTER;
     }
     strcpy(command.found.cluster, "prod");
@@ -233,6 +234,34 @@ static void document(const char *name)
     entry(&command, name);
 }
 
+/* It says something behind a configuration of Raft only, so it is not in the logs. */
+static void voters(void)
+{
+    const struct command command = {.type = COMMAND_VOTERS, .at_ms = 1700000002000, .voters = {.index = 70000}};
+    uint8_t bytes[64];
+    size_t len;
+
+    seed_need(command_encode(&command, bytes, sizeof bytes, &len) == 0, "a command");
+    seed("command", "voters", bytes, len);
+}
+
+static void members(void)
+{
+    struct command command = {.type = COMMAND_NODE_ADD, .request = 80};
+
+    strcpy(command.node_add.name, "e");
+    command.node_add.at = seed_endpoint("[2001:db8::5]:7400");
+    entry(&command, "node-add");
+    command = (struct command){.type = COMMAND_NODE_SET, .node_set = {.node = 1, .id = 2, .set = 3, .wish = WISH_SPARE}};
+    command.node_set.at = seed_endpoint("[2001:db8::22]:7400");
+    entry(&command, "node-set");
+    command = (struct command){.type = COMMAND_VOTING, .voting = {.count = 5, .replace_ms = 30000}};
+    entry(&command, "voting");
+    command = (struct command){.type = COMMAND_NODE_REMOVE, .node_remove = {.node = 4, .id = 5}};
+    entry(&command, "node-remove");
+    of_node(COMMAND_NODE_DELETE, 4, "node-delete");
+}
+
 void seeds_log(void)
 {
     log_begin();
@@ -260,6 +289,8 @@ void seeds_log(void)
     removal(COMMAND_VIP_DELETE, 1, "vip-delete");
     snapshot("deleted");
     seed("log", "deleted", log_bytes, log_len);
+    members();
+    voters();
     removal(COMMAND_VIP_DELETE, 3, NULL);
     removal(COMMAND_VIP_PURGE, 3, "vip-purge");
     const struct command leave = {.type = COMMAND_LEAVE, .leave = {.node = 1, .id = 2, .run = 4}};

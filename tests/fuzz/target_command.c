@@ -56,6 +56,12 @@ static size_t take_array(struct command *command, const void **ret_array, size_t
     case COMMAND_SETTINGS:
     case COMMAND_GROUP_SET:
     case COMMAND_APPLY: /* it has several: check_same_document() */
+    case COMMAND_NODE_ADD:
+    case COMMAND_NODE_SET:
+    case COMMAND_NODE_REMOVE:
+    case COMMAND_NODE_DELETE:
+    case COMMAND_VOTERS:
+    case COMMAND_VOTING:
         break;
     }
     return 0;

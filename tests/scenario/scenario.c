@@ -21,7 +21,9 @@ static const char *WORDS =
     "found NAME...                   an entry: founds the cluster (ids 1.., all voters)\n"
     "entry vip NAME ADDR [probe] [yield] | conflict NODE VIP none|taken|defended|yielded MAC | move VIP NODE|none [REASON] | fence NODE [VIP>NODE...] | clear NODE | admit NODE\n"
     "      | drain NODE | undrain NODE | delete VIP | purge VIP | disable VIP | links NODE DEV up|down PREFIX [MAC]\n"
-    "      | voters-skip             each is one committed entry at the next index\n"
+    "      | add NODE | set NODE voter|spare|auto | remove NODE | gone NODE | voting COUNT REPLACE-MS | voters\n"
+    "      | configure NODE voter|standby|none   a configuration of Raft, with that node in its new place\n"
+    "                                each is one committed entry at the next index\n"
     "stale                           the entry before must have changed nothing\n"
     "applied                         tells the core that the table has moved on\n"
     "caught-up                       everything that was on disk at the start is applied\n"
@@ -38,10 +40,11 @@ static const char *WORDS =
     "role leader|follower TERM LEADER|none\n"
     "proposed INDEX|ok|refused       ok: the proposal was appended at the next index\n"
     "disk TERM INDEX                 last entry on this node's disk\n"
-    "request drain NODE [force] | delete VIP | pin VIP NODE\n"
+    "request drain NODE [force] | delete VIP | pin VIP NODE | remove|promote|demote NODE [force] | address NODE\n"
     "shutdown\n"
     "expect add VIP | probe VIP | del ADDR | lease MS|0 | announce VIP | heartbeat TO [applied released held gen as key=N]\n"
     "       | answer TO acked|refused [promise=NODE:LEFT] [released=NODE:N] | propose KIND [ARG...] | barrier\n"
+    "       | configure NODE voter|standby|none"
     "       | elect LEADER | transfer NODE | exit | reply CODE | announce-all\n"
     "expect none KIND...             no such action was made since it was last expected\n"
     "state VIP held|moving|unheld|disabled;  node NODE up|draining|drained|fenced|down\n"
@@ -319,6 +322,79 @@ static struct conflict_item parse_conflict(char **words)
     return item;
 }
 
+static void place_of(const char *name, char ret[32], struct endpoint *at)
+{
+    snprintf(ret, 32, "192.0.2.%d:7400", 100 + name[0] % 100);
+    if (endpoint_parse(ret, at)) {
+        fail("endpoint");
+    }
+}
+
+static enum node_wish wish_of(const char *word)
+{
+    return !strcmp(word, "voter") ? WISH_VOTER : !strcmp(word, "spare") ? WISH_SPARE : WISH_AUTO;
+}
+
+/* The configuration as the table has it, with one node in another place. */
+static void entry_configure(char **words, int n)
+{
+    struct server servers[NODES_MAX];
+    unsigned count = 0;
+    if (n < 3) {
+        fail("'configure' needs NODE PLACE");
+    }
+    int slot = node_slot(words[1]);
+    for (int i = 0; i < NODES_MAX; i++) {
+        bool is_it = i == slot;
+        if (is_it ? strcmp(words[2], "none") != 0 : table->nodes[i].used && table->nodes[i].listed) {
+            servers[count++] = (struct server){table->nodes[i].id, is_it ? !strcmp(words[2], "voter") : table->voters >> i & 1};
+        }
+    }
+    *before = *table;
+    table_configure(table, table->applied + 1, servers, count);
+}
+
+/* Entries about members; false: it is none. */
+static bool entry_of_roster(char **words, int n)
+{
+    const char *kind = words[0];
+    struct command command = {0};
+    char text[32];
+    if (!strcmp(kind, "configure")) {
+        entry_configure(words, n);
+        return true;
+    }
+    if (!strcmp(kind, "add")) {
+        command.type = COMMAND_NODE_ADD;
+        snprintf(command.node_add.name, NAME_SIZE, "%s", words[1]);
+        place_of(words[1], text, &command.node_add.at);
+    } else if (!strcmp(kind, "set")) {
+        command.type = COMMAND_NODE_SET;
+        command.node_set.node = (int8_t)node_slot(words[1]);
+        command.node_set.id = node_id(words[1]);
+        command.node_set.set = NODE_SET_WISH;
+        command.node_set.wish = wish_of(words[n > 2 ? 2 : 1]);
+    } else if (!strcmp(kind, "remove")) {
+        command.type = COMMAND_NODE_REMOVE;
+        command.node_remove.node = (int8_t)node_slot(words[1]);
+        command.node_remove.id = node_id(words[1]);
+    } else if (!strcmp(kind, "gone")) {
+        command.type = COMMAND_NODE_DELETE;
+        command.node.node = (int8_t)node_slot(words[1]);
+        command.node.since = table->nodes[command.node.node].since;
+    } else if (!strcmp(kind, "voting")) {
+        command.type = COMMAND_VOTING;
+        command.voting = (struct voting){(uint8_t)number(words[1]), (uint32_t)number(words[n > 2 ? 2 : 1])};
+    } else if (!strcmp(kind, "voters")) {
+        command.type = COMMAND_VOTERS;
+        command.voters.index = table->voters_index;
+    } else {
+        return false;
+    }
+    commit(&command);
+    return true;
+}
+
 static void entry_conflict(char **words)
 {
     struct conflict_item item = parse_conflict(words + 2);
@@ -369,6 +445,9 @@ static void do_entry(char **words, int n)
 {
     struct command command = {0};
     const char *kind = words[0];
+    if (entry_of_roster(words, n)) {
+        return;
+    }
     if (!strcmp(kind, "vip")) {
         entry_vip(words, n);
     } else if (!strcmp(kind, "move") || !strcmp(kind, "fence")) {
@@ -509,6 +588,16 @@ static void do_request(char **words, int n)
         command.type = COMMAND_VIP_DELETE;
         command.vip_del.n_vips = 1;
         command.vip_del.vips = &move;
+    } else if (!strcmp(words[0], "remove")) {
+        command.type = COMMAND_NODE_REMOVE;
+        command.node_remove.node = (int8_t)node_slot(words[1]);
+        command.node_remove.id = node_id(words[1]);
+    } else if (!strcmp(words[0], "promote") || !strcmp(words[0], "demote") || !strcmp(words[0], "address")) {
+        command.type = COMMAND_NODE_SET;
+        command.node_set.node = (int8_t)node_slot(words[1]);
+        command.node_set.id = node_id(words[1]);
+        command.node_set.set = !strcmp(words[0], "address") ? NODE_SET_AT : NODE_SET_WISH;
+        command.node_set.wish = !strcmp(words[0], "promote") ? WISH_VOTER : WISH_SPARE;
     } else if (!strcmp(words[0], "pin")) {
         command.type = COMMAND_VIP_SET;
         command.vip_set.vip = (uint16_t)vip_slot(words[1]);
@@ -597,6 +686,7 @@ static const struct
     {"add", ACT_ADDR_ADD},        {"probe", ACT_PROBE},      {"announce", ACT_ANNOUNCE}, {"silence", ACT_SILENCE}, {"propose", ACT_PROPOSE},
     {"barrier", ACT_BARRIER},     {"reply", ACT_REPLY},       {"report", ACT_REPORT},   {"elect", ACT_ELECT},
     {"transfer", ACT_TRANSFER},   {"exit", ACT_EXIT},         {"announce-all", ACT_ANNOUNCE_ALL},
+    {"configure", ACT_CONFIGURE},
 };
 
 static enum action_type kind_of(const char *word)
@@ -613,7 +703,8 @@ static const char *PROPOSALS[] = {
     [COMMAND_FENCE] = "fence", [COMMAND_CLEAR] = "clear",         [COMMAND_ADMIT] = "admit", [COMMAND_MOVE] = "move",
     [COMMAND_VIP_PURGE] = "purge", [COMMAND_NODE_REPORT] = "report", [COMMAND_DRAIN] = "drain",
     [COMMAND_VIP_DELETE] = "delete", [COMMAND_VIP_SET] = "set", [COMMAND_LEAVE] = "leave", [COMMAND_GROUP_SET] = "group",
-    [COMMAND_CONFLICT] = "conflict",
+    [COMMAND_CONFLICT] = "conflict", [COMMAND_NODE_SET] = "node-set", [COMMAND_NODE_REMOVE] = "remove",
+    [COMMAND_NODE_DELETE] = "gone", [COMMAND_VOTERS] = "voters", [COMMAND_VOTING] = "voting",
 };
 
 static void describe(const struct pile *p, char *buf, size_t size)
@@ -667,6 +758,9 @@ static void describe(const struct pile *p, char *buf, size_t size)
         int node = c->type == COMMAND_FENCE   ? c->fence.node
                    : c->type == COMMAND_CLEAR ? c->node.node
                    : c->type == COMMAND_ADMIT ? c->node.node
+                   : c->type == COMMAND_NODE_DELETE ? c->node.node
+                   : c->type == COMMAND_NODE_REMOVE ? c->node_remove.node
+                   : c->type == COMMAND_NODE_SET    ? c->node_set.node
                    : c->type == COMMAND_DRAIN ? c->drain.node
                                               : SLOT_NONE;
         if (node != SLOT_NONE) {
@@ -684,6 +778,10 @@ static void describe(const struct pile *p, char *buf, size_t size)
         }
         break;
     }
+    case ACT_CONFIGURE:
+        snprintf(buf, size, "configure %s %s", to_name,
+                 a->configure == CONFIGURE_VOTER ? "voter" : a->configure == CONFIGURE_NONE ? "none" : "standby");
+        break;
     case ACT_REPLY:
         snprintf(buf, size, "reply %d %s", a->reply.outcome.code, a->reply.outcome.detail);
         break;
@@ -772,7 +870,7 @@ static void do_line(char **words, int n)
     char **rest = words + 1;
     int m = n - 1;
     static const struct { const char *word; int min; } NEEDS[] = {
-        {"self", 1}, {"found", 1}, {"entry", 2}, {"at", 1}, {"heartbeat", 1}, {"answer", 2}, {"links", 3},
+        {"self", 1}, {"found", 1}, {"entry", 1}, {"at", 1}, {"heartbeat", 1}, {"answer", 2}, {"links", 3},
         {"kernel", 2}, {"foreign", 1}, {"probed", 2}, {"report", 4}, {"role", 3}, {"proposed", 1},
         {"disk", 2}, {"slew", 2}, {"request", 2}, {"expect", 1}, {"state", 2}, {"node", 2},
     };

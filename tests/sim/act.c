@@ -140,7 +140,7 @@ static void say(const struct sim_node *node, const struct action *action)
 {
     static const char *const TEXTS[] = {"?", "lease gained", "lease lost", "hold", "drop", "fence", "clear", "admit", "move",
                                         "leader", "follower", "missing", "heard", "foreign", "put back", "taken", "defended", "yielded",
-                                        "conflict over"};
+                                        "conflict over", "clock steady", "clock slewed", "clock unfit", "listed", "voter", "unlisted", "removed"};
 
     world_say(node->slot, "says: %s%s%c%s%s %llu", TEXTS[action->log.id], action->log.node >= 0 ? " node " : "",
               action->log.node >= 0 ? 'a' + action->log.node : ' ', action->log.vip >= 0 ? " vip " : "",
@@ -185,6 +185,9 @@ unsigned act_execute(struct sim_node *node, const struct action *action)
         break;
     case ACT_ANNOUNCE_ALL:
         act_announce_all(node);
+        break;
+    case ACT_CONFIGURE:
+        fsm_configure(node, action->to, action->configure);
         break;
     case ACT_PROPOSE:
         propose(node, action->propose.token, action->propose.command);

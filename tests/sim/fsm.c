@@ -37,7 +37,8 @@ static void say(const struct sim_node *node, uint64_t index, const struct comman
                 const struct outcome *outcome)
 {
     static const char *const NAMES[] = {"?",        "found",  "fence",     "clear",  "admit", "move",     "vip-add", "vip-set",
-                                        "vip-delete", "purge", "report", "drain", "leave",  "settings", "group"};
+                                        "vip-delete", "purge", "report", "drain", "leave",  "settings", "group",
+                                        "conflict", "node-add", "node-set", "node-remove", "node-delete", "voters", "voting"};
     char more[300] = "";
     size_t at = 0;
 
@@ -99,6 +100,40 @@ static void on_skip(void *ud, uint64_t index, uint64_t term)
     table_skip(node->table, index);
     oracle_applied(node);
     table_moved(node);
+}
+
+static void on_configured(void *ud, uint64_t index, uint64_t term, const struct consensus_server *servers, unsigned n)
+{
+    struct sim_node *node = ud;
+    struct server list[CONSENSUS_SERVERS_MAX];
+
+    for (unsigned i = 0; i < n; i++) {
+        list[i] = (struct server){.id = servers[i].id, .voter = servers[i].role == CONSENSUS_VOTER};
+    }
+    table_configure(node->table, index, list, n);
+    world_say(node->slot, "applied %llu configuration: voters %llx", (unsigned long long)index,
+              (unsigned long long)node->table->voters);
+    oracle_applied(node);
+    table_moved(node);
+}
+
+/* ACT_CONFIGURE. Every node of a run is a member from the beginning to the end. */
+void fsm_configure(struct sim_node *node, uint64_t id, enum configure_role role)
+{
+    struct consensus_server servers[CONSENSUS_SERVERS_MAX];
+    struct event event = {.type = EV_PROPOSED};
+    unsigned n = consensus_servers(node->consensus, servers, CONSENSUS_SERVERS_MAX);
+
+    for (unsigned i = 0; i < n; i++) {
+        if (servers[i].id == id) {
+            servers[i].role = role == CONFIGURE_VOTER ? CONSENSUS_VOTER : CONSENSUS_STANDBY;
+        }
+    }
+    if (consensus_configure(node->consensus, servers, n, clock_own(node) / MS, &event.proposed.index) != 0) {
+        event.proposed.index = 0;
+    }
+    world_note("configure", node->slot, id, event.proposed.index);
+    node_result(node, &event);
 }
 
 static int on_restore(void *ud, uint64_t index, const void *data, size_t len)
@@ -217,6 +252,7 @@ const struct consensus_ops FSM_OPS = {
     .send = on_send,
     .apply = on_apply,
     .skip = on_skip,
+    .configured = on_configured,
     .restore = on_restore,
     .snapshot = on_snapshot,
     .role = on_role,

@@ -384,6 +384,7 @@ extern const struct consensus_ops FSM_OPS;
 void fsm_start(struct sim_node *node);
 void fsm_progress(struct sim_node *node);
 void fsm_found(struct sim_node *node);
+void fsm_configure(struct sim_node *node, uint64_t id, enum configure_role role);
 unsigned act_execute(struct sim_node *node, const struct action *action);
 void act_announce_all(struct sim_node *node);
 void act_links(struct sim_node *node);

@@ -197,6 +197,32 @@ static struct command sample(enum command_type type)
                                                   .mac = {0xff, 0xfe, 3, 4, 5, (uint8_t)i}};
         }
         break;
+    case COMMAND_NODE_ADD:
+        strcpy(command.node_add.name, "d");
+        assert_int_equal(endpoint_parse("10.0.0.4:7400", &command.node_add.at), 0);
+        break;
+    case COMMAND_NODE_SET:
+        command.node_set.node = 63;
+        command.node_set.id = UINT64_MAX;
+        command.node_set.set = NODE_SET_AT | NODE_SET_WISH;
+        command.node_set.wish = WISH_SPARE;
+        assert_int_equal(endpoint_parse("[2001:db8::4]:65535", &command.node_set.at), 0);
+        break;
+    case COMMAND_NODE_REMOVE:
+        command.node_remove.node = 3;
+        command.node_remove.id = 4;
+        break;
+    case COMMAND_NODE_DELETE:
+        command.node.node = 6;
+        command.node.fence = 7;
+        command.node.since = 8;
+        break;
+    case COMMAND_VOTERS:
+        command.voters.index = 12;
+        break;
+    case COMMAND_VOTING:
+        command.voting = (struct voting){7, 86400000};
+        break;
     }
     return command;
 }
@@ -248,7 +274,7 @@ static void assert_same_arrays(const struct command *a, const struct command *b)
 /* Decoded and encoded again, each gives the same bytes; and the fields are where they were. */
 static void round_trip(void **state)
 {
-    for (int type = COMMAND_FOUND; type <= COMMAND_APPLY; type++) {
+    for (int type = COMMAND_FOUND; type <= COMMAND_VOTING; type++) {
         struct command command = sample((enum command_type)type);
         struct command got;
         size_t len = encode(&command), len_again;
@@ -285,6 +311,16 @@ static void fields_of_plain_types(void **state)
     assert_true(got.group.n_prefers == 1 && got.group.prefers[0].node == 3 && got.group.prefers[0].weight == 100);
     command = sample(COMMAND_VIP_SET);
     assert_int_equal(decode(mem.bytes, encode(&command), &got), 0);
+    command = sample(COMMAND_NODE_SET);
+    assert_int_equal(decode(mem.bytes, encode(&command), &got), 0);
+    assert_true(got.node_set.node == 63 && got.node_set.id == UINT64_MAX && got.node_set.set == 3 &&
+                got.node_set.wish == WISH_SPARE && got.node_set.at.port == 65535 &&
+                addr_equal(&got.node_set.at.addr, &command.node_set.at.addr));
+    command = sample(COMMAND_NODE_DELETE);
+    assert_int_equal(decode(mem.bytes, encode(&command), &got), 0);
+    assert_true(got.node.node == 6 && got.node.fence == 7 && got.node.since == 8);
+    command = sample(COMMAND_VIP_SET);
+    assert_int_equal(decode(mem.bytes, encode(&command), &got), 0);
     assert_true(got.vip_set.vip == 16383 && got.vip_set.set == command.vip_set.set && got.vip_set.spec.enabled);
 }
 
@@ -308,7 +344,7 @@ static void all_parts_of_a_document(void **state)
 
 static void truncated_or_longer(void **state)
 {
-    for (int type = COMMAND_FOUND; type <= COMMAND_APPLY; type++) {
+    for (int type = COMMAND_FOUND; type <= COMMAND_VOTING; type++) {
         struct command command = sample((enum command_type)type);
         struct command got = {.type = (enum command_type)77};
         size_t len = encode(&command);
@@ -329,7 +365,7 @@ static void truncated_or_longer(void **state)
 /* Any damaged byte is refused or gives a command that can be encoded again: all of its numbers are within limits. */
 static void damaged(void **state)
 {
-    for (int type = COMMAND_FOUND; type <= COMMAND_APPLY; type++) {
+    for (int type = COMMAND_FOUND; type <= COMMAND_VOTING; type++) {
         struct command command = sample((enum command_type)type);
         size_t len = encode(&command);
 
@@ -444,7 +480,7 @@ static void counts_beyond_their_limit_are_not_encoded(void **state)
     command.group.n_prefers = PREFERS_MAX + 1;
     assert_int_equal(command_encode(&command, mem.bytes, sizeof mem.bytes, &len), -EINVAL);
     command = sample(COMMAND_DRAIN);
-    command.type = (enum command_type)(COMMAND_APPLY + 1);
+    command.type = (enum command_type)(COMMAND_VOTING + 1);
     assert_int_equal(command_encode(&command, mem.bytes, sizeof mem.bytes, &len), -EINVAL);
     assert_int_equal(len, 77);
 }

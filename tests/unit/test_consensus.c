@@ -388,6 +388,19 @@ static void when_skip(void *ud, uint64_t index, uint64_t term)
     advance(ud, index, term, NULL, 0);
 }
 
+static void when_configured(void *ud, uint64_t index, uint64_t term, const struct consensus_server *servers, unsigned n)
+{
+    unsigned voters = 0;
+
+    assert_in_range(n, 1, NODES);
+    for (unsigned i = 0; i < n; i++) {
+        assert_in_range(servers[i].id, FIRST_ID, FIRST_ID + NODES - 1);
+        voters += servers[i].role == CONSENSUS_VOTER;
+    }
+    assert_true(voters > 0);
+    advance(ud, index, term, NULL, 0);
+}
+
 static int when_restore(void *ud, uint64_t index, const void *data, size_t len)
 {
     struct node *node = ud;
@@ -465,6 +478,7 @@ static const struct consensus_ops ops = {
     .send = when_send,
     .apply = when_apply,
     .skip = when_skip,
+    .configured = when_configured,
     .restore = when_restore,
     .snapshot = when_snapshot,
     .role = when_role,
@@ -1292,6 +1306,10 @@ static void ignore_skip(void *ud, uint64_t index, uint64_t term)
 {
 }
 
+static void ignore_configured(void *ud, uint64_t index, uint64_t term, const struct consensus_server *servers, unsigned n)
+{
+}
+
 static int start_with(const struct consensus_state *state)
 {
     struct consensus_options options = {.id = FIRST_ID, .address = "a", .election_ms = 100, .heartbeat_ms = 10};
@@ -1301,6 +1319,7 @@ static int start_with(const struct consensus_state *state)
 
     deaf.apply = ignore_apply;
     deaf.skip = ignore_skip;
+    deaf.configured = ignore_configured;
     assert_int_equal(consensus_new(&options, &deaf, &node, &c), 0);
     node.consensus = c;
     int r = consensus_start(c, state, 0);

@@ -43,6 +43,8 @@ static void fill(char *text, size_t size, int number)
     snprintf(text, size, "%0*d", (int)size - 1, number);
 }
 
+#define SOME_ID ((uint64_t)0xfffffffffff) /* of the first node */
+
 /* A table with something of everything, made by commands. */
 static void some_table(void)
 {
@@ -53,7 +55,7 @@ static void some_table(void)
 
     table_init(&table);
     for (int i = 0; i < 3; i++) {
-        founders[i] = (struct found_node){.id = UINT64_MAX - (uint64_t)i, .name = {(char)('a' + i)}};
+        founders[i] = (struct found_node){.id = SOME_ID - (uint64_t)i, .name = {(char)('a' + i)}};
         assert_int_equal(endpoint_parse("[2001:db8:1::1]:7400", &founders[i].at), 0);
         founders[i].at.port = (uint16_t)(7400 + i);
         specs[i] = (struct vip_spec){.enabled = i != 1, .pinned = i == 1 ? 2 : SLOT_NONE};
@@ -70,7 +72,7 @@ static void some_table(void)
     command.node.since = 1;
     apply(&command);
     command = (struct command){.type = COMMAND_NODE_REPORT};
-    command.report.id = UINT64_MAX;
+    command.report.id = SOME_ID;
     command.report.identity = 9;
     command.report.n_links = 1;
     strcpy(command.report.links[0].name, "eth0");
@@ -102,7 +104,7 @@ static void some_table(void)
     moves[0] = (struct move){.vip = 0};
     command = (struct command){.type = COMMAND_VIP_DELETE, .vip_del = {.n_vips = 1, .vips = moves}};
     apply(&command);
-    command = (struct command){.type = COMMAND_LEAVE, .leave = {.node = 1, .id = UINT64_MAX - 1, .run = 4}};
+    command = (struct command){.type = COMMAND_LEAVE, .leave = {.node = 1, .id = SOME_ID - 1, .run = 4}};
     apply(&command);
     table_skip(&table, 1000000000000ull);
 }
@@ -281,7 +283,7 @@ static void random_command(struct command *command, struct move *moves, struct v
     uint32_t n = 1 + below(3);
 
     memset(command, 0, sizeof *command);
-    command->type = (enum command_type)(COMMAND_FENCE + below(COMMAND_APPLY - COMMAND_FENCE + 1));
+    command->type = (enum command_type)(COMMAND_FENCE + below(COMMAND_VOTING - COMMAND_FENCE + 1));
     command->at_ms = (int64_t)table.applied * 7;
     command->request = below(3) ? 0 : 1 + below(400);
     for (uint32_t i = 0; i < n; i++) {
@@ -356,9 +358,51 @@ static void random_command(struct command *command, struct move *moves, struct v
     case COMMAND_APPLY:
         random_document(command, moves, n, specs);
         break;
+    case COMMAND_NODE_ADD:
+        snprintf(command->node_add.name, NAME_SIZE, "n%u", below(6));
+        assert_int_equal(endpoint_parse("[2001:db8:1::1]:7400", &command->node_add.at), 0);
+        command->node_add.at.port = (uint16_t)(7400 + below(8));
+        break;
+    case COMMAND_NODE_SET:
+        command->node_set.node = (int8_t)node;
+        command->node_set.id = table.nodes[node].id;
+        command->node_set.set = below(4);
+        command->node_set.wish = (enum node_wish)below(3);
+        command->node_set.at = table.nodes[node].at;
+        command->node_set.at.port = (uint16_t)(7400 + below(8));
+        break;
+    case COMMAND_NODE_REMOVE:
+        command->node_remove.node = (int8_t)node;
+        command->node_remove.id = below(4) ? 0 : table.nodes[node].id;
+        break;
+    case COMMAND_NODE_DELETE:
+        command->node.node = (int8_t)node;
+        command->node.since = table.nodes[node].since;
+        break;
+    case COMMAND_VOTERS:
+        command->voters.index = table.voters_index;
+        break;
+    case COMMAND_VOTING:
+        command->voting = (struct voting){(uint8_t)(3 + below(3)), 500 + below(2000)};
+        break;
     case COMMAND_FOUND:
         break;
     }
+}
+
+/* An entry without a command: some nodes get the log, some of these vote. */
+static void random_configuration(void)
+{
+    struct server servers[NODES_MAX];
+    unsigned n = 0;
+
+    for (int i = 0; i < NODES_MAX; i++) {
+        if (table.nodes[i].used && (!table.nodes[i].removing || below(2))) {
+            servers[n++] = (struct server){.id = table.nodes[i].id, .voter = n < VOTERS_MAX && below(2)};
+        }
+    }
+    table_configure(&table, table.applied + 1, servers, n);
+    table_configure(&decoded, decoded.applied + 1, servers, n);
 }
 
 /* Two nodes: one applies the commands as they are, the other as bytes of the log and restarts from snapshots. Their tables
@@ -366,7 +410,7 @@ static void random_command(struct command *command, struct move *moves, struct v
 static void random_logs(void **state)
 {
     _Alignas(max_align_t) static uint8_t scratch[4096];
-    unsigned done = 0, refused = 0;
+    unsigned done = 0, refused = 0, gone = 0;
 
     for (unsigned log = 0; log < 12; log++) {
         seed = 0x9e3779b97f4a7c15ull * ((uint64_t)log + 1);
@@ -386,6 +430,10 @@ static void random_logs(void **state)
             table_apply(&decoded, decoded.applied + 1, &got, &b);
             assert_int_equal(a.code, b.code);
             assert_string_equal(a.detail, b.detail);
+            if (below(10) == 0) {
+                random_configuration();
+            }
+            gone += command.type == COMMAND_NODE_DELETE && a.code == OUTCOME_DONE;
             done += a.code == OUTCOME_DONE;
             refused += a.code != OUTCOME_DONE;
             if (i % 100 == 99) {
@@ -396,6 +444,7 @@ static void random_logs(void **state)
     }
     assert_in_range(done, 4000, 18000);
     assert_in_range(refused, 2000, 18000);
+    assert_in_range(gone, 10, 18000);
 }
 
 /* The largest table: every slot, every list, every text and number at its longest. */
