@@ -46,7 +46,7 @@ static int read_file(const struct cli *cli, const char *path, char **ret)
 static struct vipd_args *document_args(const struct cli *cli, int *ret_code)
 {
     const char *path = arguments_option(cli, "file");
-    char *text;
+    char *text = NULL;
 
     if (path == NULL) {
         *ret_code = complain(cli, VIPD_USAGE, "for example: -f cluster.yaml; -f - reads standard input", "%s needs a document: -f FILE",
