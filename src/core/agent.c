@@ -28,12 +28,19 @@ static bool denied(const struct core *core, unsigned vip)
            !addr_equal(&v->address.addr, &core->agent.where[vip]);
 }
 
+/* An earlier run held it under this very move, or the address would not have been there: back under a later move it came
+ * only after that run had removed it. So `prev` was settled then, and settled is for ever. */
+static bool adopted(const struct core *core, unsigned vip)
+{
+    return core->agent.adopted[vip] && core->agent.adopted[vip] == core->table->vips[vip].moved;
+}
+
 /* N2 but for the lease. */
 static bool permitted(const struct core *core, unsigned vip, time_ns now)
 {
     const struct vip *v = &core->table->vips[vip];
     return (core->caught_up || !RULE(N2_CATCH)) && own_admitted(core) && v->used &&
-           (v->owner == core->slot || !RULE(N2_OWNER)) && (core_settled_move(core, (int)vip, now) || !RULE(N2_PREV));
+           (v->owner == core->slot || !RULE(N2_OWNER)) && (adopted(core, vip) || core_settled_move(core, (int)vip, now) || !RULE(N2_PREV));
 }
 
 /* What may be in the kernel, but for the lease: N2, and no other host has it (N6). */
@@ -143,6 +150,23 @@ static bool forbidden_present(const struct core *core, time_ns now)
     return false;
 }
 
+/* N4: what an earlier run put into the kernel may stay while this run does not know yet whether it is to keep it: it is
+ * the earlier run's lease that it is held by, which the kernel ends, and which is over by `adopt_by`. */
+static bool adopting(const struct core *core, time_ns now)
+{
+    return now < core->agent.adopt_by;
+}
+
+static void update_adoption(struct core *core, time_ns now, struct actions *actions)
+{
+    if (core->agent.adopt_by && (core->agent.running || now >= core->agent.adopt_by)) {
+        core->agent.adopt_by = 0;
+        core->agent.dirty = true;
+    } else if (core->agent.adopt_by) {
+        core_deadline(actions, core->agent.adopt_by);
+    }
+}
+
 static void update_lease(struct core *core, time_ns now, struct actions *actions)
 {
     time_ns acked = majority_acked(core);
@@ -207,6 +231,29 @@ void agent_table_changed(struct core *core)
     }
 }
 
+void agent_caught_up(struct core *core, const struct addr *earlier, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        int vip = table_vip_by_addr(core->table, &earlier[i]);
+        if (vip == SLOT_NONE || bit_get(core->agent.present, (unsigned)vip)) {
+            continue; /* it was reported already */
+        }
+        core->agent.where[vip] = earlier[i];
+        core->agent.n_present++;
+        bit_put(core->agent.present, (unsigned)vip, true);
+        bit_put(core->agent.silent, (unsigned)vip, true);
+        core->agent.adopted[vip] = denied(core, (unsigned)vip) ? 0 : core->table->vips[vip].moved;
+        core->agent.adopt_by = core->started + core_lease(core);
+    }
+}
+
+static void begin_hold(struct core *core, unsigned vip, struct actions *actions)
+{
+    bit_put(core->agent.silent, vip, false);
+    core_act(actions, ACT_ANNOUNCE, 0)->vip = (uint16_t)vip;
+    core_log(actions, LOG_CORE_HOLD, core->slot, (int)vip, 0);
+}
+
 void agent_kernel(struct core *core, const struct event *event, struct actions *actions)
 {
     const struct addr *addr = &event->kernel.addr;
@@ -228,14 +275,15 @@ void agent_kernel(struct core *core, const struct event *event, struct actions *
         return;
     }
     bit_put(core->agent.present, (unsigned)vip, event->kernel.present);
+    bit_put(core->agent.silent, (unsigned)vip, event->kernel.present);
     core->agent.n_present += event->kernel.present ? 1u : -1u;
     if (event->kernel.present) {
         core->agent.where[vip] = *addr;
         if (lease_running(core, event->now) && allowed(core, (unsigned)vip, event->now)) {
-            core_act(actions, ACT_ANNOUNCE, 0)->vip = (uint16_t)vip;
-            core_log(actions, LOG_CORE_HOLD, core->slot, vip, 0);
+            begin_hold(core, (unsigned)vip, actions);
         }
     } else {
+        core->agent.adopted[vip] = 0;
         core_act(actions, ACT_SILENCE, 0)->vip = (uint16_t)vip;
         bool back = core_may_hold(core, vip, event->now);
         core_log(actions, back ? LOG_CORE_READD : LOG_CORE_DROP, core->slot, vip, 0);
@@ -246,11 +294,11 @@ void agent_kernel(struct core *core, const struct event *event, struct actions *
 static bool drop_forbidden(struct core *core, time_ns now, struct actions *actions)
 {
     unsigned n = 0;
-    bool running = lease_running(core, now);
+    bool keeping = lease_running(core, now) || adopting(core, now);
     for (unsigned w = 0; w < BIT_WORDS; w++) {
         for (uint64_t bits = core->agent.present[w]; bits; bits &= bits - 1) {
             unsigned vip = w * 64 + (unsigned)__builtin_ctzll(bits);
-            if (running && !denied(core, vip) && allowed(core, vip, now)) {
+            if (keeping && !denied(core, vip) && allowed(core, vip, now)) {
                 continue;
             }
             if (bit_get(core->agent.failed, vip) && now < core->agent.retry_at) {
@@ -263,6 +311,25 @@ static bool drop_forbidden(struct core *core, time_ns now, struct actions *actio
             }
             n++;
             core_act(actions, ACT_ADDR_DEL, 0)->addr = core->agent.where[vip];
+        }
+    }
+    return n == 0;
+}
+
+/* What was in the kernel before this run had the right to it; false: there may be more of it. */
+static bool announce_kept(struct core *core, time_ns now, struct actions *actions)
+{
+    unsigned n = 0;
+    for (unsigned w = 0; w < BIT_WORDS && now < core->agent.gate; w++) {
+        for (uint64_t bits = core->agent.silent[w]; bits; bits &= bits - 1) {
+            unsigned vip = w * 64 + (unsigned)__builtin_ctzll(bits);
+            if (n == ADDR_BATCH) {
+                return false;
+            }
+            if (!denied(core, vip) && allowed(core, vip, now)) {
+                n++;
+                begin_hold(core, vip, actions);
+            }
         }
     }
     return n == 0;
@@ -315,9 +382,13 @@ static void update_held(struct core *core, time_ns now)
     }
 }
 
-/* N3: nothing that the table at `applied` denies is left in the kernel. */
+/* N3: nothing that the table at `applied` denies is left in the kernel. What an earlier run left is known only once the
+ * table is. */
 static void update_released(struct core *core)
 {
+    if (!core->caught_up) {
+        return;
+    }
     for (unsigned w = 0; w < BIT_WORDS; w++) {
         for (uint64_t bits = core->agent.present[w]; bits; bits &= bits - 1) {
             if (RULE(N3_KERNEL) && denied(core, w * 64 + (unsigned)__builtin_ctzll(bits))) {
@@ -400,7 +471,11 @@ static void hold_and_drop(struct core *core, bool results, time_ns now, struct a
         core->agent.dirty = true;
         actions->more = true;
     } else if ((drop_forbidden(core, now, actions) || !RULE(N3_ORDER)) && lease_running(core, now)) {
-        add_permitted(core, now, actions);
+        if (announce_kept(core, now, actions)) {
+            add_permitted(core, now, actions);
+        } else {
+            core->agent.dirty = actions->more = true;
+        }
     }
 }
 
@@ -409,6 +484,7 @@ void agent_step(struct core *core, bool results, time_ns now, struct actions *ac
     own_hearing(core, now);
     settle_deadline(core, now, actions);
     update_lease(core, now, actions);
+    update_adoption(core, now, actions);
     if (core->agent.retry_at && now >= core->agent.retry_at) {
         core->agent.retry_at = 0;
         core->agent.dirty = true;

@@ -235,6 +235,7 @@ static void dispatch(struct core *core, const struct event *event, struct action
         core->agent.last_index = event->disk.last_index;
         if (event->disk.caught_up && !core->caught_up) {
             core->caught_up = core->agent.dirty = core->agent.beat_now = true;
+            agent_caught_up(core, event->disk.earlier, event->disk.n_earlier);
             contest_caught_up(core);
         }
         break;

@@ -90,6 +90,8 @@ struct event
             uint64_t last_term, last_index; /* of the last entry on disk */
             uint64_t target; /* index that must be applied before this run is caught up (V2); may shrink */
             bool caught_up;  /* the daemon knows that applied >= target */
+            const struct addr *earlier; /* with the first caught_up: VIPs of the table which an earlier run left in the */
+            uint32_t n_earlier;         /* kernel, behind its fence (N4); valid during the step */
         } disk;
         struct
         {

@@ -87,8 +87,11 @@ struct core
         time_ns gate;                /* what the kernel was told */
         time_ns foreign;             /* N6: no gate before a majority acked a heartbeat sent after this; 0 = none */
         bool running;                /* lease is running: for the log */
+        uint64_t adopted[VIPS_MAX];  /* by VIP slot: the move under which an earlier run held it; 0 = none */
+        time_ns adopt_by;            /* what an earlier run left is kept until then (N4); 0 = not */
         uint64_t present[BIT_WORDS]; /* VIP slots whose address is in the kernel */
         uint64_t failed[BIT_WORDS];  /* additions that failed, tried again at retry_at */
+        uint64_t silent[BIT_WORDS];  /* present, but this run has not announced it */
         struct addr where[VIPS_MAX]; /* the address that `present` is about: slots may be reused */
         bool strays;                 /* ... and some are: a slot's address is another one in the table */
         uint32_t n_present;
@@ -219,6 +222,7 @@ bool voter_ack(struct core *core, int node, uint64_t gen, time_ns now);
 
 /* agent.c */
 void agent_table_changed(struct core *core);
+void agent_caught_up(struct core *core, const struct addr *earlier, uint32_t n);
 void agent_answer(struct core *core, const struct answer *answer, time_ns now);
 void agent_kernel(struct core *core, const struct event *event, struct actions *actions);
 /* `results`: this step brings results of address operations. */

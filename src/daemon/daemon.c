@@ -41,6 +41,7 @@ static void on_close_timer(uv_timer_t *timer)
     uv_close((uv_handle_t *)&d->raft_timer, NULL);
     uv_close((uv_handle_t *)&d->term, NULL);
     uv_close((uv_handle_t *)&d->intr, NULL);
+    uv_close((uv_handle_t *)&d->again, NULL);
     uv_close((uv_handle_t *)timer, NULL);
 }
 
@@ -80,6 +81,41 @@ static void on_signal(uv_signal_t *handle, int number)
     daemon_event(d, &event);
 }
 
+#define HAND_OVER_MS 10   /* between two looks whether somebody else leads */
+#define HAND_OVER_LOOKS 100
+
+static void on_hand_over(uv_timer_t *timer)
+{
+    struct daemon *d = timer->data;
+    if (++d->hand_over_looks >= HAND_OVER_LOOKS || !core_is_leader(d->core)) {
+        daemon_stop(d, 0);
+        return;
+    }
+    uv_timer_start(timer, on_hand_over, HAND_OVER_MS, 0);
+}
+
+/* SIGUSR2: another run of this node follows at once, which takes the VIPs over. They are not moved; leadership is, since an
+ * election would hold up everybody. Without a kernel fence nothing could stay behind: then as SIGTERM. */
+static void on_restart(uv_signal_t *handle, int number)
+{
+    struct daemon *d = handle->data;
+    if (!d->fence) {
+        on_signal(handle, number);
+        return;
+    }
+    if (d->handing || d->shutting || d->stopping) {
+        return;
+    }
+    d->handing = true;
+    log_write(LOG_HANDING, "node=%s", d->config->node);
+    notify_stopping();
+    if (d->consensus && core_is_leader(d->core) && consensus_transfer(d->consensus, 0, daemon_now() / MS) < 0) {
+        daemon_fatal(d, "transfer");
+        return;
+    }
+    uv_timer_start(&d->close_timer, on_hand_over, 0, 0);
+}
+
 /* ---------------------------------------------------------------- begin */
 
 static int open_memory(struct daemon *d)
@@ -101,9 +137,11 @@ static void open_loop(struct daemon *d)
     uv_timer_init(&d->loop, &d->close_timer);
     uv_signal_init(&d->loop, &d->term);
     uv_signal_init(&d->loop, &d->intr);
-    d->close_timer.data = d->term.data = d->intr.data = d;
+    uv_signal_init(&d->loop, &d->again);
+    d->close_timer.data = d->term.data = d->intr.data = d->again.data = d;
     uv_signal_start(&d->term, on_signal, SIGTERM);
     uv_signal_start(&d->intr, on_signal, SIGINT);
+    uv_signal_start(&d->again, on_restart, SIGUSR2);
     pump_open(d);
 }
 

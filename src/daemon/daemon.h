@@ -76,7 +76,12 @@ struct daemon
     char fence_trouble[192]; /* "" = in force on every link */
     uint32_t renew_at; /* VIP slot to go on with */
     uint32_t n_vips6;
-    bool left_behind; /* addresses could not be removed at the end */
+    bool left_behind; /* addresses stay at the end: they could not be removed, or the next run takes them over */
+
+    /* adopt.c */
+    struct addr *earlier; /* what an earlier run left behind its fence, sorted; NULL = nothing (more) */
+    uint32_t n_earlier;
+    uv_timer_t adopt_timer;
 
     struct store *store;
     struct store_thread *writer;
@@ -87,10 +92,11 @@ struct daemon
     struct control *control;
     struct requests *requests;
 
-    uv_signal_t term, intr;
+    uv_signal_t term, intr, again;
     uv_timer_t close_timer;
-    bool shutting, stopping, closed;
+    bool shutting, handing, stopping, closed;
     int exit_status;
+    unsigned hand_over_looks;
     int64_t started_ms; /* Unix */
     struct
     {
@@ -134,6 +140,13 @@ void members_heartbeat(struct daemon *d, uint64_t to, const struct heartbeat *he
 void members_answer(struct daemon *d, uint64_t to, const struct answer *answer);
 void members_report(struct daemon *d, uint64_t leader);
 const char *members_name(const struct daemon *d, uint64_t id);
+
+/* adopt.c */
+int adopt_open(struct daemon *d);
+void adopt_close(struct daemon *d);
+bool adopt_has(const struct daemon *d, const struct addr *addr);
+void adopt_take(struct daemon *d, struct event *event); /* into the first EV_DISK that has caught up, as it is stepped */
+void adopt_taken(struct daemon *d);
 
 /* founding.c */
 void founding_met(struct daemon *d, const struct hello *hello);

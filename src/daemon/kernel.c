@@ -241,6 +241,9 @@ static void tell_address(struct daemon *d, const struct addr *addr)
     struct event event = {.type = EV_KERNEL};
     event.kernel.addr = *addr;
     event.kernel.present = netlink_has(d->netlink, addr);
+    if (event.kernel.present && adopt_has(d, addr)) {
+        return; /* the core learns of it when the table has caught up */
+    }
     if (!event.kernel.present || table_vip_by_addr(d->table, addr) != SLOT_NONE) {
         daemon_event(d, &event);
     }
@@ -280,13 +283,6 @@ void kernel_table_changed(struct daemon *d)
 
 /* ---------------------------------------------------------------- begin and end */
 
-static void on_leftover(void *ud, const struct addr *addr, const char *dev)
-{
-    char text[ADDR_TEXT_MAX];
-    (void)ud;
-    log_write(LOG_LEFTOVER, "address=%s dev=%s", addr_format(addr, text), dev);
-}
-
 int kernel_open(struct daemon *d)
 {
     static const struct netlink_ops NETLINK = {
@@ -301,9 +297,8 @@ int kernel_open(struct daemon *d)
     if (rv) {
         return rv;
     }
-    rv = netlink_flush_marked(d->netlink, on_leftover, d); /* N4: the lock proves that the earlier process is gone */
-    if (rv < 0) {
-        log_write(LOG_FATAL, "what=\"removing what an earlier run left\" error=\"%s\"", strerror(-rv));
+    rv = adopt_open(d);
+    if (rv) {
         return rv;
     }
     static const struct announce_ops ANNOUNCE = {.may = may_announce};
@@ -324,6 +319,10 @@ int kernel_open(struct daemon *d)
 
 void kernel_release(struct daemon *d)
 {
+    if (d->handing) {
+        d->left_behind = true; /* all stays as it is, until the lease's end, for the run that comes next */
+        return;
+    }
     if (d->fence) {
         fence_set_lease(d->fence, 0);
     }
@@ -337,6 +336,7 @@ void kernel_close(struct daemon *d)
 {
     announce_close(d->announce, NULL, NULL);
     foreign_close(d);
+    adopt_close(d);
     netlink_close(d->netlink, NULL, NULL);
     guard_close(d);
     if (d->renew_timer.data) {

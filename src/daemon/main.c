@@ -28,7 +28,8 @@ static int usage(FILE *to, int status)
                 "  -h, --help          this text\n"
                 "  -V, --version       the version\n"
                 "\n"
-                "SIGTERM gives the VIPs away first and then leaves. vipctl talks to it.\n");
+                "SIGTERM gives the VIPs away first and then leaves. SIGUSR2 leaves them for a run that\n"
+                "follows at once and takes them over. vipctl talks to it.\n");
     return status;
 }
 

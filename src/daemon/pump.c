@@ -267,7 +267,14 @@ static void step(struct daemon *d, struct event *event)
     if (event->type == EV_APPLIED) {
         d->applied_queued = false;
     }
+    bool catches_up = event->type == EV_DISK && event->disk.caught_up && !core_caught_up(d->core);
+    if (catches_up) {
+        adopt_take(d, event);
+    }
     core_step(d->core, event, &d->actions);
+    if (catches_up) {
+        adopt_taken(d);
+    }
     /* the list is walked to its end even when the node stops in the middle: the last heartbeat is in it */
     for (unsigned i = 0; i < d->actions.n;) {
         i += execute(d, &d->actions.list[i], d->actions.n - i);

@@ -208,6 +208,7 @@ static unsigned count_tcx(const struct place *place)
     return total;
 }
 
+/* fence: whose programs they have to be; NULL = any run's. */
 static int judge(const struct fence *fence, const struct place *place)
 {
     struct fence_hook hooks[FENCE_SIDES_N];
@@ -216,7 +217,8 @@ static int judge(const struct fence *fence, const struct place *place)
         return r;
     }
     for (unsigned side = 0; side < FENCE_SIDES_N; side++) {
-        if (hooks[side].n_ours == 0 || hooks[side].ours[0].prog_id != fence->prog_id[place->bare][side]) {
+        if (hooks[side].n_ours == 0 ||
+            (fence && hooks[side].ours[0].prog_id != fence->prog_id[place->bare][side])) {
             return fence_fail(FENCE_ABSENT, "%s: the kernel fence is not at its %s", place->dev,
                         side == FENCE_IN ? "ingress" : "egress");
         }
@@ -248,6 +250,13 @@ int fence_attach(struct fence *fence, const char *dev)
     r = r ? r : attach_side(fence, &place, FENCE_IN, &hooks[FENCE_IN], made);
     r = r ? r : attach_side(fence, &place, FENCE_OUT, &hooks[FENCE_OUT], made);
     return r ? r : judge(fence, &place);
+}
+
+int fence_check_any(const char *dev)
+{
+    struct place place;
+    int r = find_place(dev, &place);
+    return r ? r : judge(NULL, &place);
 }
 
 int fence_check(const struct fence *fence, const char *dev)

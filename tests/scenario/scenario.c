@@ -26,7 +26,7 @@ static const char *WORDS =
     "                                each is one committed entry at the next index\n"
     "stale                           the entry before must have changed nothing\n"
     "applied                         tells the core that the table has moved on\n"
-    "caught-up                       everything that was on disk at the start is applied\n"
+    "caught-up [earlier ADDR...]     everything that was on disk at the start is applied; what an earlier run left\n"
     "links DEV up|down PREFIX [MAC]  the node's own interface\n"
     "slew slow|fast PPM              the own clock from here on; 0: no more\n"
     "at MS                           lets time pass, with the timers that fall due\n"
@@ -862,6 +862,22 @@ static void do_node(char **words)
     }
 }
 
+static void do_caught_up(char **words, int n)
+{
+    struct event event = {.type = EV_DISK};
+    struct addr earlier[16];
+    event.disk.caught_up = true;
+    event.disk.last_term = 1;
+    event.disk.last_index = table->applied;
+    event.disk.earlier = earlier;
+    for (int i = 1; i < n && i <= 16; i++) {
+        if (addr_parse(words[i], &earlier[event.disk.n_earlier++])) {
+            fail("'%s' is not an address", words[i]);
+        }
+    }
+    step(&event);
+}
+
 /* ---------------------------------------------------------------- the file */
 
 static void do_line(char **words, int n)
@@ -892,11 +908,7 @@ static void do_line(char **words, int n)
     } else if (!strcmp(word, "applied")) {
         step(&(struct event){.type = EV_APPLIED});
     } else if (!strcmp(word, "caught-up")) {
-        struct event event = {.type = EV_DISK};
-        event.disk.caught_up = true;
-        event.disk.last_term = 1;
-        event.disk.last_index = table->applied;
-        step(&event);
+        do_caught_up(rest, m);
     } else if (!strcmp(word, "disk")) {
         struct event event = {.type = EV_DISK};
         event.disk.last_term = number(rest[0]);

@@ -203,6 +203,7 @@ void fsm_progress(struct sim_node *node)
 {
     if (!node->caught_up && node->table->applied >= node->target && node->table->cluster_id != 0) {
         node->caught_up = true; /* V2, N2 */
+        kernel_adopt_attach(node);
         world_say(node->slot, "caught up: %llu of %llu", (unsigned long long)node->table->applied,
                   (unsigned long long)node->target);
         disk_event(node);

@@ -163,6 +163,78 @@ void kernel_sent(struct sim_node *node, int address)
 
 /* ------------------------------------------------------------------ the daemon's hands (daemon/kernel.c) */
 
+static bool has_vip(const struct sim_node *node, int address)
+{
+    struct addr addr = address_of(address);
+    return table_vip_by_addr(node->table, &addr) != SLOT_NONE;
+}
+
+/* What an earlier run left behind its fence stays until the table is known (daemon/adopt.c); the rest goes at once. Whether
+ * something was removed: each is a turn of its own. */
+bool kernel_flush_one(struct sim_node *node)
+{
+    node->adopted = 0;
+    for (int address = 0; address < ADDRS && RULE(N4); address++) {
+        bool kept = node->kernel.fence && (node->kernel.fenced >> address & 1) && node->disk.term > 0;
+        if (node->kernel.addresses[address].present && !kept) {
+            (void)kernel_del(node, address, false);
+            return true;
+        }
+        node->adopted |= node->kernel.addresses[address].present ? 1u << address : 0;
+    }
+    return false;
+}
+
+/* This run's fence takes the earlier one's place, in one step, with a set that has every address that is there. */
+void kernel_adopt_attach(struct sim_node *node)
+{
+    if (node->adopted) {
+        node->fenced_changed = UINT64_MAX;
+        node->attached = true;
+        kernel_lease(node, 0);
+        kernel_table_changed(node);
+    }
+}
+
+static void adopt_done(struct sim_node *node)
+{
+    node->adopted = 0;
+    node->adopt_due = UINT64_MAX;
+}
+
+void kernel_adopt_late(struct sim_node *node)
+{
+    for (int address = 0; address < ADDRS && !node->caught_up; address++) {
+        if (node->kernel.addresses[address].present) {
+            (void)kernel_del(node, address, false);
+        }
+    }
+    if (!node->caught_up) {
+        kernel_adopt_attach(node);
+        adopt_done(node);
+    }
+    node->adopt_due = UINT64_MAX;
+}
+
+void kernel_adopt_take(struct sim_node *node, struct event *event)
+{
+    static struct addr list[ADDRS];
+
+    event->disk.n_earlier = 0;
+    event->disk.earlier = list;
+    for (int address = 0; address < ADDRS; address++) {
+        if (!(node->adopted >> address & 1) || !node->kernel.addresses[address].present) {
+            continue;
+        }
+        if (has_vip(node, address)) {
+            list[event->disk.n_earlier++] = address_of(address);
+        } else {
+            (void)kernel_del(node, address, false);
+        }
+    }
+    adopt_done(node);
+}
+
 /* What the fence knows: the VIPs of the table, and those of an earlier table whose address is still there (seed 1134). */
 void kernel_table_changed(struct sim_node *node)
 {
@@ -179,17 +251,18 @@ void kernel_table_changed(struct sim_node *node)
             fenced |= 1u << address;
         }
     }
-    uint32_t fresh = fenced & ~node->kernel.fenced;
+    uint32_t fresh = fenced & ~node->vips_told;
+    node->vips_told = fenced;
     for (int address = 0; address < ADDRS; address++) {
         if ((node->kernel.fenced >> address & 1) && node->kernel.addresses[address].present) {
             fenced |= 1u << address;
         }
     }
-    if (fenced != node->kernel.fenced) {
+    if (fenced != node->kernel.fenced && (!node->adopted || node->attached)) {
         kernel_set(node, fenced);
     }
     for (int address = 0; address < ADDRS; address++) {
-        if ((fresh >> address & 1) && node->kernel.addresses[address].present) {
+        if ((fresh & ~node->adopted) >> address & 1 && node->kernel.addresses[address].present) {
             struct event event = {.type = EV_KERNEL};
             event.kernel.addr = address_of(address);
             event.kernel.present = true;

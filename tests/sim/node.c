@@ -33,6 +33,8 @@ static uint64_t next_timer(const struct sim_node *node)
 {
     uint64_t own = node->core_due < node->renew_due ? node->core_due : node->renew_due;
 
+    own = node->adopt_due < own ? node->adopt_due : own;
+
     for (int i = 0; i < node->table->vips_end || i < ADDRS; i++) {
         if (i < VIPS_MAX && node->announcing[i].on && node->announcing[i].at < own) {
             own = node->announcing[i].at;
@@ -99,6 +101,9 @@ static void step(struct sim_node *node, struct event *event)
     event->wall_ms = (int64_t)(1700000000000ull + event->now / MS);
     if (event->type == EV_APPLIED) {
         node->applied_queued = false;
+    }
+    if (event->type == EV_DISK && event->disk.caught_up && !core_caught_up(node->core)) {
+        kernel_adopt_take(node, event);
     }
     core_step(node->core, event, node->actions);
     node->next_action = 0;
@@ -375,6 +380,10 @@ static bool timer(struct sim_node *node)
         }
         return true;
     }
+    if (node->adopt_due <= own) {
+        kernel_adopt_late(node);
+        return true;
+    }
     if (node->renew_due <= own) {
         renew(node, own);
         return true;
@@ -402,6 +411,9 @@ static void open_process(struct sim_node *node)
     node->target = UINT64_MAX;
     node->last_term = node->last_index = 0;
     node->fenced_changed = UINT64_MAX;
+    node->adopt_due = UINT64_MAX;
+    node->adopted = node->vips_told = 0;
+    node->attached = false;
     node->core_due = node->renew_due = clock_own(node) + 250 * MS;
     node->about_to_announce = -1;
     node->checked.at = 0;
@@ -433,16 +445,16 @@ static void start_on(struct sim_node *node)
 {
     switch (node->phase) {
     case START_FLUSH:
-        for (int address = 0; address < ADDRS && RULE(N4); address++) {
-            if (node->kernel.addresses[address].present) {
-                (void)kernel_del(node, address, false);
-                return;
-            }
+        if (kernel_flush_one(node)) {
+            return;
         }
+        node->adopt_due = node->adopted ? clock_own(node) + world.timing.promise_ms * MS : UINT64_MAX;
         node->phase = START_LINKS;
         break;
     case START_LINKS:
-        kernel_attach(node);
+        if (!node->adopted) {
+            kernel_attach(node);
+        }
         act_links(node);
         node->phase = START_RAFT;
         break;

@@ -218,6 +218,10 @@ struct sim_node
     uint64_t target, last_term, last_index;
     bool caught_up, found_proposed;
     uint64_t fenced_changed;
+    uint32_t vips_told; /* addresses of VIPs that the core knows of */
+    uint32_t adopted; /* addresses that an earlier run left behind its fence, which is in force still */
+    uint64_t adopt_due;
+    bool attached; /* this run's fence is in force */
     uint64_t core_due, renew_due; /* own clock, ns */
     struct announcing announcing[VIPS_MAX];
     int about_to_announce; /* VIP slot whose may-hold has been asked, or -1 */
@@ -362,6 +366,10 @@ void kernel_removed(struct sim_node *node, int address); /* by somebody else */
 void kernel_lease(struct sim_node *node, uint64_t end);
 void kernel_set(struct sim_node *node, uint32_t fenced);
 void kernel_attach(struct sim_node *node);
+bool kernel_flush_one(struct sim_node *node);
+void kernel_adopt_attach(struct sim_node *node);
+void kernel_adopt_late(struct sim_node *node); /* not caught up in time */
+void kernel_adopt_take(struct sim_node *node, struct event *event);
 void kernel_detach_if_released(struct sim_node *node);
 void kernel_reboot(struct sim_node *node);
 void kernel_sent(struct sim_node *node, int address); /* an announcement comes to the egress */
