@@ -6,6 +6,7 @@
 
 #define OBSERVE "Observe"
 #define VIPS "VIPs"
+#define CHECKS "Health checks"
 #define NODES "Nodes"
 #define UNDERSTAND "Understand"
 #define DOCUMENT "As a document"
@@ -35,6 +36,7 @@ static const struct option_spec status_options[] = {
         { "nodes", 0, "A,B", "only these nodes may hold it; \"all\" ends that" },                     \
         { "prefer", 'p', "A=100,B=50", "weights of preferred nodes; \"none\" ends that" },            \
         { "group", 'g', "GROUP", "VIPs of a group move together; \"none\" leaves it" },               \
+        { "require", 'r', "C,D", "health checks that its node must pass; \"none\" ends that" },      \
         { "conflict", 0, "POLICY", "when another host announces it: defend (default) or yield" },    \
     {                                                                                                 \
         "apart-from", 'a', "V,W", "never on the node of these VIPs; \"none\" ends that"              \
@@ -62,6 +64,23 @@ static const struct option_spec list_options[] = {
 
 static const struct option_spec move_options[] = {
     { "to", 't', "NODE", "where to (default: the usable node with the fewest VIPs)" },
+    { NULL, 0, NULL, NULL },
+};
+
+static const struct option_spec check_options[] = {
+    { "http", 0, "URL", "GET http://ADDRESS[:PORT][/PATH]: passes with a status of 2xx or 3xx" },
+    { "tcp", 0, "ADDRESS:PORT", "passes when a connection is accepted" },
+    { "exec", 0, "NAME", "a program in the node's checks-dir: passes when it ends with 0" },
+    { "process", 0, "NAME", "passes while a process of that name runs" },
+    { "file", 0, "PATH", "passes while it exists" },
+    { "ping", 0, "ADDRESS|gateway", "passes when an echo is answered" },
+    { "every", 0, "TIME", "from run to run: 100ms (exec: 1s) to 1h; default 2s" },
+    { "time", 0, "TIME", "a run that takes longer fails; default 1s, at most --every" },
+    { "fall", 0, "N", "fails after N failures in a row; default 3" },
+    { "rise", 0, "N", "passes after N passes in a row; default 2" },
+    { "weight", 0, "N", "failing lowers the node's preference by N; 0 (default): the check is required" },
+    { "scope", 0, "SCOPE", "vip (default): of VIPs that require it; node: every VIP requires it" },
+    { "all-failed", 0, "WHAT", "when no node passes: keep (default) the VIP where it is, or release it" },
     { NULL, 0, NULL, NULL },
 };
 
@@ -190,6 +209,30 @@ const struct command commands[] = {
         "It is drained first. Refused (exit 3) when a VIP would be left without a node, or fewer voters could fail then,\n"
         "unless --force. A host whose disk was lost or wiped is removed and added anew.",
         "  vipctl node remove c --wait\n", NULL, 1, 1, true, run_node_remove,
+    },
+    {
+        "check add", "NAME", CHECKS, "Add a health check",
+        "Every node that may hold a VIP that requires it (vip set --require) runs it. A node that fails it gives up what\n"
+        "requires it, and a node is given nothing of that before it has passed. docs/health.md tells the rest.",
+        "  vipctl check add haproxy --http http://127.0.0.1:8404/healthz --every 1s --time 500ms\n"
+        "  vipctl vip set web --require haproxy\n  vipctl check add router --ping gateway --scope node\n",
+        check_options, 1, 1, true, run_check_add,
+    },
+    {
+        "check set", "NAME", CHECKS, "Change a health check", "What it said is forgotten; until it has run again VIPs stay.",
+        "  vipctl check set haproxy --fall 5\n", check_options, 1, 1, true, run_check_set,
+    },
+    {
+        "check del", "NAME...", CHECKS, "Delete health checks", "Refused (exit 7) while something requires it.",
+        "  vipctl check del haproxy\n", NULL, 1, CLI_WORDS_MAX, true, run_check_del,
+    },
+    {
+        "check list", "", CHECKS, "The health checks, and where they fail", NULL,
+        "  vipctl check list\n  vipctl check list -o json\n", NULL, 0, 0, false, run_check_list,
+    },
+    {
+        "check show", "NAME", CHECKS, "One health check on every node", NULL,
+        "  vipctl check show haproxy\n", NULL, 1, 1, false, run_check_show,
     },
     {
         "drain", "NODE", NODES, "Move everything off a node, before its maintenance",

@@ -20,7 +20,9 @@ static const char *change_of(const struct vipd_value *row, char buf[TEXT_SIZE])
         return buf;
     }
     if (from == NULL && to == NULL) {
-        return "";
+        const char *node = vipd_text(vipd_get(row, "node"), NULL);
+        snprintf(buf, TEXT_SIZE, "%s%.63s", node != NULL ? "on " : "", node != NULL ? node : "");
+        return buf;
     }
     snprintf(buf, TEXT_SIZE, "%s > %s", from != NULL ? from : "nobody", to != NULL ? to : "nobody");
     return buf;

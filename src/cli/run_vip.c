@@ -66,7 +66,7 @@ static int put_attributes(const struct cli *cli, struct vipd_args *args, struct 
 {
     const char *group = arguments_option(cli, "group"), *nodes = arguments_option(cli, "nodes");
     const char *prefer = arguments_option(cli, "prefer"), *apart = arguments_option(cli, "apart-from");
-    const char *probe = arguments_option(cli, "probe");
+    const char *probe = arguments_option(cli, "probe"), *require = arguments_option(cli, "require");
 
     put_text(args, map, "name", arguments_option(cli, "name"));
     put_text(args, map, "dev", arguments_option(cli, "dev"));
@@ -86,6 +86,9 @@ static int put_attributes(const struct cli *cli, struct vipd_args *args, struct 
     }
     if (apart != NULL) {
         vipd_put(args, map, "apart_from", list_of(args, apart, "none"));
+    }
+    if (require != NULL) {
+        vipd_put(args, map, "require", list_of(args, require, "none"));
     }
     if (prefer != NULL) {
         struct vipd_value *weights = weights_of(cli, args, prefer);

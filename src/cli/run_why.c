@@ -36,7 +36,7 @@ static void explain_vip(const struct vipd_value *result)
                    chosen ? COLOUR_GOOD : COLOUR_NONE);
         snprintf(buf, sizeof buf, "%" PRIu64, vipd_uint(vipd_get(row, "vips"), 0));
         table_cell(table, buf, COLOUR_NONE);
-        snprintf(buf, sizeof buf, "%" PRIu64, vipd_uint(vipd_get(row, "weight"), 0));
+        snprintf(buf, sizeof buf, "%" PRId64, vipd_int(vipd_get(row, "weight"), 0));
         table_cell(table, buf, COLOUR_NONE);
         table_cell(table, vipd_text(vipd_get(row, "because"), "?"), COLOUR_NONE);
     }

@@ -591,6 +591,9 @@ void agent_beat(struct core *core, time_ns now, struct actions *actions)
         .lease_ms = now < core->agent.gate ? (uint32_t)((core->agent.gate - now) / MS) : 0,
         .leader = core->lead.leader,
         .missing = core->agent.missing,
+        .checks = core->table->checks_index,
+        .passing = core->health.passing,
+        .failing = core->health.failing,
         .last_term = core->agent.last_term,
         .last_index = core->agent.last_index,
     };

@@ -139,6 +139,12 @@ static void apply_body(const struct apply *apply)
         return apply_voters(apply);
     case COMMAND_VOTING:
         return apply_voting(apply);
+    case COMMAND_CHECK_SET:
+        return apply_check_set(apply);
+    case COMMAND_CHECK_DELETE:
+        return apply_check_delete(apply);
+    case COMMAND_HEALTH:
+        return apply_health(apply);
     }
     detail_say(apply->outcome, OUTCOME_INVALID, "unknown command", "", "");
 }

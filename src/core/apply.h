@@ -75,6 +75,11 @@ void apply_document(const struct apply *apply);
 /* apply_conflict.c */
 void apply_conflict(const struct apply *apply);
 
+/* apply_health.c */
+void apply_check_set(const struct apply *apply);
+void apply_check_delete(const struct apply *apply);
+void apply_health(const struct apply *apply);
+
 /* apply_group.c */
 void apply_group_set(const struct apply *apply);
 /* The group of that name, made when missing; SLOT_NONE for "" and, with the outcome set, when the name is not allowed
@@ -91,6 +96,7 @@ bool check_node(const struct apply *apply, int node);                   /* a use
 bool check_node_id(const struct apply *apply, int node, uint64_t id);   /* ... that is still that node */
 bool check_nodes(const struct apply *apply, uint64_t nodes);            /* all may own VIPs */
 bool check_prefers(const struct apply *apply, const struct prefer *prefers, unsigned n);
+bool check_checks(const struct apply *apply, uint64_t checks);          /* all are there */
 bool check_timing(const struct apply *apply, const struct timing *timing);
 bool check_settings(const struct apply *apply, const struct settings *settings);
 bool check_voting(const struct apply *apply, const struct voting *voting);

@@ -1,5 +1,5 @@
 /* Groups of VIPs. A group comes into being when a VIP or a command names it, and is forgotten when no VIP is in it and
- * it has no preferences of its own. */
+ * it has no preferences and no checks of its own. */
 
 #include <string.h>
 
@@ -17,7 +17,7 @@ void apply_groups_forget(const struct apply *apply)
         }
     }
     for (int group = 0; group < GROUPS_MAX; group++) {
-        if (!has_vips[group] && table->groups[group].n_prefers == 0) {
+        if (!has_vips[group] && table->groups[group].n_prefers == 0 && table->groups[group].checks == 0) {
             memset(&table->groups[group], 0, sizeof table->groups[group]);
         }
     }
@@ -68,13 +68,15 @@ void apply_group_set(const struct apply *apply)
 {
     const struct group *wanted = &apply->command->group;
 
-    if (!check_name(apply, "group", wanted->name) || !check_prefers(apply, wanted->prefers, wanted->n_prefers)) {
+    if (!check_name(apply, "group", wanted->name) || !check_prefers(apply, wanted->prefers, wanted->n_prefers) ||
+        !check_checks(apply, wanted->checks)) {
         return;
     }
     if (apply_group_named(apply, wanted->name) == SLOT_NONE) {
         return;
     }
     apply_group_prefers(apply, wanted);
+    apply->table->groups[table_group_by_name(apply->table, wanted->name)].checks = wanted->checks;
     apply_history(apply, HISTORY_SETTINGS, REASON_NEW, SLOT_NONE, SLOT_NONE, wanted->name);
     apply_groups_forget(apply);
     apply_revised(apply);

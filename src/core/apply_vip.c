@@ -162,6 +162,7 @@ static bool attributes_may(const struct apply *apply, const struct vip_spec *spe
     return ((set & VIP_SET_DEV) == 0 || check_dev(apply, spec->dev)) &&
            ((set & VIP_SET_NODES) == 0 || check_nodes(apply, spec->nodes)) &&
            ((set & VIP_SET_PREFERS) == 0 || check_prefers(apply, spec->prefers, spec->n_prefers)) &&
+           ((set & VIP_SET_CHECKS) == 0 || check_checks(apply, spec->checks)) &&
            ((set & VIP_SET_PINNED) == 0 || check_pinned(apply, spec->pinned));
 }
 
@@ -192,6 +193,9 @@ static void assign(const struct apply *apply, struct vip *vip, const struct vip_
     }
     if ((set & VIP_SET_CONFLICT) != 0) {
         vip->yield = spec->yield;
+    }
+    if ((set & VIP_SET_CHECKS) != 0) {
+        vip->checks = spec->checks;
     }
     if ((set & VIP_SET_GROUP) != 0) {
         vip->group = (int16_t)apply_group_named(apply, spec->group);
@@ -329,7 +333,8 @@ void apply_vip_add(const struct apply *apply)
 static bool same_attributes(const struct vip *a, const struct vip *b)
 {
     if (a->enabled != b->enabled || strcmp(a->name, b->name) != 0 || strcmp(a->dev, b->dev) != 0 ||
-        a->nodes != b->nodes || a->address.len != b->address.len || a->group != b->group || a->pinned != b->pinned ||
+        a->nodes != b->nodes || a->checks != b->checks || a->address.len != b->address.len ||
+        a->group != b->group || a->pinned != b->pinned ||
         a->no_probe != b->no_probe || a->yield != b->yield || a->n_prefers != b->n_prefers ||
         a->n_apart != b->n_apart || memcmp(a->apart, b->apart, sizeof a->apart) != 0) {
         return false;

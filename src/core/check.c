@@ -102,6 +102,17 @@ bool check_prefers(const struct apply *apply, const struct prefer *prefers, unsi
     return true;
 }
 
+bool check_checks(const struct apply *apply, uint64_t checks)
+{
+    for (int check = 0; check < CHECKS_MAX; check++) {
+        if ((checks >> check & 1) != 0 && apply->table->checks[check].spec.name[0] == '\0') {
+            detail_say(apply->outcome, OUTCOME_NOT_FOUND, "no such check", "", "");
+            return false;
+        }
+    }
+    return true;
+}
+
 bool check_timing(const struct apply *apply, const struct timing *timing)
 {
     const char *wrong = NULL;

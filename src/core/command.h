@@ -34,6 +34,9 @@ enum command_type
     COMMAND_NODE_DELETE, /* L5: a cleared one */
     COMMAND_VOTERS,      /* history is told of the voters that a Raft configuration changed */
     COMMAND_VOTING,
+    COMMAND_CHECK_SET, /* creates or replaces a health check */
+    COMMAND_CHECK_DELETE,
+    COMMAND_HEALTH, /* what a node's checks say of it */
 };
 
 struct move
@@ -68,6 +71,7 @@ struct vip_spec
     struct prefix address;
     char dev[DEV_SIZE];
     uint64_t nodes;
+    uint64_t checks; /* set of check slots */
     char group[NAME_SIZE]; /* "" = none; created when it does not exist */
     bool enabled;
     int8_t pinned; /* SLOT_NONE or a node slot */
@@ -92,9 +96,10 @@ enum vip_set
     VIP_SET_NAME = 1 << 7,
     VIP_SET_PROBE = 1 << 8,
     VIP_SET_CONFLICT = 1 << 9,
-    VIP_SET_LEN = 1 << 10, /* of the address; by COMMAND_APPLY only */
+    VIP_SET_CHECKS = 1 << 10,
+    VIP_SET_LEN = 1 << 11, /* of the address; by COMMAND_APPLY only */
 };
-#define VIP_SET_ALL 0x7ffu
+#define VIP_SET_ALL 0xfffu
 
 /* One VIP of a COMMAND_APPLY. */
 struct vip_item
@@ -237,6 +242,18 @@ struct command
             uint32_t n_items;
             const struct conflict_item *items;
         } conflict;
+        struct /* set and delete; of delete only the name counts */
+        {
+            uint64_t changed; /* of the check that it replaces or deletes (L0); 0 = there is none */
+            struct check_spec spec;
+        } check;
+        struct
+        {
+            int8_t node;
+            uint64_t id;
+            uint64_t checks;           /* the table's checks_index that the sets are about (L0) */
+            uint64_t passing, failing; /* sets of checks; those in neither are not known */
+        } health;
     };
 };
 

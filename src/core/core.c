@@ -169,6 +169,7 @@ static void table_changed(struct core *core, time_ns now, struct actions *action
     core->lead.calm_at = now + 2 * core_promise(core);
     agent_table_changed(core);
     contest_table_changed(core, now);
+    health_table_changed(core);
     voter_table_changed(core, now, actions);
 }
 
@@ -264,6 +265,9 @@ static void dispatch(struct core *core, const struct event *event, struct action
         break;
     case EV_PROBE:
         contest_probe(core, event, actions);
+        break;
+    case EV_HEALTH:
+        health_result(core, event, actions);
         break;
     case EV_SHUTDOWN:
         core->agent.shutdown = core->agent.dirty = true;

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "core/command.h"
+#include "core/damping.h"
 #include "core/limits.h"
 #include "core/message.h"
 #include "core/table.h"
@@ -51,6 +52,7 @@ enum event_type
     EV_REQUEST,   /* a client's change (leader only) */
     EV_FOREIGN,   /* another host claimed a VIP that this node has or is to have (N6), or answered a probe */
     EV_PROBE,     /* the probe of a VIP is over */
+    EV_HEALTH,    /* a health check of this node has come to a result */
     EV_SHUTDOWN,  /* SIGTERM: give the VIPs away, then ACT_EXIT */
 };
 
@@ -129,6 +131,12 @@ struct event
             uint64_t moved; /* as in the ACT_PROBE */
             bool failed;    /* nothing was asked; else nobody answered (who answers is an EV_FOREIGN) */
         } probe;
+        struct
+        {
+            uint8_t check;    /* slot */
+            uint64_t changed; /* of the definition that was looked at */
+            bool passed;
+        } health;
     };
 };
 
@@ -190,6 +198,8 @@ enum core_log
     LOG_CORE_VOTER,
     LOG_CORE_UNLISTED,
     LOG_CORE_REMOVED,
+    LOG_CORE_CHECK_FAILS, /* on this node; value is the check's slot */
+    LOG_CORE_CHECK_PASSES,
 };
 
 struct action
@@ -306,6 +316,11 @@ bool core_caught_up(const struct core *core);
 const struct link *core_link_for(const struct core *core, int vip);
 /* Whether this node may hold the VIP now (N2); asked again before each announcement and renewal. */
 bool core_may_hold(const struct core *core, int vip, time_ns now);
+
+/* Whether this node is to run the check: it can hold VIPs, and the check is about the node or about a VIP that it may own. */
+bool core_runs_check(const struct core *core, int check);
+/* What this node makes of it, damped. */
+enum damping_verdict core_own_check(const struct core *core, int check);
 
 /* Whether this node waits for the answer to a probe of the VIP. */
 bool core_probing(const struct core *core, int vip);

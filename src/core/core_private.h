@@ -164,6 +164,14 @@ struct core
         struct plan_scratch scratch;
     } lead;
 
+    struct /* health.c */
+    {
+        struct damping checks[CHECKS_MAX];
+        uint64_t changed[CHECKS_MAX]; /* the definition that each is about */
+        uint64_t running;             /* set of checks that this node runs */
+        uint64_t passing, failing;
+    } health;
+
     struct answer answer; /* of this step */
     struct answer pushed[NODES_MAX];
 };
@@ -247,6 +255,12 @@ bool contest_excuses(const struct core *core, unsigned vip);
 bool contest_may_add(struct core *core, unsigned vip, unsigned *n, time_ns now, struct actions *actions);
 /* Puts what the table does not know yet into the report; whether there is any. */
 bool contest_report(struct core *core, struct report *report);
+
+/* health.c */
+void health_table_changed(struct core *core);
+void health_result(struct core *core, const struct event *event, struct actions *actions);
+/* The leader: brings what a node says of its checks into the table; whether something was proposed. */
+bool health_lead(struct core *core, time_ns now, struct actions *actions);
 
 /* leader.c: a fresh command, and its way into the log as the leader's own decision. */
 struct command *leader_command(struct core *core, enum command_type type);

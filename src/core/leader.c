@@ -373,8 +373,8 @@ void leader_step(struct core *core, time_ns now, struct actions *actions)
         overview_unsettled(core, now, actions);
     }
     overview_lacking(core, now, actions);
-    if (fence_one(core, now, actions) || clear_or_admit_one(core, now, actions) || move_some(core, now, actions) ||
-        roster_step(core, now, actions)) {
+    if (fence_one(core, now, actions) || health_lead(core, now, actions) ||
+        clear_or_admit_one(core, now, actions) || move_some(core, now, actions) || roster_step(core, now, actions)) {
         return;
     }
     if (settle || core->seen_changed != core->lead.purged) {

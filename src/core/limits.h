@@ -30,6 +30,9 @@
 #define KEPT_BYTES_MAX 65536    /* bytes of each */
 #endif
 #define DEDUP_MAX 256           /* request ids remembered, a ring */
+#define CHECKS_MAX 64           /* health checks; a set of checks is one uint64_t */
+#define CHECK_TARGET_MAX_LEN 255 /* bytes of what a check looks at */
+#define CHECK_TARGET_SIZE (CHECK_TARGET_MAX_LEN + 1)
 #define MAC_SIZE 6              /* bytes of an Ethernet address */
 #define CONFLICTS_MAX 32        /* changed conflicts of one report and entry; the others follow in the next */
 #define WHO_SIZE 32             /* who asked: "uid 0 on a" */

@@ -100,6 +100,7 @@ void table_index(struct table *table)
 {
     memset(table->by_name, 0, sizeof table->by_name);
     memset(table->by_addr, 0, sizeof table->by_addr);
+    lookup_checks(table);
     table->n_vips = 0;
     table->vips_end = 0;
     for (int slot = 0; slot < VIPS_MAX; slot++) {
@@ -185,6 +186,47 @@ int table_group_by_name(const struct table *table, const char *name)
     return SLOT_NONE;
 }
 
+int table_check_by_name(const struct table *table, const char *name)
+{
+    for (int check = 0; check < CHECKS_MAX && name[0] != '\0'; check++) {
+        if (strcmp(table->checks[check].spec.name, name) == 0) {
+            return check;
+        }
+    }
+    return SLOT_NONE;
+}
+
+void lookup_checks(struct table *table)
+{
+    table->required = table->everywhere = 0;
+    for (int check = 0; check < CHECKS_MAX; check++) {
+        const struct check_spec *spec = &table->checks[check].spec;
+
+        if (spec->name[0] != '\0') {
+            table->required |= (uint64_t)(spec->weight == 0) << check;
+            table->everywhere |= (uint64_t)spec->node << check;
+        }
+    }
+}
+
+uint64_t table_checks_of(const struct table *table, const struct vip *vip)
+{
+    return vip->checks | table->everywhere | (vip->group == SLOT_NONE ? 0 : table->groups[vip->group].checks);
+}
+
+uint64_t table_passing(const struct table *table, const struct vip *vip, uint64_t nodes)
+{
+    uint64_t owner = vip->owner == SLOT_NONE ? 0 : nodes & 1ull << vip->owner;
+
+    for (uint64_t left = table_checks_of(table, vip) & table->required; left != 0; left &= left - 1) {
+        const struct check *check = &table->checks[__builtin_ctzll(left)];
+
+        nodes &= check->passing;
+        owner &= ~check->failing;
+    }
+    return nodes | owner;
+}
+
 static bool link_carries(const struct link *link, const struct addr *addr)
 {
     for (int i = 0; i < link->n_prefixes; i++) {
@@ -222,7 +264,7 @@ bool table_may_own(const struct table *table, int node, const struct vip *vip)
         return false;
     }
     link = table_link_for(table, node, vip);
-    return link != NULL && link->up;
+    return link != NULL && link->up && table_passing(table, vip, 1ull << node) != 0;
 }
 
 int majority_of(uint64_t set)

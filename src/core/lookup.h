@@ -16,4 +16,7 @@ void lookup_remove_name(struct table *table, int slot);
 void lookup_add_addr(struct table *table, int slot);
 void lookup_remove_addr(struct table *table, int slot);
 
+/* After what the checks are has changed. */
+void lookup_checks(struct table *table);
+
 #endif

@@ -24,6 +24,9 @@ struct heartbeat
     uint32_t lease_ms;     /* what is left of its lease, to show */
     uint64_t leader;       /* whom it takes for the leader, 0 = nobody */
     uint64_t missing;      /* set of slots of its own table that it has not heard for `suspect` */
+    uint64_t checks;       /* the checks_index of its own table ... */
+    uint64_t passing;      /* ... and the sets of those checks that pass and fail on it */
+    uint64_t failing;
     uint64_t last_term;    /* of its last log entry on disk */
     uint64_t last_index;
 };

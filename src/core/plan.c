@@ -3,20 +3,21 @@
  *
  *      1. A disabled VIP goes to nobody. A VIP whose last move is not settled stays (L3), whatever else is wished.
  *      2. Only nodes that are able come into question: admitted, no witness, staying (neither drained nor leaving), in
- *         the VIP's set of nodes, with an interface for the address that is up. For a new place, also usable: heard
- *         by the leader and with a lease. Nor may it be a node that has a VIP which this one must be apart from.
+ *         the VIP's set of nodes, with an interface for the address that is up, and passing each check that the VIP
+ *         requires (its owner: not failing one). For a new place, also usable: heard by the leader and with a lease. Nor may it be a node that has a VIP which this one must be apart from.
  *         A group is asked as one; when no node can have all of it, its VIPs go their own ways.
  *      3. The node that it is pinned to (`vip move --to`).
  *      4. Where it is. A group that is scattered gathers on one of its owners: the most preferred one, else the one
  *         with most of it. (So a preference draws nothing back: failback is never.)
- *      5. The node with the greatest preference.
+ *      5. The node with the greatest preference, less the weights of its failing checks.
  *      6. The node with the fewest VIPs, counting what was placed before.
  *      7. The first node, by slot.
  *
  * Units are decided in this order, so that each knows what it has to be apart from: what cannot be moved, those that
  * are where they are pinned, those that stay, those that follow a pin, scattered groups, groups that need a place, VIPs
  * that need one; each by slot. Then the loads are evened out (plan_spread.c). A unit that needs a place and finds none
- * keeps its owner: it is held again as soon as that one is able again, and a move to nobody would help no one. */
+ * keeps its owner: it is held again as soon as that one is able again, and a move to nobody would help no one. Only where a
+ * failing check says so (`all-failed: release`) it goes to nobody. */
 
 #include "core/plan.h"
 
@@ -81,7 +82,7 @@ static void put_home(struct plan *plan, int unit, int home)
     }
     for (int vip = unit; vip != END; vip = plan->scratch->next[vip]) {
         if (plan->scratch->target[vip] == UNDECIDED) {
-            int owner = plan->table->vips[vip].owner;
+            int owner = plan_released(plan, vip) ? SLOT_NONE : plan->table->vips[vip].owner;
 
             plan->scratch->target[vip] = (int8_t)owner;
             if (owner != SLOT_NONE) {
@@ -159,12 +160,12 @@ static void put_staying(struct plan *plan, int unit)
 static int best(const struct plan *plan, int unit, uint64_t nodes)
 {
     const uint32_t *load = plan->scratch->load;
-    uint32_t weight = 0;
+    int32_t weight = 0;
     int chosen = SLOT_NONE;
 
     for (uint64_t left = nodes; left != 0; left &= left - 1) {
         int node = __builtin_ctzll(left);
-        uint32_t own = plan_weight(plan, unit, node);
+        int32_t own = plan_weight(plan, unit, node);
 
         if (chosen == SLOT_NONE || own > weight || (own == weight && load[node] < load[chosen])) {
             chosen = node;
@@ -209,6 +210,7 @@ static void decide(const struct plan_input *input, struct plan_scratch *scratch,
 {
     *ret = (struct plan){.input = input, .table = input->table, .scratch = scratch, .base = nodes_that_stay(input)};
     ret->open = ret->base & input->usable;
+    ret->lowering = plan_lowering(input->table);
     plan_units(ret);
     put_fixed(ret);
     for_undecided(ret, any, put_stuck);
@@ -242,7 +244,7 @@ static enum reason reason_of(const struct plan *plan, int slot)
         return REASON_DRAIN;
     }
     link = table_link_for(plan->table, vip->owner, vip);
-    if (link == NULL || !link->up) {
+    if (link == NULL || !link->up || plan_fails(plan, unit, vip->owner)) {
         return REASON_HEALTH;
     }
     if ((flags & PLAN_BY_PIN) != 0) {
@@ -341,7 +343,7 @@ static enum plan_step unable(const struct plan *plan, int slot, int node)
     if (link == NULL) {
         return PLAN_NO_LINK;
     }
-    return link->up ? PLAN_CHOSEN : PLAN_LINK_DOWN;
+    return link->up ? plan_checked(plan, slot, node) : PLAN_LINK_DOWN;
 }
 
 static bool is_elsewhere(const struct plan *plan, int slot, int node)
@@ -371,7 +373,7 @@ static enum plan_step step_of(const struct plan *plan, int slot, int node)
     enum plan_step step = unable(plan, slot, node);
 
     if (step != PLAN_CHOSEN || node == target) {
-        return step;
+        return step == PLAN_CHECK_FAILS && node == target ? PLAN_ALL_FAILED : step;
     }
     if ((plan->scratch->aux[slot] & PLAN_FIXED) != 0) {
         return PLAN_STAYS;
@@ -438,6 +440,10 @@ const char *plan_step_text(enum plan_step step)
         return "no interface for the address";
     case PLAN_LINK_DOWN:
         return "its interface is down";
+    case PLAN_CHECK_FAILS:
+        return "a check that it requires fails there";
+    case PLAN_CHECK_UNKNOWN:
+        return "a check that it requires has not passed there yet";
     case PLAN_NOT_USABLE:
         return "not heard by the leader, or without a lease";
     case PLAN_APART:
@@ -454,6 +460,8 @@ const char *plan_step_text(enum plan_step step)
         return "another node has fewer VIPs";
     case PLAN_ORDER:
         return "equal in all; another node comes first";
+    case PLAN_ALL_FAILED:
+        return "a check that it requires fails there, and nobody else can have it";
     }
     return "unknown";
 }

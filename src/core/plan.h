@@ -37,7 +37,7 @@ struct plan_scratch
  * outage first. A VIP stays where it is unless a rule says otherwise; a VIP whose owner cannot own it and that has no
  * candidate keeps its owner when that owner is merely unable and is moved to nobody when disabled. Returns how many.
  * The reason of each: crash (owner excluded or fenced), drain (owner draining or leaving), health (owner's link is down
- * or gone), new (had no owner), prefer, rebalance, manual (pinned elsewhere), disabled. */
+ * or gone, or a check that it requires fails there), new (had no owner), prefer, rebalance, manual (pinned elsewhere), disabled. */
 uint32_t plan_moves(const struct plan_input *input, struct plan_scratch *scratch, struct move *ret_moves, uint32_t max);
 
 /* Why a node is, or is not, the owner that the planner wants for a VIP. */
@@ -50,6 +50,8 @@ enum plan_step
     PLAN_NOT_IN_SET,     /* --nodes */
     PLAN_NO_LINK,        /* no interface for the address */
     PLAN_LINK_DOWN,
+    PLAN_CHECK_FAILS,    /* a check that it requires fails there */
+    PLAN_CHECK_UNKNOWN,  /* ... or has not been judged there yet */
     PLAN_NOT_USABLE,     /* not heard by the leader, or without a lease */
     PLAN_APART,          /* holds a VIP that this one must be apart from */
     PLAN_PINNED,         /* another node was asked for by hand */
@@ -58,6 +60,7 @@ enum plan_step
     PLAN_STAYS,          /* another node owns it and nothing asks it to move */
     PLAN_LOAD,           /* another node owns fewer VIPs */
     PLAN_ORDER,          /* equal in all; another node comes first */
+    PLAN_ALL_FAILED,           /* it is chosen, though its check fails: nobody else can have it */
 };
 
 struct plan_candidate
@@ -65,7 +68,7 @@ struct plan_candidate
     int8_t node;
     enum plan_step step; /* the step at which it was left out, or PLAN_CHOSEN */
     uint32_t load;       /* VIPs it owns in the wanted placement */
-    uint32_t weight;     /* of its preference, 0 = none */
+    int32_t weight;      /* of its preference, 0 = none; less what failing checks take from it */
 };
 
 /* The ladder for one VIP, by the function that decides: fills one candidate per used node, in slot order; returns how

@@ -99,7 +99,7 @@ void plan_able(struct plan *plan)
         if ((plan->scratch->aux[slot] & PLAN_ACTIVE) != 0) {
             uint64_t nodes = networks.too_many ? with_link(plan, vip) : remembered(plan, &networks, vip);
 
-            plan->scratch->able[slot] = vip->nodes == 0 ? nodes : nodes & vip->nodes;
+            plan->scratch->able[slot] = table_passing(plan->table, vip, vip->nodes == 0 ? nodes : nodes & vip->nodes);
         }
     }
 }

@@ -42,6 +42,7 @@ struct plan
     struct plan_scratch *scratch;
     uint64_t base; /* nodes that can own VIPs at all: admitted, staying, no witness */
     uint64_t open; /* ... and may be given some now */
+    uint64_t lowering; /* checks with a weight that fail on some node */
     int leader[GROUPS_MAX]; /* leading slot of the group, SLOT_NONE when it has no active VIP or cannot be together */
 };
 
@@ -58,12 +59,19 @@ static inline uint32_t plan_size(const struct plan *plan, int unit)
 /* plan_able.c: fills able[] of every active VIP. */
 void plan_able(struct plan *plan);
 
+/* plan_health.c */
+uint64_t plan_lowering(const struct table *table);           /* fills plan->lowering */
+int32_t plan_lowered(const struct plan *plan, int unit, int node); /* what failing checks take from the preference */
+bool plan_fails(const struct plan *plan, int unit, int node); /* a check that some member requires fails there */
+bool plan_released(const struct plan *plan, int vip);        /* its owner's failing check says that it is to be released */
+enum plan_step plan_checked(const struct plan *plan, int vip, int node); /* PLAN_CHOSEN, or what its checks say */
+
 /* plan_unit.c */
 void plan_units(struct plan *plan);                         /* forms the units */
 int plan_leader(const struct plan *plan, int vip);          /* leading slot of the VIP's unit */
 int plan_home(const struct plan *plan, int unit); /* where it stays if nothing asks it to move, or SLOT_NONE */
 int plan_pin(const struct plan *plan, int unit);            /* node that it is pinned to, or SLOT_NONE */
-uint32_t plan_weight(const struct plan *plan, int unit, int node); /* of the preference for the node; 0 = none */
+int32_t plan_weight(const struct plan *plan, int unit, int node); /* of the preference for the node; 0 = none */
 uint64_t plan_forbidden(const struct plan *plan, int unit); /* nodes that an apart-from rule rules out */
 void plan_bar(struct plan *plan, int vip);                  /* tells those that the VIP must be apart from */
 void plan_bar_all(struct plan *plan);                       /* the same anew for all that are placed */

@@ -36,15 +36,15 @@ static bool has_preference(const struct plan *plan, int slot)
 {
     const struct vip *vip = &plan->table->vips[slot];
 
-    return vip->n_prefers > 0 || vip->group != SLOT_NONE;
+    return vip->n_prefers > 0 || vip->group != SLOT_NONE || plan->lowering != 0;
 }
 
 /* Those of the nodes that the unit does not prefer less than the one where it is planned to be. */
 static uint64_t not_less_preferred(const struct plan *plan, int unit, uint64_t nodes)
 {
-    uint32_t weight = plan_weight(plan, unit, plan->scratch->target[unit]);
+    int32_t weight = plan_weight(plan, unit, plan->scratch->target[unit]);
 
-    for (uint64_t left = nodes; left != 0 && weight > 0; left &= left - 1) {
+    for (uint64_t left = nodes; left != 0 && (weight > 0 || plan->lowering != 0); left &= left - 1) {
         int node = __builtin_ctzll(left);
 
         if (plan_weight(plan, unit, node) < weight) {

@@ -154,21 +154,22 @@ static uint32_t weight_in(const struct prefer *prefers, unsigned n, int node)
     return 0;
 }
 
-uint32_t plan_weight(const struct plan *plan, int unit, int node)
+int32_t plan_weight(const struct plan *plan, int unit, int node)
 {
     const struct table *table = plan->table;
     int group = table->vips[unit].group;
+    int32_t lowered = plan_lowered(plan, unit, node);
     uint32_t weight = 0;
 
     if (group != SLOT_NONE && table->groups[group].n_prefers > 0) {
-        return weight_in(table->groups[group].prefers, table->groups[group].n_prefers, node);
+        return (int32_t)weight_in(table->groups[group].prefers, table->groups[group].n_prefers, node) - lowered;
     }
     for (int vip = unit; vip != END; vip = plan->scratch->next[vip]) {
         uint32_t own = weight_in(table->vips[vip].prefers, table->vips[vip].n_prefers, node);
 
         weight = own > weight ? own : weight;
     }
-    return weight;
+    return (int32_t)weight - lowered;
 }
 
 /* A group that is scattered gathers where it is preferred among the nodes that have a part of it, else where most of it
@@ -176,7 +177,7 @@ uint32_t plan_weight(const struct plan *plan, int unit, int node)
 static int group_home(const struct plan *plan, int unit)
 {
     uint32_t there[NODES_MAX] = {0};
-    uint32_t best_weight = 0;
+    int32_t best_weight = 0;
     int best = SLOT_NONE;
 
     for (int vip = unit; vip != END; vip = plan->scratch->next[vip]) {
@@ -185,7 +186,7 @@ static int group_home(const struct plan *plan, int unit)
         }
     }
     for (int node = 0; node < NODES_MAX; node++) {
-        uint32_t weight = there[node] > 0 ? plan_weight(plan, unit, node) : 0;
+        int32_t weight = there[node] > 0 ? plan_weight(plan, unit, node) : 0;
 
         if (there[node] > 0 && (best == SLOT_NONE || weight > best_weight ||
                                 (weight == best_weight && there[node] > there[best]))) {

@@ -61,7 +61,9 @@ enum vip_state core_vip_state(const struct core *core, int vip, time_ns now, cha
         if (!v->enabled) {
             return VIP_DISABLED;
         }
-        snprintf(ret_why, 192, "no node can hold it now (vipctl explain vip %.63s)", v->name);
+        bool checked = (table_checks_of(core->table, v) & core->table->required) != 0;
+        snprintf(ret_why, 192, checked ? "no node that passes its checks can hold it now (vipctl explain vip %.63s)"
+                                       : "no node can hold it now (vipctl explain vip %.63s)", v->name);
         return VIP_UNHELD;
     }
     const struct node *owner = &core->table->nodes[v->owner];

@@ -104,6 +104,7 @@ static uint64_t digest_vip(uint64_t hash, const struct vip *vip)
     hash = text(hash, vip->dev);
     hash = number(hash, vip->nodes);
     hash = number(hash, (uint64_t)vip->group);
+    hash = number(hash, vip->checks);
     hash = digest_prefers(hash, vip->prefers, vip->n_prefers);
     hash = number(hash, vip->n_apart);
     for (int i = 0; i < vip->n_apart; i++) {
@@ -118,6 +119,17 @@ static uint64_t digest_vip(uint64_t hash, const struct vip *vip)
     hash = number(hash, (uint64_t)vip->no_probe | (uint64_t)vip->yield << 1 | (uint64_t)vip->fresh << 2);
     hash = number(fnv_bytes(hash, vip->conflict.mac, sizeof vip->conflict.mac), vip->conflict.kind);
     return number(hash, (uint64_t)vip->conflict.at_ms);
+}
+
+static uint64_t digest_check(uint64_t hash, const struct check *check)
+{
+    const struct check_spec *spec = &check->spec;
+
+    hash = text(text(number(hash, spec->kind), spec->name), spec->target);
+    hash = number(number(hash, spec->every_ms), spec->timeout_ms);
+    hash = number(number(number(hash, spec->fall), spec->rise), spec->weight);
+    hash = number(hash, (uint64_t)spec->node | (uint64_t)spec->release << 1);
+    return number(number(number(hash, check->changed), check->passing), check->failing);
 }
 
 static uint64_t digest_history(uint64_t hash, const struct history *entry)
@@ -168,8 +180,15 @@ uint64_t table_digest(const struct table *table)
 
         if (group->name[0] != '\0') {
             hash = digest_prefers(text(number(hash, (uint64_t)i), group->name), group->prefers, group->n_prefers);
+            hash = number(hash, group->checks);
         }
     }
+    for (int i = 0; i < CHECKS_MAX; i++) {
+        if (table->checks[i].spec.name[0] != '\0') {
+            hash = digest_check(number(hash, (uint64_t)i), &table->checks[i]);
+        }
+    }
+    hash = number(hash, table->checks_index);
     hash = number(hash, table->n_history);
     for (uint64_t i = 0; i < table->n_history && i < HISTORY_MAX; i++) {
         hash = digest_history(hash, &table->history[i]);

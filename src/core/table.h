@@ -103,9 +103,44 @@ struct prefer
     uint16_t weight;
 };
 
+/* What a health check looks at; core/target.h has the notation of each. */
+enum check_kind
+{
+    CHECK_HTTP = 0,
+    CHECK_TCP,
+    CHECK_EXEC,
+    CHECK_PROCESS,
+    CHECK_FILE,
+    CHECK_PING,
+};
+#define CHECK_KINDS_N 6
+
+/* A health check as a user gives it. */
+struct check_spec
+{
+    char name[NAME_SIZE];
+    enum check_kind kind;
+    char target[CHECK_TARGET_SIZE];
+    uint32_t every_ms;   /* 100 (exec: 1000) to 3600000 */
+    uint32_t timeout_ms; /* 10 to every_ms */
+    uint8_t fall, rise;  /* results in a row that make it fail, and pass: 1..100 */
+    uint16_t weight;     /* by how much its failing lowers the node's preference; 0: it is required */
+    bool node;           /* it is about the node: every VIP has it */
+    bool release;        /* all nodes fail: the VIP is taken from its owner, too, and not kept */
+};
+
+/* A check of the table. A node that is in neither set is not known: it has not judged this definition yet. */
+struct check
+{
+    struct check_spec spec; /* an empty name = slot free */
+    uint64_t changed;       /* index of the entry that made or last changed it */
+    uint64_t passing, failing; /* sets of node slots */
+};
+
 struct group
 {
     char name[NAME_SIZE]; /* empty = slot free */
+    uint64_t checks; /* set of checks that each of its VIPs has */
     uint8_t n_prefers;
     struct prefer prefers[PREFERS_MAX];
 };
@@ -137,6 +172,7 @@ struct vip
     char dev[DEV_SIZE];    /* empty: the node's interface whose subnet contains the address */
     uint64_t nodes;        /* set of slots that may own it; 0 = all */
     int16_t group;         /* index into groups, or SLOT_NONE */
+    uint64_t checks;       /* set of check slots */
     uint8_t n_prefers;
     uint8_t n_apart;
     struct prefer prefers[PREFERS_MAX];
@@ -194,8 +230,12 @@ enum history_kind
     HISTORY_NODE_GONE,   /* it was */
     HISTORY_VOTER,       /* it votes from here on */
     HISTORY_NO_VOTER,
+    HISTORY_CHECK_SET,    /* a check was made or changed */
+    HISTORY_CHECK_DELETE,
+    HISTORY_CHECK_FAILS,  /* on node `to`; the subject is the check */
+    HISTORY_CHECK_PASSES,
 };
-#define HISTORY_KINDS_N 25
+#define HISTORY_KINDS_N 29
 
 struct history
 {
@@ -271,6 +311,8 @@ struct table
     int vips_end; /* one past the highest used slot */
     struct vip vips[VIPS_MAX];
     struct group groups[GROUPS_MAX];
+    struct check checks[CHECKS_MAX];
+    uint64_t checks_index; /* of the last change of what they are */
     uint64_t n_history; /* entries ever written; the ring keeps the last HISTORY_MAX */
     struct history history[HISTORY_MAX];
     uint64_t n_dedup;
@@ -280,6 +322,7 @@ struct table
     /* Derived lookup indexes (linear probing, slot + 1, 0 = empty), rebuilt by table_index(). */
     uint16_t by_name[TABLE_HASH];
     uint16_t by_addr[TABLE_HASH];
+    uint64_t required, everywhere; /* sets of checks: those without a weight, those that every VIP has */
 };
 
 struct command;
@@ -326,8 +369,17 @@ const struct link *links_find(const struct link *links, int n_links, const struc
 /* links_find() over what the node reported. */
 const struct link *table_link_for(const struct table *table, int node, const struct vip *vip);
 
+int table_check_by_name(const struct table *table, const char *name);
+
+/* The checks that the VIP has: its own, its group's, and those that every VIP has. */
+uint64_t table_checks_of(const struct table *table, const struct vip *vip);
+
+/* Of the nodes in `nodes`, those that the checks `required` of the VIP let be its owner: they pass each of them. What is
+ * not known is no pass, except for the owner that it has: that one must fail. */
+uint64_t table_passing(const struct table *table, const struct vip *vip, uint64_t nodes);
+
 /* Whether the table lets `node` be the owner of `vip`: used, admitted, neither witness, draining nor leaving, in the
- * VIP's set, with a link that is up for it. */
+ * VIP's set, with a link that is up for it, and let by its checks. */
 bool table_may_own(const struct table *table, int node, const struct vip *vip);
 
 /* Majority of `set`'s size: 1 of 1, 2 of 2 or 3, 3 of 4 or 5, ... 0 for an empty set. */
@@ -345,6 +397,7 @@ const char *history_kind_text(enum history_kind kind);
 #define MAC_TEXT_SIZE 18
 /* "02:00:5e:10:00:01"; returns ret. */
 const char *mac_format(const uint8_t mac[MAC_SIZE], char ret[MAC_TEXT_SIZE]);
+const char *check_kind_text(enum check_kind kind); /* "http", ... */
 const char *conflict_kind_text(enum conflict_kind kind); /* "none", "taken", "defended", "yielded" */
 
 #endif

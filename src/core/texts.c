@@ -81,6 +81,25 @@ const char *conflict_kind_text(enum conflict_kind kind)
     return "unknown";
 }
 
+const char *check_kind_text(enum check_kind kind)
+{
+    switch (kind) {
+    case CHECK_HTTP:
+        return "http";
+    case CHECK_TCP:
+        return "tcp";
+    case CHECK_EXEC:
+        return "exec";
+    case CHECK_PROCESS:
+        return "process";
+    case CHECK_FILE:
+        return "file";
+    case CHECK_PING:
+        return "ping";
+    }
+    return "unknown";
+}
+
 const char *history_kind_text(enum history_kind kind)
 {
     switch (kind) {
@@ -134,6 +153,14 @@ const char *history_kind_text(enum history_kind kind)
         return "voter";
     case HISTORY_NO_VOTER:
         return "no-voter";
+    case HISTORY_CHECK_SET:
+        return "check-set";
+    case HISTORY_CHECK_DELETE:
+        return "check-delete";
+    case HISTORY_CHECK_FAILS:
+        return "check-fails";
+    case HISTORY_CHECK_PASSES:
+        return "check-passes";
     }
     return "unknown";
 }

@@ -44,6 +44,12 @@ static const struct
     { "node.add", API_CHANGE },
     { "node.set", API_CHANGE },
     { "node.remove", API_CHANGE },
+    { "check.list", API_READ },
+    { "check.show", API_READ },
+    { "check.own", API_OWN },
+    { "check.add", API_CHANGE },
+    { "check.set", API_CHANGE },
+    { "check.del", API_CHANGE },
     { "leader.transfer", API_DAEMON },
 };
 #define OPERATIONS_N (sizeof operations / sizeof operations[0])

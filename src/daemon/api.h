@@ -13,7 +13,8 @@
  *       API_DAEMON  on the leader, but no command of the log ("leader.transfer"): api_transfer(), then api_outcome()
  *
  * Files: api.c kinds, outcomes; api_read.c lists; api_rows.c; api_status.c; api_explain.c explain, plan; api_doctor.c;
- * api_wait.c; api_command.c and api_vip_spec.c changes; api_document.c the cluster's document. The operations with their arguments and results: docs/decisions/0007-control-protocol.md. */
+ * api_wait.c; api_command.c and api_vip_spec.c changes; api_document.c the
+ * cluster's document. The operations with their arguments and results: docs/decisions/0007-control-protocol.md. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -46,6 +47,14 @@ struct api_counter
     uint64_t value;
 };
 
+/* A health check as this node's own runs have it. */
+struct api_check
+{
+    bool runs, passed;
+    int64_t at_ms; /* Unix, of the last result; 0 = none yet */
+    const char *detail;
+};
+
 /* What the daemon says of itself. */
 struct api_daemon
 {
@@ -56,6 +65,7 @@ struct api_daemon
     const char *fence_why; /* why it is not "kernel", or NULL */
     unsigned n_counters;
     const struct api_counter *counters;
+    const struct api_check *checks; /* CHECKS_MAX, by slot; NULL = none */
 };
 
 /* Working memory; some MiB, of which little is touched in a small cluster; allocated once. */

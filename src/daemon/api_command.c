@@ -262,6 +262,7 @@ static const struct
     { "apply", api_apply },         { "rollback", api_apply },
     { "drain", drain },             { "undrain", undrain },       { "settings.set", settings_set },
     { "node.add", api_node_add },   { "node.set", api_node_set }, { "node.remove", api_node_remove },
+    { "check.add", api_check_add }, { "check.set", api_check_set }, { "check.del", api_check_del },
 };
 
 /* What this request did when it came the first time, by its id; false: it is new. */

@@ -159,6 +159,28 @@ static void check_vips(const struct api_call *call, struct value *rows)
          "check --nodes, the interfaces (vipctl node show NODE) and drained nodes");
 }
 
+/* The health checks that this very node runs. */
+static void check_checks(const struct api_call *call, struct value *rows)
+{
+    const struct api_view *view = call->view;
+    uint32_t runs = 0, failing = 0;
+
+    for (int slot = 0; slot < CHECKS_MAX && view->daemon->checks != NULL; slot++) {
+        const struct api_check *own = &view->daemon->checks[slot];
+        runs += own->runs;
+        if (own->runs && core_own_check(view->core, slot) == DAMPING_FAILS) {
+            failing++;
+            find(call, rows, "checks", false,
+                 value_format(call->arena, "check %s fails on this node: %s", view->table->checks[slot].spec.name,
+                              own->detail),
+                 "what requires it goes elsewhere: vipctl check show NAME");
+        }
+    }
+    if (runs > 0 && failing == 0) {
+        find(call, rows, "checks", true, value_format(call->arena, "%u checks of this node: none fails", runs), NULL);
+    }
+}
+
 void api_doctor(const struct api_call *call)
 {
     struct value *result = value_map(call->arena), *rows = value_array(call->arena);
@@ -169,6 +191,7 @@ void api_doctor(const struct api_call *call)
     check_nodes(call, rows);
     check_versions(call, rows);
     check_vips(call, rows);
+    check_checks(call, rows);
     bool healthy = true;
     for (const struct value *row = value_first(rows); row != NULL; row = row->next) {
         healthy &= value_as_bool(value_get(row, "ok"), false);

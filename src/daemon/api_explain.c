@@ -1,5 +1,6 @@
 /* Why it is so, and what would be: both by the function that decides (core/plan.h). */
 
+#include <stdio.h>
 #include <string.h>
 
 #include "daemon/api_private.h"
@@ -10,6 +11,23 @@ static struct plan_input plan_now(const struct api_view *view)
 }
 
 /* ---------------------------------------------------------------------------------------------------------- explain */
+
+/* The step that decided, and which check when it is about one. */
+static struct value *because(const struct api_call *call, int slot, const struct plan_candidate *candidate)
+{
+    const struct table *table = call->view->table;
+    const struct vip *vip = &table->vips[slot];
+    bool fails = candidate->step == PLAN_CHECK_FAILS || candidate->step == PLAN_ALL_FAILED;
+    uint64_t checks = table_checks_of(table, vip) & table->required;
+
+    for (uint64_t left = checks; left != 0 && (fails || candidate->step == PLAN_CHECK_UNKNOWN); left &= left - 1) {
+        const struct check *check = &table->checks[__builtin_ctzll(left)];
+        if (((fails ? check->failing : ~check->passing) >> candidate->node & 1) != 0) {
+            return value_format(call->arena, "%s: %s", plan_step_text(candidate->step), check->spec.name);
+        }
+    }
+    return value_string(call->arena, plan_step_text(candidate->step));
+}
 
 static void put_candidates(const struct api_call *call, struct value *result, int slot)
 {
@@ -24,10 +42,10 @@ static void put_candidates(const struct api_call *call, struct value *result, in
         struct value *row = value_map(arena);
         value_put_string(arena, row, "node", api_node_name(view->table, candidates[i].node));
         value_put_bool(arena, row, "owner", candidates[i].node == view->table->vips[slot].owner);
-        value_put_bool(arena, row, "chosen", candidates[i].step == PLAN_CHOSEN);
-        value_put_string(arena, row, "because", plan_step_text(candidates[i].step));
+        value_put_bool(arena, row, "chosen", candidates[i].step == PLAN_CHOSEN || candidates[i].step == PLAN_ALL_FAILED);
+        value_put(arena, row, "because", because(call, slot, &candidates[i]));
         value_put_uint(arena, row, "vips", candidates[i].load);
-        value_put_uint(arena, row, "weight", candidates[i].weight);
+        value_put_int(arena, row, "weight", candidates[i].weight);
         value_push(arena, rows, row);
     }
     value_put(arena, result, "nodes", rows);
@@ -53,6 +71,23 @@ static void check(const struct api_call *call, struct value *rows, bool ok, cons
     value_put_bool(call->arena, row, "ok", ok);
     value_put_string(call->arena, row, "text", text);
     value_push(call->arena, rows, row);
+}
+
+/* What its health checks say; only what requires one is concerned. */
+static void explain_checks(const struct api_call *call, struct value *rows, int node)
+{
+    const struct table *table = call->view->table;
+    char text[NAME_SIZE + 64];
+
+    for (int slot = 0; slot < CHECKS_MAX; slot++) {
+        const struct check *at = &table->checks[slot];
+        if (at->spec.name[0] != '\0' && ((at->passing | at->failing) >> node & 1) != 0) {
+            bool fails = at->failing >> node & 1;
+            snprintf(text, sizeof text, "check %s %s%s", at->spec.name, fails ? "fails" : "passes",
+                     !fails ? "" : at->spec.weight > 0 ? ": it is less preferred" : ": nothing that requires it comes here");
+            check(call, rows, !fails, text);
+        }
+    }
 }
 
 /* What a node needs to be given VIPs, one after the other. */
@@ -81,6 +116,7 @@ static void explain_node(const struct api_call *call, const char *name)
     check(call, rows, !node->leaving, node->leaving ? "it is shutting down" : "it is not shutting down");
     check(call, rows, usable, usable ? "it is heard and has a lease" : "it is not heard, or has no lease");
     check(call, rows, up, up ? "it has an interface that is up" : "it has no interface that is up");
+    explain_checks(call, rows, slot);
     value_put(call->arena, result, "node", api_node_row(call, slot));
     value_put_bool(call->arena, result, "can_hold", !node->witness && member && !node->draining && !node->leaving &&
                                                         usable && up);

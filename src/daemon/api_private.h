@@ -74,6 +74,20 @@ bool api_node_remove(const struct api_call *call, struct command *command);
 bool api_voting(const struct api_call *call, const struct value *voters, struct command *command);
 bool api_member_is_so(const struct table *table, const struct command *command); /* it needs no entry */
 bool api_member_settled(const struct api_view *view, const struct value *args, int node, char *why, size_t size);
+/* api_check.c. Slot of a check, or SLOT_NONE after the refusal; the attributes of a map into spec, whose name is there and
+ * whose other fields are what they were; "passes", "fails" or "unknown"; names of a set of checks; those of the VIP's checks
+ * that fail on a node. */
+int api_find_check(const struct api_call *call, const char *name);
+bool api_check_attributes(const struct api_call *call, const struct value *map, struct check_spec *spec);
+const char *api_check_result(const struct api_call *call, int check, int node);
+struct value *api_check_names(const struct api_call *call, uint64_t checks);
+uint64_t api_failing(const struct table *table, const struct vip *vip, int node);
+void api_check_list(const struct api_call *call);
+void api_check_show(const struct api_call *call);
+void api_check_own(const struct api_call *call);
+bool api_check_add(const struct api_call *call, struct command *command);
+bool api_check_set(const struct api_call *call, struct command *command);
+bool api_check_del(const struct api_call *call, struct command *command);
 
 /* What a client is to wait for after a change ({vips, to, node, until}), or NULL. */
 struct value *api_wait_for(struct value_arena *arena, const struct control_request *request);

@@ -115,6 +115,9 @@ static struct value *history_row(const struct api_call *call, uint64_t number)
         value_put_string(arena, row, "node", table_name_at(table, entry->to, entry->index));
         value_put_string(arena, row, "mac", mac_format(entry->mac, mac));
     }
+    if (entry->kind == HISTORY_CHECK_FAILS || entry->kind == HISTORY_CHECK_PASSES) {
+        value_put_string(arena, row, "node", api_node_name(table, entry->to));
+    }
     if (entry->who[0] != '\0') {
         value_put_string(arena, row, "who", entry->who);
     }
@@ -270,7 +273,8 @@ static const struct
     { "node.show", node_show }, { "history", history },   { "leader", api_leader },     { "settings", api_settings },
     { "daemon", api_own },        { "version", api_version },     { "explain", api_explain }, { "plan", api_plan },
     { "doctor", api_doctor },       { "wait", api_wait },         { "diff", api_diff },     { "export", api_export },
-    { "revisions", api_revisions },
+    { "revisions", api_revisions }, { "check.list", api_check_list },
+    { "check.show", api_check_show }, { "check.own", api_check_own },
 };
 
 void api_read(const struct api_view *view, const struct control_request *request, struct value_arena *arena,

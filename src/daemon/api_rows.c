@@ -113,6 +113,13 @@ static void put_attributes(const struct api_call *call, struct value *row, const
     if (vip->pinned != SLOT_NONE) {
         value_put_string(arena, row, "pinned", api_node_name(call->view->table, vip->pinned));
     }
+    if (vip->checks != 0) {
+        value_put(arena, row, "require", api_check_names(call, vip->checks));
+    }
+    uint64_t failing = api_failing(call->view->table, vip, vip->owner);
+    if (failing != 0) {
+        value_put(arena, row, "failing", api_check_names(call, failing));
+    }
     if (vip->no_probe) {
         value_put_bool(arena, row, "probe", false);
     }

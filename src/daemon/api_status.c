@@ -5,6 +5,7 @@
 #include "daemon/api_private.h"
 
 #define UNHELD_MAX 100 /* VIPs that `status` names; its counters have all */
+#define CHECKS_SHOWN_MAX 20 /* VIPs whose owner fails a check, likewise */
 #define FOREIGN_MAX 20 /* conflicts that it warns of one by one */
 
 static const char *leader_name(const struct api_view *view)
@@ -151,6 +152,31 @@ static void warn_of_foreign(const struct api_call *call, struct value *warnings)
     }
 }
 
+/* VIPs whose owner fails what they require: nobody else can have them. */
+static void warn_of_checks(const struct api_call *call, struct value *warnings)
+{
+    const struct table *table = call->view->table;
+    uint32_t n = 0;
+
+    for (int slot = 0; slot < table->vips_end && table->checks_index != 0; slot++) {
+        const struct vip *vip = &table->vips[slot];
+        uint64_t failing = 0;
+        if (vip->used && !vip->deleted && vip->enabled) {
+            failing = api_failing(table, vip, vip->owner) & table->required;
+        }
+        if (failing != 0 && n++ < CHECKS_SHOWN_MAX) {
+            value_push(call->arena, warnings,
+                       value_format(call->arena, "VIP %s: check %s fails on its owner %s, and no other node can have it",
+                                    vip->name, table->checks[__builtin_ctzll(failing)].spec.name,
+                                    table->nodes[vip->owner].name));
+        }
+    }
+    if (n > CHECKS_SHOWN_MAX) {
+        value_push(call->arena, warnings,
+                   value_format(call->arena, "%u more VIPs stay where their checks fail", n - CHECKS_SHOWN_MAX));
+    }
+}
+
 static void put_warnings(const struct api_call *call, struct value *result)
 {
     const struct api_view *view = call->view;
@@ -186,6 +212,7 @@ static void put_warnings(const struct api_call *call, struct value *result)
         }
     }
     warn_of_foreign(call, warnings);
+    warn_of_checks(call, warnings);
     value_put(arena, result, "warnings", warnings);
 }
 

@@ -127,6 +127,19 @@ static bool set_apart(const struct api_call *call, const struct value *value, st
     return true;
 }
 
+static bool set_require(const struct api_call *call, const struct value *value, struct vip_spec *spec)
+{
+    spec->checks = 0;
+    for (const struct value *item = value_first(value); item != NULL; item = item->next) {
+        int check = api_find_check(call, value_as_string(item, ""));
+        if (check == SLOT_NONE) {
+            return false;
+        }
+        spec->checks |= 1ull << check;
+    }
+    return true;
+}
+
 static const struct attribute
 {
     const char *key;
@@ -137,6 +150,7 @@ static const struct attribute
     { "nodes", VIP_SET_NODES, set_nodes },      { "group", VIP_SET_GROUP, set_group },
     { "prefer", VIP_SET_PREFERS, set_prefer },  { "apart_from", VIP_SET_APART, set_apart },
     { "enabled", VIP_SET_ENABLED, set_enabled },
+    { "require", VIP_SET_CHECKS, set_require },
     { "probe", VIP_SET_PROBE, set_probe },      { "conflict", VIP_SET_CONFLICT, set_conflict },
 };
 #define ATTRIBUTES_N (sizeof attributes / sizeof attributes[0])

@@ -59,6 +59,7 @@ struct api_view requests_view(struct daemon *d, bool local)
     r->counters[n++] = (struct api_counter){"connections_refused", peers->refused};
     r->counters[n++] = (struct api_counter){"connections_malformed", peers->malformed};
     r->counters[n++] = (struct api_counter){"connections_lost", peers->lost};
+    health_own(d, r->checks);
     r->daemon = (struct api_daemon){
         .node = d->config->node,
         .id = d->self,
@@ -69,6 +70,7 @@ struct api_view requests_view(struct daemon *d, bool local)
                                            : NULL,
         .n_counters = n,
         .counters = r->counters,
+        .checks = r->checks,
     };
     return (struct api_view){
         .core = d->core,

@@ -59,6 +59,7 @@ struct requests
     struct api_scratch scratch;
     struct api_daemon daemon;
     struct api_counter counters[12];
+    struct api_check checks[CHECKS_MAX];
 };
 
 /* The loop's time, ms. */

@@ -214,6 +214,7 @@ static void put_value(const struct table *table, struct cluster_text *text, cons
         break;
     case VIP_SET_PINNED:
     case VIP_SET_LEN:
+    case VIP_SET_CHECKS:
         break; /* the one is no configuration, the other part of the address */
     }
 }

@@ -14,6 +14,7 @@ _Static_assert(CONFIG_ERROR_SIZE == DOCUMENT_ERROR_SIZE, "an error of the docume
 #define CONTROL_DEFAULT "/run/vipd/control.sock"
 #define CONTROL_GROUP_DEFAULT "vipd"
 #define ADMIN_GROUP_DEFAULT "vipd-admin"
+#define CHECKS_DIR_DEFAULT "/etc/vipd/checks.d"
 #define WORDS_SIZE 160 /* of a list of words in a message; a longer list is cut */
 
 enum config_key_index
@@ -28,6 +29,7 @@ enum config_key_index
     CONTROL,
     CONTROL_GROUP,
     ADMIN_GROUP,
+    CHECKS_DIR,
     WITNESS,
     TIMING,
     FENCE,
@@ -60,6 +62,8 @@ const struct config_key CONFIG_KEYS[CONFIG_KEYS_N] = {
         "the name or number of a group", "the group whose members may read (vipctl status); default vipd"},
     [ADMIN_GROUP] = {"admin-group", CONFIG_SCALAR, false, config_parse_name, FIELD(admin_group),
         "the name or number of a group", "the group whose members may change; default vipd-admin"},
+    [CHECKS_DIR] = {"checks-dir", CONFIG_SCALAR, false, config_parse_path, FIELD(checks_dir), "an absolute path",
+        "the directory of the programs that exec checks may run"},
     [WITNESS] = {"witness", CONFIG_SCALAR, false, config_parse_bool, FIELD(witness), "true or false",
         "whether this node only votes and never holds a VIP"},
     [TIMING] = {"timing", CONFIG_SCALAR | CONFIG_MAP, false, config_parse_timing, FIELD(timing),
@@ -219,6 +223,7 @@ static int read_config(struct config_reader *reader, struct config *config)
     memcpy(config->control, CONTROL_DEFAULT, sizeof(CONTROL_DEFAULT));
     memcpy(config->control_group, CONTROL_GROUP_DEFAULT, sizeof(CONTROL_GROUP_DEFAULT));
     memcpy(config->admin_group, ADMIN_GROUP_DEFAULT, sizeof(ADMIN_GROUP_DEFAULT));
+    memcpy(config->checks_dir, CHECKS_DIR_DEFAULT, sizeof(CHECKS_DIR_DEFAULT));
     if (root == NULL || root->kind != DOCUMENT_MAP) {
         struct document_node start = {.line = 1, .column = 1};
 

@@ -30,6 +30,7 @@ static void on_close_timer(uv_timer_t *timer)
 {
     struct daemon *d = timer->data;
     d->closed = true;
+    health_close(d);
     requests_close(d);
     peers_close(d->peers, NULL, NULL);
     datagram_close(d->datagram, NULL, NULL);
@@ -169,6 +170,9 @@ static int open_parts(struct daemon *d)
     if (!rv) {
         rv = members_open(d);
     }
+    if (!rv) {
+        rv = health_open(d);
+    }
     if (!rv && d->founded) {
         rv = fsm_start(d, state);
         if (rv) {
@@ -189,6 +193,7 @@ static void free_memory(struct daemon *d)
 {
     consensus_free(d->consensus);
     free(d->requests);
+    free(d->health);
     free(d->table);
     free(d->core);
     free(d->scratch);

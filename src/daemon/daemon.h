@@ -27,6 +27,8 @@
 
 #define EVENTS_MAX 2048 /* queued while one step's actions are executed */
 
+struct api_check;
+struct health;
 struct requests;
 
 struct event_queue
@@ -91,6 +93,7 @@ struct daemon
     uint64_t peers_changed;
     struct control *control;
     struct requests *requests;
+    struct health *health;
 
     uv_signal_t term, intr, again;
     uv_timer_t close_timer;
@@ -170,6 +173,13 @@ void kernel_announce_all(struct daemon *d);
 int foreign_open(struct daemon *d);
 void foreign_close(struct daemon *d);
 void foreign_probe(struct daemon *d, const struct action *action);
+
+/* health.c */
+int health_open(struct daemon *d);
+void health_close(struct daemon *d);
+void health_poll(struct daemon *d); /* after each turn of the pump */
+const char *health_detail(const struct daemon *d, int check); /* of its last result */
+void health_own(const struct daemon *d, struct api_check *ret); /* CHECKS_MAX of them */
 
 /* requests.c */
 int requests_open(struct daemon *d);

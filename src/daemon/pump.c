@@ -72,6 +72,7 @@ static void say(const struct daemon *d, const struct action *action)
         [LOG_CORE_CLOCK_UNFIT] = LOG_CLOCK_UNFIT,
         [LOG_CORE_LISTED] = LOG_LISTED,             [LOG_CORE_VOTER] = LOG_VOTER,
         [LOG_CORE_UNLISTED] = LOG_UNLISTED,         [LOG_CORE_REMOVED] = LOG_REMOVED,
+        [LOG_CORE_CHECK_FAILS] = LOG_CHECK_FAILS,   [LOG_CORE_CHECK_PASSES] = LOG_CHECK_PASSES,
     };
     enum log_id id = IDS[action->log.id];
     if (action->log.vip != SLOT_NONE) {
@@ -95,6 +96,9 @@ static void say(const struct daemon *d, const struct action *action)
         log_write(id, "term=%llu", (unsigned long long)action->log.value);
     } else if (id == LOG_CLOCK_STEADY || id == LOG_CLOCK_SLEWED || id == LOG_CLOCK_UNFIT) {
         log_write(id, "ppm=%llu", (unsigned long long)action->log.value);
+    } else if (id == LOG_CHECK_FAILS || id == LOG_CHECK_PASSES) {
+        log_write(id, "check=%s why=\"%s\"", d->table->checks[action->log.value].spec.name,
+                  health_detail(d, (int)action->log.value));
     } else if (id == LOG_FENCE) {
         log_write(id, "node=%s moves=%llu", node_label(d, action->log.node), (unsigned long long)action->log.value);
     } else {
@@ -302,6 +306,7 @@ static void pump(struct daemon *d)
         founding_propose(d);
     }
     if (!d->closed) {
+        health_poll(d);
         requests_poll(d);
         arm(d);
         pump_raft_timer(d);

@@ -12,7 +12,7 @@
 #define FOUND_FIELDS 5
 #define CONFLICT_FIELDS 4
 #define ITEM_VALUES 3
-#define GROUP_VALUES 2
+#define GROUP_VALUES 3
 
 /* How many fields the body of a type has; 0 for what is not a type. */
 static uint32_t body_values(uint64_t type)
@@ -21,10 +21,11 @@ static uint32_t body_values(uint64_t type)
         [COMMAND_FOUND] = 5,      [COMMAND_FENCE] = 3,      [COMMAND_CLEAR] = 3,       [COMMAND_ADMIT] = 3,
         [COMMAND_MOVE] = 1,       [COMMAND_VIP_ADD] = 1,    [COMMAND_VIP_SET] = 4,     [COMMAND_VIP_DELETE] = 1,
         [COMMAND_VIP_PURGE] = 1,  [COMMAND_NODE_REPORT] = 7, [COMMAND_DRAIN] = 3,      [COMMAND_LEAVE] = 3,
-        [COMMAND_SETTINGS] = 1,   [COMMAND_GROUP_SET] = 2,  [COMMAND_CONFLICT] = 3,
+        [COMMAND_SETTINGS] = 1,   [COMMAND_GROUP_SET] = 3,  [COMMAND_CONFLICT] = 3,
         [COMMAND_APPLY] = 7,
         [COMMAND_NODE_ADD] = 3,   [COMMAND_NODE_SET] = 6,   [COMMAND_NODE_REMOVE] = 2, [COMMAND_NODE_DELETE] = 3,
         [COMMAND_VOTERS] = 1,     [COMMAND_VOTING] = 2,
+        [COMMAND_CHECK_SET] = 2,  [COMMAND_CHECK_DELETE] = 2, [COMMAND_HEALTH] = 5,
     };
 
     return type < sizeof VALUES ? VALUES[type] : 0;
@@ -105,6 +106,7 @@ static void pack_apply(struct packer *packer, const struct apply_command *apply)
     pack_array(packer, (size_t)apply->n_groups * GROUP_VALUES);
     for (uint32_t i = 0; i < apply->n_groups; i++) {
         pack_text(packer, apply->groups[i].name);
+        pack_uint(packer, apply->groups[i].checks);
         pack_prefers(packer, apply->groups[i].prefers, apply->groups[i].n_prefers);
     }
     pack_bytes(packer, apply->kept, apply->kept_size);
@@ -174,6 +176,7 @@ static void pack_body(struct packer *packer, const struct command *command)
         break;
     case COMMAND_GROUP_SET:
         pack_text(packer, command->group.name);
+        pack_uint(packer, command->group.checks);
         pack_prefers(packer, command->group.prefers, command->group.n_prefers);
         break;
     case COMMAND_CONFLICT:
@@ -199,6 +202,18 @@ static void pack_body(struct packer *packer, const struct command *command)
     case COMMAND_VOTING:
         pack_uint(packer, command->voting.count);
         pack_uint(packer, command->voting.replace_ms);
+        break;
+    case COMMAND_CHECK_SET:
+    case COMMAND_CHECK_DELETE:
+        pack_uint(packer, command->check.changed);
+        pack_check(packer, &command->check.spec);
+        break;
+    case COMMAND_HEALTH:
+        pack_int(packer, command->health.node);
+        pack_uint(packer, command->health.id);
+        pack_uint(packer, command->health.checks);
+        pack_uint(packer, command->health.passing);
+        pack_uint(packer, command->health.failing);
         break;
     }
 }
@@ -422,6 +437,7 @@ static const struct group *unpack_groups(struct decoding *decoding, uint32_t *re
         struct group *group = &groups[place(decoding, i)];
 
         unpack_text(unpacker, group->name, sizeof group->name);
+        group->checks = unpack_uint(unpacker, UINT64_MAX);
         group->n_prefers = unpack_prefers(unpacker, group->prefers);
     }
     return groups;
@@ -522,6 +538,7 @@ static void unpack_body(struct decoding *decoding, struct command *ret)
         break;
     case COMMAND_GROUP_SET:
         unpack_text(unpacker, ret->group.name, sizeof ret->group.name);
+        ret->group.checks = unpack_uint(unpacker, UINT64_MAX);
         ret->group.n_prefers = unpack_prefers(unpacker, ret->group.prefers);
         break;
     case COMMAND_CONFLICT:
@@ -547,6 +564,18 @@ static void unpack_body(struct decoding *decoding, struct command *ret)
     case COMMAND_VOTING:
         ret->voting.count = (uint8_t)unpack_uint(unpacker, VOTERS_MAX);
         ret->voting.replace_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+        break;
+    case COMMAND_CHECK_SET:
+    case COMMAND_CHECK_DELETE:
+        ret->check.changed = unpack_uint(unpacker, UINT64_MAX);
+        unpack_check(unpacker, &ret->check.spec);
+        break;
+    case COMMAND_HEALTH:
+        ret->health.node = unpack_node(unpacker);
+        ret->health.id = unpack_uint(unpacker, UINT64_MAX);
+        ret->health.checks = unpack_uint(unpacker, UINT64_MAX);
+        ret->health.passing = unpack_uint(unpacker, UINT64_MAX);
+        ret->health.failing = unpack_uint(unpacker, UINT64_MAX);
         break;
     }
 }

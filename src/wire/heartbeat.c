@@ -7,7 +7,7 @@
 #include "wire/pack.h"
 
 #define HEAD 16
-#define HEARTBEAT_VALUES 13
+#define HEARTBEAT_VALUES 16
 #define ANSWER_VALUES 9
 #define PROMISE_VALUES 3
 #define RELEASED_VALUES 2
@@ -65,6 +65,9 @@ size_t heartbeat_encode(const struct heartbeat *heartbeat, uint64_t cluster, uin
     pack_uint(&packer, heartbeat->lease_ms);
     pack_uint(&packer, heartbeat->leader);
     pack_uint(&packer, heartbeat->missing);
+    pack_uint(&packer, heartbeat->checks);
+    pack_uint(&packer, heartbeat->passing);
+    pack_uint(&packer, heartbeat->failing);
     pack_uint(&packer, heartbeat->last_term);
     pack_uint(&packer, heartbeat->last_index);
     return finish(&packer);
@@ -84,6 +87,9 @@ static void unpack_heartbeat(struct unpacker *unpacker, struct heartbeat *ret)
     ret->lease_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
     ret->leader = unpack_uint(unpacker, UINT64_MAX);
     ret->missing = unpack_uint(unpacker, UINT64_MAX);
+    ret->checks = unpack_uint(unpacker, UINT64_MAX);
+    ret->passing = unpack_uint(unpacker, UINT64_MAX);
+    ret->failing = unpack_uint(unpacker, UINT64_MAX);
     ret->last_term = unpack_uint(unpacker, UINT64_MAX);
     ret->last_index = unpack_uint(unpacker, UINT64_MAX);
     if (ret->from == 0 || ret->run == 0) {

@@ -12,7 +12,7 @@
 #include "base/err.h"
 #include "core/message.h"
 
-#define HEARTBEAT_VERSION 1
+#define HEARTBEAT_VERSION 2
 #define DATAGRAM_MAX 1400 /* bytes: fits in one frame of every usual network, tunnels included */
 
 enum datagram_type

@@ -2,11 +2,12 @@
 
 #define TIMING_VALUES 5
 #define SETTINGS_VALUES 3
+#define CHECK_VALUES 10
 #define PREFER_VALUES 2
 #define LINK_VALUES 4
 #define MAC_NUMBER_MAX 0xffffffffffffull
 #define PREFIX_VALUES 2
-#define SPEC_VALUES 12 /* the prefix is two */
+#define SPEC_VALUES 13 /* the prefix is two */
 
 void pack_timing(struct packer *packer, const struct timing *timing)
 {
@@ -155,6 +156,7 @@ void pack_spec(struct packer *packer, const struct vip_spec *spec)
     pack_prefix(packer, &spec->address);
     pack_text(packer, spec->dev);
     pack_uint(packer, spec->nodes);
+    pack_uint(packer, spec->checks);
     pack_text(packer, spec->group);
     pack_bool(packer, spec->enabled);
     pack_int(packer, spec->pinned);
@@ -171,6 +173,7 @@ void unpack_spec(struct unpacker *unpacker, struct vip_spec *ret)
     ret->address = unpack_prefix(unpacker);
     unpack_text(unpacker, ret->dev, sizeof ret->dev);
     ret->nodes = unpack_uint(unpacker, UINT64_MAX);
+    ret->checks = unpack_uint(unpacker, UINT64_MAX);
     unpack_text(unpacker, ret->group, sizeof ret->group);
     ret->enabled = unpack_bool(unpacker);
     ret->pinned = unpack_node_or_none(unpacker);
@@ -178,6 +181,36 @@ void unpack_spec(struct unpacker *unpacker, struct vip_spec *ret)
     ret->yield = unpack_bool(unpacker);
     ret->n_prefers = unpack_prefers(unpacker, ret->prefers);
     ret->n_apart = unpack_apart(unpacker, ret->apart);
+}
+
+void pack_check(struct packer *packer, const struct check_spec *spec)
+{
+    pack_array(packer, CHECK_VALUES);
+    pack_text(packer, spec->name);
+    pack_uint(packer, spec->kind);
+    pack_text(packer, spec->target);
+    pack_uint(packer, spec->every_ms);
+    pack_uint(packer, spec->timeout_ms);
+    pack_uint(packer, spec->fall);
+    pack_uint(packer, spec->rise);
+    pack_uint(packer, spec->weight);
+    pack_bool(packer, spec->node);
+    pack_bool(packer, spec->release);
+}
+
+void unpack_check(struct unpacker *unpacker, struct check_spec *ret)
+{
+    (void)unpack_array(unpacker, CHECK_VALUES, CHECK_VALUES);
+    unpack_text(unpacker, ret->name, sizeof ret->name);
+    ret->kind = (enum check_kind)unpack_uint(unpacker, CHECK_KINDS_N - 1);
+    unpack_text(unpacker, ret->target, sizeof ret->target);
+    ret->every_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+    ret->timeout_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+    ret->fall = (uint8_t)unpack_uint(unpacker, UINT8_MAX);
+    ret->rise = (uint8_t)unpack_uint(unpacker, UINT8_MAX);
+    ret->weight = (uint16_t)unpack_uint(unpacker, UINT16_MAX);
+    ret->node = unpack_bool(unpacker);
+    ret->release = unpack_bool(unpacker);
 }
 
 int8_t unpack_node_or_none(struct unpacker *unpacker)

@@ -18,7 +18,9 @@ void unpack_mac(struct unpacker *unpacker, uint8_t ret[MAC_SIZE]);
 void pack_links(struct packer *packer, const struct link *links, unsigned n);
 
 void pack_spec(struct packer *packer, const struct vip_spec *spec);
+void pack_check(struct packer *packer, const struct check_spec *spec);
 
+void unpack_check(struct unpacker *unpacker, struct check_spec *ret);
 void unpack_timing(struct unpacker *unpacker, struct timing *ret);
 void unpack_settings(struct unpacker *unpacker, struct settings *ret);
 void unpack_spec(struct unpacker *unpacker, struct vip_spec *ret);

@@ -6,12 +6,13 @@
 #include "wire/pack.h"
 #include "wire/pack_table.h"
 
-#define SNAPSHOT_VALUES 9
+#define SNAPSHOT_VALUES 10
 #define HEAD_VALUES 14
 #define NODE_VALUES 22
 #define DEPARTED_VALUES 2
-#define GROUP_VALUES 3
-#define VIP_VALUES 23
+#define GROUP_VALUES 4
+#define VIP_VALUES 24
+#define CHECK_VALUES 5
 #define HISTORY_VALUES 9
 #define DEDUP_VALUES 3
 #define KEPT_VALUES 3
@@ -109,7 +110,32 @@ static void pack_groups(struct packer *packer, const struct table *table)
             pack_array(packer, GROUP_VALUES);
             pack_uint(packer, (uint64_t)group);
             pack_text(packer, table->groups[group].name);
+            pack_uint(packer, table->groups[group].checks);
             pack_prefers(packer, table->groups[group].prefers, table->groups[group].n_prefers);
+        }
+    }
+}
+
+/* The index of their last change, and each with its slot. */
+static void pack_checks(struct packer *packer, const struct table *table)
+{
+    size_t n = 0;
+
+    for (int check = 0; check < CHECKS_MAX; check++) {
+        n += table->checks[check].spec.name[0] != '\0';
+    }
+    pack_array(packer, 1 + n);
+    pack_uint(packer, table->checks_index);
+    for (int check = 0; check < CHECKS_MAX; check++) {
+        const struct check *at = &table->checks[check];
+
+        if (at->spec.name[0] != '\0') {
+            pack_array(packer, CHECK_VALUES);
+            pack_uint(packer, (uint64_t)check);
+            pack_check(packer, &at->spec);
+            pack_uint(packer, at->changed);
+            pack_uint(packer, at->passing);
+            pack_uint(packer, at->failing);
         }
     }
 }
@@ -125,6 +151,7 @@ static void pack_vip(struct packer *packer, int slot, const struct vip *vip)
     pack_text(packer, vip->dev);
     pack_uint(packer, vip->nodes);
     pack_int(packer, vip->group);
+    pack_uint(packer, vip->checks);
     pack_prefers(packer, vip->prefers, vip->n_prefers);
     pack_apart(packer, vip->apart, vip->n_apart);
     pack_int(packer, vip->pinned);
@@ -218,6 +245,7 @@ int snapshot_encode(const struct table *table, void *buf, size_t size, size_t *r
     pack_nodes(&packer, table);
     pack_departed(&packer, table);
     pack_groups(&packer, table);
+    pack_checks(&packer, table);
     pack_vips(&packer, table);
     pack_history(&packer, table);
     pack_dedup(&packer, table);
@@ -303,8 +331,28 @@ static void unpack_groups(struct unpacker *unpacker, struct table *table)
         group = &table->groups[unpack_uint(unpacker, GROUPS_MAX - 1)];
         unpacker->failed = unpacker->failed || group->name[0] != '\0';
         unpack_text(unpacker, group->name, sizeof group->name);
+        group->checks = unpack_uint(unpacker, UINT64_MAX);
         group->n_prefers = unpack_prefers(unpacker, group->prefers);
         unpacker->failed = unpacker->failed || group->name[0] == '\0';
+    }
+}
+
+static void unpack_checks(struct unpacker *unpacker, struct table *table)
+{
+    uint32_t n = unpack_array(unpacker, 1, 1 + CHECKS_MAX);
+
+    table->checks_index = unpack_uint(unpacker, UINT64_MAX);
+    for (uint32_t i = 1; i < n && !unpacker->failed; i++) {
+        struct check *check;
+
+        (void)unpack_array(unpacker, CHECK_VALUES, CHECK_VALUES);
+        check = &table->checks[unpack_uint(unpacker, CHECKS_MAX - 1)];
+        unpacker->failed = unpacker->failed || check->spec.name[0] != '\0';
+        unpack_check(unpacker, &check->spec);
+        check->changed = unpack_uint(unpacker, UINT64_MAX);
+        check->passing = unpack_uint(unpacker, UINT64_MAX);
+        check->failing = unpack_uint(unpacker, UINT64_MAX);
+        unpacker->failed = unpacker->failed || check->spec.name[0] == '\0' || (check->passing & check->failing) != 0;
     }
 }
 
@@ -322,6 +370,7 @@ static void unpack_one_vip(struct unpacker *unpacker, struct table *table)
     unpack_text(unpacker, vip->dev, sizeof vip->dev);
     vip->nodes = unpack_uint(unpacker, UINT64_MAX);
     vip->group = (int16_t)unpack_int(unpacker, SLOT_NONE, GROUPS_MAX - 1);
+    vip->checks = unpack_uint(unpacker, UINT64_MAX);
     vip->n_prefers = unpack_prefers(unpacker, vip->prefers);
     vip->n_apart = unpack_apart(unpacker, vip->apart);
     vip->pinned = unpack_node_or_none(unpacker);
@@ -420,6 +469,7 @@ static void unpack_table(struct unpacker *unpacker, struct table *table)
     }
     unpack_departed(unpacker, table);
     unpack_groups(unpacker, table);
+    unpack_checks(unpacker, table);
     n = unpack_array(unpacker, 0, VIPS_MAX);
     for (uint32_t i = 0; i < n && !unpacker->failed; i++) {
         unpack_one_vip(unpacker, table);
@@ -446,6 +496,16 @@ static bool prefers_known(uint64_t nodes, const struct prefer *prefers, unsigned
     return true;
 }
 
+static bool checks_known(const struct table *table, uint64_t checks)
+{
+    for (int check = 0; check < CHECKS_MAX; check++) {
+        if ((checks >> check & 1) != 0 && table->checks[check].spec.name[0] == '\0') {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* A VIP that refers to what is not there, or that is not found under its own name and address: these are taken
  * twice. */
 static bool vip_sound(const struct table *table, uint64_t nodes, int slot)
@@ -454,7 +514,7 @@ static bool vip_sound(const struct table *table, uint64_t nodes, int slot)
 
     if (!in_set(nodes, vip->owner) || !in_set(nodes, vip->prev) || !in_set(nodes, vip->pinned) ||
         (vip->nodes & ~nodes) != 0 || !prefers_known(nodes, vip->prefers, vip->n_prefers) ||
-        (vip->group != SLOT_NONE && table->groups[vip->group].name[0] == '\0')) {
+        (vip->group != SLOT_NONE && table->groups[vip->group].name[0] == '\0') || !checks_known(table, vip->checks)) {
         return false;
     }
     for (int i = 0; i < vip->n_apart; i++) {
@@ -480,8 +540,15 @@ static bool sound(const struct table *table)
             }
         }
     }
+    for (int check = 0; check < CHECKS_MAX; check++) {
+        if (table->checks[check].spec.name[0] != '\0' &&
+            table_check_by_name(table, table->checks[check].spec.name) != check) {
+            return false;
+        }
+    }
     for (int group = 0; group < GROUPS_MAX; group++) {
-        if (!prefers_known(nodes, table->groups[group].prefers, table->groups[group].n_prefers)) {
+        if (!prefers_known(nodes, table->groups[group].prefers, table->groups[group].n_prefers) ||
+            !checks_known(table, table->groups[group].checks)) {
             return false;
         }
     }

@@ -262,6 +262,21 @@ static void members(void)
     of_node(COMMAND_NODE_DELETE, 4, "node-delete");
 }
 
+static void checks(void)
+{
+    struct command command = {.type = COMMAND_CHECK_SET,
+                              .check.spec = {.name = "haproxy", .kind = CHECK_HTTP, .target = "http://127.0.0.1:8404/healthz",
+                                             .every_ms = 1000, .timeout_ms = 500, .fall = 3, .rise = 2}};
+
+    entry(&command, "check-set");
+    command = (struct command){.type = COMMAND_HEALTH,
+                               .health = {.node = 1, .id = 2, .checks = table.checks_index, .passing = 1}};
+    entry(&command, "health");
+    snapshot("checks");
+    command = (struct command){.type = COMMAND_CHECK_DELETE, .check = {.changed = table.checks_index, .spec.name = "haproxy"}};
+    entry(&command, "check-delete");
+}
+
 void seeds_log(void)
 {
     log_begin();
@@ -281,6 +296,7 @@ void seeds_log(void)
     conflict(0, CONFLICT_NONE, "conflict-end");
     conflict(1, CONFLICT_YIELDED, NULL);
     settings_and_group();
+    checks();
     fence("fence");
     of_node(COMMAND_CLEAR, 0, "clear");
     of_node(COMMAND_ADMIT, 0, NULL);

@@ -62,6 +62,9 @@ static size_t take_array(struct command *command, const void **ret_array, size_t
     case COMMAND_NODE_DELETE:
     case COMMAND_VOTERS:
     case COMMAND_VOTING:
+    case COMMAND_CHECK_SET:
+    case COMMAND_CHECK_DELETE:
+    case COMMAND_HEALTH:
         break;
     }
     return 0;

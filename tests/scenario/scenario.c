@@ -23,6 +23,7 @@ static const char *WORDS =
     "      | drain NODE | undrain NODE | delete VIP | purge VIP | disable VIP | links NODE DEV up|down PREFIX [MAC]\n"
     "      | add NODE | set NODE voter|spare|auto | remove NODE | gone NODE | voting COUNT REPLACE-MS | voters\n"
     "      | configure NODE voter|standby|none   a configuration of Raft, with that node in its new place\n"
+    "      | check NAME [weight] | require VIP CHECK | health NODE CHECK passes|fails|unknown\n"
     "                                each is one committed entry at the next index\n"
     "stale                           the entry before must have changed nothing\n"
     "applied                         tells the core that the table has moved on\n"
@@ -31,11 +32,13 @@ static const char *WORDS =
     "slew slow|fast PPM              the own clock from here on; 0: no more\n"
     "at MS                           lets time pass, with the timers that fall due\n"
     "heartbeat NODE [run=N seq=N gen=N|table applied=N|table released=N|table held=N|table lease=N missing=A+B term=N\n"
+    "          checks=N|table passing=CHECK failing=CHECK\n"
     "          index=N leader=NODE]  from another node; `table` = as a good node would say now\n"
     "answer NODE acked|refused [seq=N|last run=N|own promise=NODE:FENCE|table:LEFT released=NODE:INDEX|table]\n"
     "kernel ADDR present|gone [failed]\n"
     "foreign ADDR [MAC]              another host claims it; without a MAC: another node of the cluster\n"
     "probed VIP silent|failed        nobody answered the last probe of it, or nothing was asked\n"
+    "result CHECK passed|failed      a health check of this node has come to a result\n"
     "report NODE VIP none|taken|defended|yielded MAC   a node's report of a conflict, to the leader\n"
     "role leader|follower TERM LEADER|none\n"
     "proposed INDEX|ok|refused       ok: the proposal was appended at the next index\n"
@@ -441,6 +444,44 @@ static void entry_vip(char **words, int n)
     commit(&command);
 }
 
+static int check_slot(const char *name)
+{
+    int slot = table_check_by_name(table, name);
+    if (slot == SLOT_NONE) {
+        fail("no check '%s'", name);
+    }
+    return slot;
+}
+
+/* Two failures in a row fail it, two passes make it pass. */
+static void entry_check(char **words, int n)
+{
+    struct command command = {.type = COMMAND_CHECK_SET};
+    if (!strcmp(words[0], "check")) {
+        struct check_spec *spec = &command.check.spec;
+        *spec = (struct check_spec){.kind = CHECK_FILE, .target = "/ok", .every_ms = 1000, .timeout_ms = 500, .fall = 2, .rise = 2};
+        snprintf(spec->name, NAME_SIZE, "%s", words[1]);
+        int slot = table_check_by_name(table, words[1]);
+        command.check.changed = slot == SLOT_NONE ? 0 : table->checks[slot].changed;
+        spec->weight = flag(words, n, "weight") ? 50 : 0;
+    } else if (!strcmp(words[0], "require")) {
+        command.type = COMMAND_VIP_SET;
+        command.vip_set.vip = (uint16_t)vip_slot(words[1]);
+        snprintf(command.vip_set.name, NAME_SIZE, "%s", words[1]);
+        command.vip_set.set = VIP_SET_CHECKS;
+        command.vip_set.spec.checks = 1ull << check_slot(words[2]);
+    } else {
+        int slot = check_slot(words[2]);
+        command.type = COMMAND_HEALTH;
+        command.health.node = (int8_t)node_slot(words[1]);
+        command.health.id = node_id(words[1]);
+        command.health.checks = table->checks_index;
+        command.health.passing = (uint64_t)flag(words, n, "passes") << slot;
+        command.health.failing = (uint64_t)flag(words, n, "fails") << slot;
+    }
+    commit(&command);
+}
+
 static void do_entry(char **words, int n)
 {
     struct command command = {0};
@@ -479,6 +520,8 @@ static void do_entry(char **words, int n)
         command.vip_del.n_vips = 1;
         command.vip_del.vips = &move;
         commit(&command);
+    } else if (!strcmp(kind, "check") || !strcmp(kind, "require") || !strcmp(kind, "health")) {
+        entry_check(words, n);
     } else if (!strcmp(kind, "disable")) {
         command.type = COMMAND_VIP_SET;
         command.vip_set.vip = (uint16_t)vip_slot(words[1]);
@@ -511,6 +554,10 @@ static void do_heartbeat(char **words, int n)
     beat.seq = next_seq[slot] = option_or(words, n, "seq", next_seq[slot]);
     const char *leader = option(words, n, "leader");
     beat.leader = leader ? node_id(leader) : 0;
+    const char *passing = option(words, n, "passing"), *failing = option(words, n, "failing");
+    beat.checks = option_or(words, n, "checks", table->checks_index);
+    beat.passing = passing ? 1ull << check_slot(passing) : 0;
+    beat.failing = failing ? 1ull << check_slot(failing) : 0;
     const char *missing = option(words, n, "missing");
     if (missing) {
         char copy[256], *save = NULL;
@@ -655,6 +702,16 @@ static void do_report(char **words)
     step(&(struct event){.type = EV_REPORT, .report = &report});
 }
 
+static void do_result(char **words)
+{
+    int slot = check_slot(words[0]);
+    struct event event = {.type = EV_HEALTH};
+    event.health.check = (uint8_t)slot;
+    event.health.changed = table->checks[slot].changed;
+    event.health.passed = !strcmp(words[1], "passed");
+    step(&event);
+}
+
 static void do_role(char **words)
 {
     struct event event = {.type = EV_ROLE};
@@ -705,6 +762,7 @@ static const char *PROPOSALS[] = {
     [COMMAND_VIP_DELETE] = "delete", [COMMAND_VIP_SET] = "set", [COMMAND_LEAVE] = "leave", [COMMAND_GROUP_SET] = "group",
     [COMMAND_CONFLICT] = "conflict", [COMMAND_NODE_SET] = "node-set", [COMMAND_NODE_REMOVE] = "remove",
     [COMMAND_NODE_DELETE] = "gone", [COMMAND_VOTERS] = "voters", [COMMAND_VOTING] = "voting",
+    [COMMAND_HEALTH] = "health",
 };
 
 static void describe(const struct pile *p, char *buf, size_t size)
@@ -733,10 +791,11 @@ static void describe(const struct pile *p, char *buf, size_t size)
         snprintf(buf, size, "del %s", addr_format(&a->addr, text));
         break;
     case ACT_HEARTBEAT:
-        snprintf(buf, size, "heartbeat %s applied=%llu released=%llu held=%llu gen=%llu seq=%llu", to_name,
+        snprintf(buf, size, "heartbeat %s applied=%llu released=%llu held=%llu gen=%llu seq=%llu passing=%llu failing=%llu", to_name,
                  (unsigned long long)a->heartbeat.applied, (unsigned long long)a->heartbeat.released,
                  (unsigned long long)a->heartbeat.held, (unsigned long long)a->heartbeat.gen,
-                 (unsigned long long)a->heartbeat.seq);
+                 (unsigned long long)a->heartbeat.seq, (unsigned long long)a->heartbeat.passing,
+                 (unsigned long long)a->heartbeat.failing);
         break;
     case ACT_ANSWER: {
         int used = snprintf(buf, size, "answer %s %s", to_name, p->answer.acked ? "acked" : "refused");
@@ -762,6 +821,7 @@ static void describe(const struct pile *p, char *buf, size_t size)
                    : c->type == COMMAND_NODE_REMOVE ? c->node_remove.node
                    : c->type == COMMAND_NODE_SET    ? c->node_set.node
                    : c->type == COMMAND_DRAIN ? c->drain.node
+                   : c->type == COMMAND_HEALTH ? c->health.node
                                               : SLOT_NONE;
         if (node != SLOT_NONE) {
             used += snprintf(buf + used, size - (size_t)used, " %s", table->nodes[node].name);
@@ -770,6 +830,13 @@ static void describe(const struct pile *p, char *buf, size_t size)
             char mac[MAC_TEXT_SIZE];
             used += snprintf(buf + used, size - (size_t)used, " %s %s %s", table->vips[p->items[i].vip].name,
                              conflict_kind_text(p->items[i].kind), mac_format(p->items[i].mac, mac));
+        }
+        for (int i = 0; c->type == COMMAND_HEALTH && i < CHECKS_MAX && used < (int)size; i++) {
+            bool passes = c->health.passing >> i & 1, fails = c->health.failing >> i & 1;
+            if (passes || fails) {
+                used += snprintf(buf + used, size - (size_t)used, " %s:%s", table->checks[i].spec.name,
+                                 fails ? "fails" : "passes");
+            }
         }
         for (uint32_t i = 0; i < p->n_moves && used < (int)size; i++) {
             used += snprintf(buf + used, size - (size_t)used, " %s>%s:%s", table->vips[p->moves[i].vip].name,
@@ -887,7 +954,7 @@ static void do_line(char **words, int n)
     int m = n - 1;
     static const struct { const char *word; int min; } NEEDS[] = {
         {"self", 1}, {"found", 1}, {"entry", 1}, {"at", 1}, {"heartbeat", 1}, {"answer", 2}, {"links", 3},
-        {"kernel", 2}, {"foreign", 1}, {"probed", 2}, {"report", 4}, {"role", 3}, {"proposed", 1},
+        {"kernel", 2}, {"foreign", 1}, {"probed", 2}, {"report", 4}, {"role", 3}, {"result", 2}, {"proposed", 1},
         {"disk", 2}, {"slew", 2}, {"request", 2}, {"expect", 1}, {"state", 2}, {"node", 2},
     };
     for (size_t i = 0; i < sizeof NEEDS / sizeof *NEEDS; i++) {
@@ -931,6 +998,8 @@ static void do_line(char **words, int n)
         do_probed(rest);
     } else if (!strcmp(word, "report")) {
         do_report(rest);
+    } else if (!strcmp(word, "result")) {
+        do_result(rest);
     } else if (!strcmp(word, "role")) {
         do_role(rest);
     } else if (!strcmp(word, "proposed")) {

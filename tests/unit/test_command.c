@@ -185,6 +185,26 @@ static struct command sample(enum command_type type)
         command.apply.kept = "vips: {}\n";
         command.apply.kept_size = 9;
         break;
+    case COMMAND_CHECK_SET:
+    case COMMAND_CHECK_DELETE:
+        command.check.changed = UINT64_MAX;
+        memset(command.check.spec.name, 'n', NAME_MAX_LEN);
+        memset(command.check.spec.target, 't', CHECK_TARGET_MAX_LEN);
+        command.check.spec.kind = CHECK_PING;
+        command.check.spec.every_ms = UINT32_MAX;
+        command.check.spec.timeout_ms = UINT32_MAX - 1;
+        command.check.spec.fall = 255;
+        command.check.spec.rise = 254;
+        command.check.spec.weight = UINT16_MAX;
+        command.check.spec.node = command.check.spec.release = true;
+        break;
+    case COMMAND_HEALTH:
+        command.health.node = 63;
+        command.health.id = UINT64_MAX;
+        command.health.checks = UINT64_MAX - 1;
+        command.health.passing = 1ull << 63;
+        command.health.failing = ~(1ull << 63);
+        break;
     case COMMAND_CONFLICT:
         command.conflict.node = 63;
         command.conflict.id = UINT64_MAX;
@@ -274,7 +294,7 @@ static void assert_same_arrays(const struct command *a, const struct command *b)
 /* Decoded and encoded again, each gives the same bytes; and the fields are where they were. */
 static void round_trip(void **state)
 {
-    for (int type = COMMAND_FOUND; type <= COMMAND_VOTING; type++) {
+    for (int type = COMMAND_FOUND; type <= COMMAND_HEALTH; type++) {
         struct command command = sample((enum command_type)type);
         struct command got;
         size_t len = encode(&command), len_again;
@@ -309,6 +329,12 @@ static void fields_of_plain_types(void **state)
     assert_int_equal(decode(mem.bytes, encode(&command), &got), 0);
     assert_string_equal(got.group.name, "web");
     assert_true(got.group.n_prefers == 1 && got.group.prefers[0].node == 3 && got.group.prefers[0].weight == 100);
+    command = sample(COMMAND_CHECK_SET);
+    assert_int_equal(decode(mem.bytes, encode(&command), &got), 0);
+    assert_memory_equal(&got.check, &command.check, sizeof got.check);
+    command = sample(COMMAND_HEALTH);
+    assert_int_equal(decode(mem.bytes, encode(&command), &got), 0);
+    assert_memory_equal(&got.health, &command.health, sizeof got.health);
     command = sample(COMMAND_VIP_SET);
     assert_int_equal(decode(mem.bytes, encode(&command), &got), 0);
     command = sample(COMMAND_NODE_SET);
@@ -344,7 +370,7 @@ static void all_parts_of_a_document(void **state)
 
 static void truncated_or_longer(void **state)
 {
-    for (int type = COMMAND_FOUND; type <= COMMAND_VOTING; type++) {
+    for (int type = COMMAND_FOUND; type <= COMMAND_HEALTH; type++) {
         struct command command = sample((enum command_type)type);
         struct command got = {.type = (enum command_type)77};
         size_t len = encode(&command);
@@ -365,7 +391,7 @@ static void truncated_or_longer(void **state)
 /* Any damaged byte is refused or gives a command that can be encoded again: all of its numbers are within limits. */
 static void damaged(void **state)
 {
-    for (int type = COMMAND_FOUND; type <= COMMAND_VOTING; type++) {
+    for (int type = COMMAND_FOUND; type <= COMMAND_HEALTH; type++) {
         struct command command = sample((enum command_type)type);
         size_t len = encode(&command);
 
@@ -480,7 +506,7 @@ static void counts_beyond_their_limit_are_not_encoded(void **state)
     command.group.n_prefers = PREFERS_MAX + 1;
     assert_int_equal(command_encode(&command, mem.bytes, sizeof mem.bytes, &len), -EINVAL);
     command = sample(COMMAND_DRAIN);
-    command.type = (enum command_type)(COMMAND_VOTING + 1);
+    command.type = (enum command_type)(COMMAND_HEALTH + 1);
     assert_int_equal(command_encode(&command, mem.bytes, sizeof mem.bytes, &len), -EINVAL);
     assert_int_equal(len, 77);
 }

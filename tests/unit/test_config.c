@@ -17,6 +17,7 @@
 #include "daemon/config.h"
 #include "daemon/config_schema.h"
 #include "daemon/document.h"
+#include "io/child.h"
 #include "io/control.h"
 #include "wire/control.h"
 
@@ -76,7 +77,7 @@ static const struct wrong WRONG[] = {
 
     /* Keys */
     {CLUSTER NODE "lisen: 10.1.0.1:7400\n", 3, 1, "'lisen' is not a key: expected one of cluster, node, listen, data, "
-        "key-file, peers, interfaces, control, control-group, admin-group, witness, timing, fence, log; did you mean 'listen'?"},
+        "key-file, peers, interfaces, control, control-group, admin-group, checks-dir, witness, timing, fence, log; did you mean 'listen'?"},
     {GOOD "key_file: /etc/vipd/key\n", 8, 1, "did you mean 'key-file'?"},
     {GOOD "Witness: true\n", 8, 1, "did you mean 'witness'?"},
     {GOOD "quorum: 2\n", 8, 1, "'quorum' is not a key: expected one of"},
@@ -639,7 +640,8 @@ static void the_page_of_limits_tells_the_truth(void **state)
     {
         const char *name;
         long value;
-    } limits[] = {LIMIT(NAME_MAX_LEN), LIMIT(NODES_MAX), LIMIT(VOTERS_MAX), LIMIT(VIPS_MAX), LIMIT(GROUPS_MAX),
+    } limits[] = {LIMIT(NAME_MAX_LEN), LIMIT(NODES_MAX), LIMIT(VOTERS_MAX), LIMIT(VIPS_MAX), LIMIT(GROUPS_MAX), LIMIT(CHECKS_MAX),
+        LIMIT(CHECK_TARGET_MAX_LEN), LIMIT(CHILD_OUTPUT_MAX), LIMIT(CHILD_OUTPUT_KEPT),
         LIMIT(PREFERS_MAX), LIMIT(APART_MAX), LIMIT(LINKS_MAX), LIMIT(LINK_PREFIXES_MAX), LIMIT(HISTORY_MAX),
         LIMIT(DEDUP_MAX), LIMIT(KEPT_MAX), LIMIT(KEPT_BYTES_MAX), LIMIT(CONFLICTS_MAX), LIMIT(DOCUMENT_SIZE_MAX), LIMIT(DOCUMENT_DEPTH_MAX), LIMIT(DOCUMENT_NODES_MAX),
         LIMIT(DOCUMENT_TEXT_MAX), LIMIT(CONFIG_PATH_MAX), LIMIT(CONTROL_CLIENTS_MAX), LIMIT(CONTROL_REQUEST_MAX),

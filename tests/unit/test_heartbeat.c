@@ -25,6 +25,9 @@ static const struct heartbeat BEAT = {
     .lease_ms = 497,
     .leader = 3,
     .missing = 1ull << 63 | 5,
+    .checks = 4999999999ull,
+    .passing = 1ull << 63 | 2,
+    .failing = 4,
     .last_term = 9,
     .last_index = 5000000001ull,
 };

@@ -200,6 +200,7 @@ static struct vip_spec random_spec(void)
     spec.no_probe = below(4) == 0;
     spec.yield = below(2);
     spec.nodes = below(3) ? 0 : below(16);
+    spec.checks = below(3) ? 0 : below(16);
     spec.n_prefers = (uint8_t)below(3);
     for (int i = 0; i < spec.n_prefers; i++) {
         spec.prefers[i] = (struct prefer){.node = (int8_t)below(4), .weight = (uint16_t)below(100)};
@@ -260,6 +261,7 @@ static void random_document(struct command *command, struct move *moves, uint32_
         moves[i].moved = table.vips[moves[i].vip].moved;
     }
     snprintf(groups[0].name, NAME_SIZE, "g%u", below(5));
+    groups[0].checks = specs[0].checks;
     groups[0].n_prefers = specs[0].n_prefers;
     memcpy(groups[0].prefers, specs[0].prefers, sizeof specs[0].prefers);
     snprintf(text, sizeof text, "vips: {%u}", below(1000));
@@ -277,13 +279,32 @@ static void random_document(struct command *command, struct move *moves, uint32_
     command->apply.kept_size = below(2) ? (uint32_t)strlen(text) : 0;
 }
 
+static void random_check(struct command *command)
+{
+    struct check_spec *spec = &command->check.spec;
+    int slot;
+
+    snprintf(spec->name, sizeof spec->name, "c%u", below(6));
+    slot = table_check_by_name(&table, spec->name);
+    command->check.changed = slot != SLOT_NONE && below(8) ? table.checks[slot].changed : 0;
+    spec->kind = CHECK_FILE;
+    snprintf(spec->target, sizeof spec->target, "/run/%u", below(3));
+    spec->every_ms = 1000;
+    spec->timeout_ms = 50 * below(25);
+    spec->fall = (uint8_t)below(4);
+    spec->rise = 2;
+    spec->weight = (uint16_t)(below(2) * 50);
+    spec->node = below(4) == 0;
+    spec->release = below(2);
+}
+
 static void random_command(struct command *command, struct move *moves, struct vip_spec *specs)
 {
     int node = (int)below(4);
     uint32_t n = 1 + below(3);
 
     memset(command, 0, sizeof *command);
-    command->type = (enum command_type)(COMMAND_FENCE + below(COMMAND_VOTING - COMMAND_FENCE + 1));
+    command->type = (enum command_type)(COMMAND_FENCE + below(COMMAND_HEALTH - COMMAND_FENCE + 1));
     command->at_ms = (int64_t)table.applied * 7;
     command->request = below(3) ? 0 : 1 + below(400);
     for (uint32_t i = 0; i < n; i++) {
@@ -313,7 +334,7 @@ static void random_command(struct command *command, struct move *moves, struct v
     case COMMAND_VIP_SET:
         command->vip_set.vip = moves[0].vip;
         memcpy(command->vip_set.name, table.vips[moves[0].vip].name, NAME_SIZE);
-        command->vip_set.set = below(VIP_SET_CONFLICT * 2);
+        command->vip_set.set = below(VIP_SET_CHECKS * 2);
         command->vip_set.spec = specs[0];
         break;
     case COMMAND_VIP_DELETE:
@@ -349,6 +370,7 @@ static void random_command(struct command *command, struct move *moves, struct v
         break;
     case COMMAND_GROUP_SET:
         snprintf(command->group.name, NAME_SIZE, "g%u", below(5));
+        command->group.checks = below(2) ? 0 : below(16);
         command->group.n_prefers = specs[0].n_prefers;
         memcpy(command->group.prefers, specs[0].prefers, sizeof specs[0].prefers);
         break;
@@ -384,6 +406,17 @@ static void random_command(struct command *command, struct move *moves, struct v
         break;
     case COMMAND_VOTING:
         command->voting = (struct voting){(uint8_t)(3 + below(3)), 500 + below(2000)};
+        break;
+    case COMMAND_CHECK_SET:
+    case COMMAND_CHECK_DELETE:
+        random_check(command);
+        break;
+    case COMMAND_HEALTH:
+        command->health.node = (int8_t)node;
+        command->health.id = table.nodes[node].id;
+        command->health.checks = below(8) ? table.checks_index : below(100);
+        command->health.passing = below(16);
+        command->health.failing = below(16);
         break;
     case COMMAND_FOUND:
         break;
