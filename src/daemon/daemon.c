@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "daemon/notify.h"
+#include "io/priority.h"
 #include "wire/command.h"
 
 /* ---------------------------------------------------------------- end */
@@ -165,6 +166,7 @@ static int open_parts(struct daemon *d)
         log_write(LOG_FATAL, "what=\"%s\"", error);
         return rv;
     }
+    priority_keep(); /* the thread that writes to the disk has it */
     core_init(d->core, d->self, d->run, d->table, daemon_now());
     rv = kernel_open(d);
     if (!rv) {

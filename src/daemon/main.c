@@ -12,6 +12,7 @@
 #include "daemon/config.h"
 #include "daemon/daemon.h"
 #include "io/confine.h"
+#include "io/priority.h"
 #include "io/privilege.h"
 
 #define DEFAULT_CONFIG "/etc/vipd/vipd.yaml"
@@ -37,6 +38,8 @@ static int usage(FILE *to, int status)
 static int confine(const struct config *config)
 {
     const char *missing = NULL;
+
+    priority_raise();
     int rv = privilege_drop(config->fence == CONFIG_FENCE_KERNEL, access_group(config->control_group), &missing);
     if (rv == PRIVILEGE_MISSING) {
         log_write(LOG_FATAL, "what=\"%s is missing\" advice=\"start vipd as root, or by its systemd unit\"", missing);
