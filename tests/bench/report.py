@@ -30,8 +30,8 @@ def scale_table(rows):
 
 
 def rest_table(rows):
-    columns = ["nodes", "VIPs", "% of a core", "memory MB", "packets/s", "kB/s", "announced/s", "disk bytes"]
-    keys = ["nodes", "vips", "cpu_percent", "memory_mb", "packets_s", "kbytes_s", "announced_s", "disk_bytes"]
+    columns = ["nodes", "VIPs", "% of a core", "memory MB", "of that its own", "packets/s", "kB/s", "announced/s", "disk bytes"]
+    keys = ["nodes", "vips", "cpu_percent", "memory_mb", "own_mb", "packets_s", "kbytes_s", "announced_s", "disk_bytes"]
     return columns, [[r[key] for key in keys] for r in rows]
 
 
@@ -59,11 +59,30 @@ def conditions(result):
             f"load {m['load_before']} before, {m['load_after']} after.")  # fmt: skip
 
 
+def as_section(part, result):
+    return f"{conditions(result)}\n\n{tables.as_markdown(*TABLES[part](result['rows']))}\n"
+
+
+def as_plot(results):
+    rows = {part: results.get(part, {}).get("rows", []) for part in TABLES}
+    return plot.svg(rows["outage"], rows["scale"], SERIES)
+
+
 def write(folder, results):
     """performance.md and performance.svg in the folder."""
-    parts = [f"### {part}\n\n{conditions(results[part])}\n\n{tables.as_markdown(*TABLES[part](results[part]['rows']))}\n"
-             for part in TABLES if part in results]  # fmt: skip
+    parts = [f"### {part}\n\n{as_section(part, results[part])}" for part in TABLES if part in results]
     (folder / "performance.md").write_text("\n".join(parts))
-    rows = {part: results.get(part, {}).get("rows", []) for part in TABLES}
-    (folder / "performance.svg").write_text(plot.svg(rows["outage"], rows["scale"], SERIES))
+    (folder / "performance.svg").write_text(as_plot(results))
     print(f"{folder}/performance.md, performance.svg, results.json")
+
+
+def write_docs(page, results):
+    """The page's tables, between <!-- PART --> and <!-- end -->, and the plot beside it."""
+    text = page.read_text()
+    for part in results:
+        before, mark, rest = text.partition(f"<!-- {part} -->\n")
+        assert mark, f"{page} has no <!-- {part} -->"
+        text = before + mark + as_section(part, results[part]) + rest[rest.index("<!-- end -->"):]
+    page.write_text(text)
+    page.with_suffix(".svg").write_text(as_plot(results))
+    print(f"{page}, {page.with_suffix('.svg')}")

@@ -11,7 +11,9 @@ import os
 from programs import clusters
 from scale import BATCH_S
 
-SETTLE_S = 120
+SETTLE_S = 180
+QUIET_S = 3
+REFRESH_S = 2 / 30  # frames a second for one VIP: two each 60 s, with room
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -29,6 +31,7 @@ def sample(node):
         "at": time.monotonic(),
         "cpu_s": (int(stat[11]) + int(stat[12])) / TICK,
         "memory_mb": int(status["VmRSS"].split()[0]) / 1024,
+        "own_mb": int(status["RssAnon"].split()[0]) / 1024,
         "disk_bytes": int(io["write_bytes"]),
         "packets": net["eth1"]["packets"],
         "bytes": net["eth1"]["bytes"],
@@ -41,6 +44,7 @@ def spent(before, after):
     return {
         "cpu_percent": (after["cpu_s"] - before["cpu_s"]) / seconds * 100,
         "memory_mb": after["memory_mb"],
+        "own_mb": after["own_mb"],
         "packets_s": (after["packets"] - before["packets"]) / seconds,
         "kbytes_s": (after["bytes"] - before["bytes"]) / seconds / 1000,
         "announced_s": (after["announced"] - before["announced"]) / seconds,
@@ -49,15 +53,13 @@ def spent(before, after):
 
 
 def quiet(cluster, vips):
-    """Everything is held and announced for the first times, and the logs have nothing more to write."""
-    status = cluster.any().vipctl("status")["vips"]
-    return status["held"] == vips and all(rate < 2000 for rate in announcing(cluster))
-
-
-def announcing(cluster):
+    """Everything is held, nobody has anything to write, and the first announcements are over."""
+    if cluster.any().vipctl("status")["vips"]["held"] != vips:
+        return False
     before = [sample(node) for node in cluster]
-    time.sleep(1)  # the length of a measurement
-    return [spent(one, sample(node))["announced_s"] for one, node in zip(before, cluster)]
+    time.sleep(QUIET_S)  # the length of a look
+    looks = [spent(one, sample(node)) for one, node in zip(before, cluster)]
+    return all(look["disk_bytes"] == 0 and look["announced_s"] < REFRESH_S * vips + 5 for look in looks)
 
 
 def measure(nodes, vips, seconds):
