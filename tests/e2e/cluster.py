@@ -31,6 +31,12 @@ VIPCTL = BIN / "vipctl"
 PORT = 7400
 NAMES = [*"abcdefghijklmnopqrstuvwxyz", *(f"n{i}" for i in range(26, 64))]
 TAIL_LINES = 40
+NEIGHBOURS_MAX = 512  # learned by all namespaces together; the kernel's default is to keep 1024 of each family
+PATIENCE_S = 60  # of whatever waits for the cluster
+COMMAND_S = 120  # of a command that waits for nothing
+# Where a test is about something else than how fast it goes. With the default timing a machine that stands still for half a second
+# costs a lease, and rightly so: something moves that nobody asked for. Here it takes two and a half seconds.
+CALM = "{interval: 100ms, suspect: 2500ms, promise: 3s, margin: 20ms, election: 2600ms}"
 
 # Exit codes of vipctl
 DONE, FAILED, USAGE, UNSAFE, NO_QUORUM, TIMED_OUT, NOT_FOUND, CONFLICT = range(8)
@@ -41,19 +47,20 @@ class Timeout(AssertionError):
 
 
 def wait_until(condition, timeout, what="the condition", every=0.01):
-    """The first true value of condition(), asked again and again; Timeout after `timeout` seconds."""
-    deadline = time.monotonic() + timeout
+    """The first true value of condition(), asked again and again; Timeout after `timeout` seconds, but not before
+    PATIENCE_S: a deadline is for what hangs, not for what is slow on a busy machine."""
+    start = time.monotonic()
     while True:
         value = condition()
         if value:
             return value
-        if time.monotonic() > deadline:
-            raise Timeout(f"after {timeout} s still not: {what}")
+        if time.monotonic() > start + max(timeout, PATIENCE_S):
+            raise Timeout(f"after {time.monotonic() - start:.0f} s still not: {what}")
         time.sleep(every)  # between two looks at a condition that has a deadline
 
 
-def run(*command, check=True, **kwargs):
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, **kwargs)
+def run(*command, check=True, timeout=COMMAND_S, **kwargs):
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=timeout, **kwargs)
     if check and done.returncode != 0:
         raise RuntimeError(f"{' '.join(str(p) for p in command)}: {done.stderr.strip() or done.stdout.strip()}")
     return done
@@ -161,9 +168,9 @@ class Node:
     def kill(self):
         """SIGKILL, and gone."""
         self.signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(PATIENCE_S)
 
-    def terminate(self, timeout=20):
+    def terminate(self, timeout=PATIENCE_S):
         """SIGTERM, and gone; the exit status."""
         self.signal(signal.SIGTERM)
         return self.process.wait(timeout)
@@ -189,12 +196,13 @@ class Node:
 
     # -- the command --
 
-    def vipctl_raw(self, *args, timeout=30):
+    def vipctl_raw(self, *args, timeout=COMMAND_S):
         return run(VIPCTL, "-s", self.control, *args, check=False, timeout=timeout)
 
-    def vipctl(self, *args, code=DONE, timeout=30):
+    def vipctl(self, *args, code=DONE):
         """Runs vipctl at this node with -o json and returns the parsed answer; `code` is the exit code that is expected."""
-        done = self.vipctl_raw(*args, "-o", "json", timeout=timeout)
+        patience = [] if "--timeout" in args or code != DONE else ["--timeout", f"{PATIENCE_S}s"]
+        done = self.vipctl_raw(*args, *patience, "-o", "json")
         if done.returncode != code:
             raise Refused(done, code)
         try:
@@ -253,7 +261,7 @@ class Node:
 class Cluster:
     """n nodes, a client and a witness on one shared link (eth0).
 
-    profile     the cluster's timing
+    profile     the cluster's timing: a name, or a map as in the configuration (CALM)
     over_ipv6   the daemons speak IPv6 to each other
     separate    they speak over a network of their own (eth1), so that VIPs and cluster traffic fail apart
     founders    how many of the nodes are the founding voters (default: all)
@@ -326,7 +334,17 @@ class Cluster:
             node.folder.mkdir()
             ip("-n", self.watcher, "netns", "set", node.netns, str(number))
             self._wait_usable(node.netns)
+        if len(self.nodes) ** 2 > NEIGHBOURS_MAX:
+            self._know_each_other()
         self._make_key()
+
+    def _know_each_other(self):
+        """Each node is told who the others are: all namespaces share the kernel's one table of neighbours, and one that is full
+        makes any of them deaf. Permanent entries do not count."""
+        macs = {node: node.mac() for node in self.nodes}
+        for node in self.nodes:
+            others = [(other, mac) for other, mac in macs.items() if other is not node]
+            ip_batch([f"neigh add {o.ip4} lladdr {mac} dev eth0 nud permanent" for o, mac in others], node.netns)
 
     @staticmethod
     def _wait_usable(netns):

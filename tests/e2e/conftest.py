@@ -1,14 +1,59 @@
 """Fixtures of the end-to-end tests, and what is printed of a cluster when a test fails."""
 
+import contextlib
 import os
+import signal
 
 import pytest
 
 import cluster as clusters
 
 
+LIMIT_S = 300  # of a test, and of what its fixtures do before and after it, each
+
+
+class Hung(clusters.Timeout):
+    """Whatever it waited for has no deadline of its own."""
+
+
+@contextlib.contextmanager
+def limited(item, what):
+    marker = item.get_closest_marker("limit")
+    limit_s = marker.args[0] if marker else LIMIT_S
+
+    def hung(_number, _frame):
+        raise Hung(f"{item.nodeid}: {what} has not ended after {limit_s} s; where it hangs is told above")
+
+    before = signal.signal(signal.SIGALRM, hung)
+    signal.alarm(limit_s)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_setup(item):
+    with limited(item, "its set up"):
+        yield
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    with limited(item, "the test"):
+        yield
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_teardown(item):
+    with limited(item, "its tear down"):
+        yield
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes more than a few seconds; left out by tests/run --quick")
+    config.addinivalue_line("markers", f"limit(seconds): fails after it, instead of after {LIMIT_S} s")
     if os.getuid() != 0:
         raise pytest.UsageError("the end-to-end tests make network namespaces: run them as root")
     for program in (clusters.VIPD, clusters.VIPCTL):

@@ -4,15 +4,15 @@ import json
 
 import pytest
 
-from cluster import Cluster, wait_until
+from cluster import CALM, Cluster, wait_until
 
 VIPS_MAX = 16384
 
 
 @pytest.mark.slow
 def test_sixty_four_nodes(say):
-    with Cluster(64) as cluster:
-        cluster.start().wait_formed(timeout=90)
+    with Cluster(64, profile=CALM) as cluster:
+        cluster.start().wait_formed(timeout=120)
         rows = cluster.any().rows("node", "list")
         assert sorted(row["role"] for row in rows) == ["standby"] * 57 + ["voter"] * 7
         vips = [cluster.vip4(number) for number in range(8)]
@@ -20,12 +20,12 @@ def test_sixty_four_nodes(say):
             cluster.add_vip(vip)
         leader = cluster.leader()
         leader.kill()
-        cluster.wait_held(*vips, but=[leader], timeout=30)
+        cluster.wait_held(*vips, but=[leader.name], timeout=30)
 
 
 @pytest.mark.slow
 def test_as_many_vips_as_are_promised(say):
-    with Cluster(3) as cluster:
+    with Cluster(3, profile=CALM) as cluster:
         cluster.start().wait_formed()
         for number, node in enumerate(cluster):
             node.exec("ip", "address", "add", f"10.99.255.{number + 1}/16", "dev", "eth0")

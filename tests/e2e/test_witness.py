@@ -37,11 +37,10 @@ def test_a_second_holder_is_seen(nodes, number, which):
         wait_answers(witness, bare, nodes["a"])
         assert witness.double_ms() == 0
         put(nodes["b"], address)
-        wait_answers(witness, bare, nodes["b"])
+        wait_until(lambda: witness.double_ms() > 10, 10, "10 ms in which both surely held it")
         take(nodes["a"], address)
         wait_answers(witness, bare, nodes["b"])
         take(nodes["b"], address)
-        assert witness.double_ms() > 10
         assert witness.overlap_ms() > 10
         with pytest.raises(AssertionError, match="held twice"):
             witness.assert_single()
@@ -83,8 +82,8 @@ def test_an_outage_is_measured(nodes):
         wait_answers(witness, address, nodes["a"])
         wait_until(lambda: any(node == "a" for _, _, node in witness.of(address).pings), 5, "the client reaches a")
         take(nodes["a"], address)
-        last = witness.of(address).last_answer("a")
         wait_until(lambda: not witness.answering(address, within_ms=200), 5, "silence")
+        last = witness.of(address).last_answer("a")
         put(nodes["b"], address)
         nodes["b"].exec("arping", "-q", "-U", "-c", "1", "-I", "eth0", address.split("/")[0])
         wait_answers(witness, address, nodes["b"])
@@ -92,8 +91,9 @@ def test_an_outage_is_measured(nodes):
         seen = witness.of(address)
         true_ms = (seen.first_answer("b", last) - last) / 1e6
         assert true_ms > 190
-        assert abs(seen.outage_ms() - true_ms) < 0.01
-        assert seen.ping_outage_ms() >= 190
+        # A busy machine may have made the witness itself pause before or after, for longer than that.
+        assert abs(seen.outage_ms(since=last, until=seen.first_answer("b", last)) - true_ms) < 0.01
+        assert seen.outage_ms() >= true_ms - 0.01 and seen.ping_outage_ms() >= 190
         assert any(node == "b" for _, node in seen.announces)
         take(nodes["b"], address)
         wait_until(lambda: witness.holders(address) == [], 5, "gone")

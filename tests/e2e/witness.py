@@ -23,6 +23,7 @@ import time
 
 MS = 1_000_000
 PERIOD_MS = 5
+PATIENCE_S = 60  # for the witness program, on a busy machine
 SOURCE = pathlib.Path(__file__).with_name("witness.c")
 
 
@@ -194,8 +195,8 @@ class Witness:
     def stop(self):
         if self.process.poll() is None:
             self.process.stdin.close()
-            self.process.wait(10)
-            self.reader.join(10)
+            self.process.wait(PATIENCE_S)
+            self.reader.join(PATIENCE_S)
 
     def _order(self, line):
         self.process.stdin.write(line + "\n")
@@ -214,8 +215,8 @@ class Witness:
         if self.process.poll() is None:
             self.flushed.clear()
             self._order("flush")
-            if not self.flushed.wait(10):
-                raise RuntimeError("the witness does not answer")
+            if not self.flushed.wait(PATIENCE_S):
+                raise RuntimeError(f"the witness does not answer for {PATIENCE_S} s")
 
     def _read(self):
         for line in self.process.stdout:
