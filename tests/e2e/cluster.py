@@ -344,7 +344,8 @@ class Cluster:
         macs = {node: node.mac() for node in self.nodes}
         for node in self.nodes:
             others = [(other, mac) for other, mac in macs.items() if other is not node]
-            ip_batch([f"neigh add {o.ip4} lladdr {mac} dev eth0 nud permanent" for o, mac in others], node.netns)
+            ip_batch([f"neigh add {at} lladdr {mac} dev eth0 nud permanent" for o, mac in others for at in (o.ip4, o.ip6)],
+                     node.netns)  # fmt: skip
 
     @staticmethod
     def _wait_usable(netns):

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from cluster import CONFLICT, DONE, NOT_FOUND, USAGE, VIPCTL, VIPD, Cluster, run, wait_until
+from cluster import CALM, CONFLICT, DONE, NOT_FOUND, USAGE, VIPCTL, VIPD, Cluster, run, wait_until
 
 VIP_KEYS = {"name", "address", "dev", "owner", "state", "since_ms", "reason"}
 NODE_KEYS = {"id", "name", "address", "role", "status", "leader", "lease_ms", "vips"}
@@ -13,7 +13,7 @@ NODE_KEYS = {"id", "name", "address", "role", "status", "leader", "lease_ms", "v
 
 @pytest.fixture(scope="module")
 def cluster():
-    with Cluster(3) as cluster:
+    with Cluster(3, profile=CALM) as cluster:
         cluster.start().wait_formed()
         yield cluster
 
@@ -195,7 +195,7 @@ def test_keygen(tmp_path):
 
 def test_two_clusters_on_one_link_of_names():
     """A single node founds a cluster of its own, and every address lies where it should."""
-    with Cluster(1) as alone:
+    with Cluster(1, profile=CALM) as alone:
         alone.start().wait_formed()
         address = alone.vip4(0)
         with alone.witness(address) as witness:

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from cluster import BIN, Cluster, wait_until
+from cluster import BIN, CALM, Cluster, wait_until
 
 BATCH = 1000
 LOG_BYTES = 9 << 20  # above the size after which a snapshot is taken (docs/limits.md)
@@ -14,7 +14,7 @@ def column(node, sql):
 
 
 def test_a_node_far_behind_gets_a_snapshot():
-    with Cluster(3) as cluster:
+    with Cluster(3, profile=CALM) as cluster:
         cluster.start().wait_formed()
         vip = cluster.vip4(0)
         cluster.add_vip(vip)

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import witness as witnesses
-from cluster import CONFLICT, FAILED, TIMED_OUT, USAGE, Cluster, ip, ip_batch, wait_until
+from cluster import CALM, CONFLICT, FAILED, TIMED_OUT, USAGE, Cluster, ip, ip_batch, wait_until
 
 MAC = "02:66:00:00:00:01"
 
@@ -58,7 +58,7 @@ class Rogue:
 
 @pytest.fixture(scope="module")
 def ground():
-    with Cluster(3) as cluster:
+    with Cluster(3, profile=CALM) as cluster:
         cluster.rogue = Rogue(cluster)
         cluster.start().wait_formed()
         yield cluster
@@ -103,7 +103,7 @@ def test_a_taken_address_is_not_taken(fresh, which):
         assert row["state"] == "unheld" and MAC in row["why"] and row["owner"] in row["why"]
         assert (row["foreign"]["mac"], row["foreign"]["outcome"]) == (MAC, "taken")
         assert not any(node.has(address) for node in fresh)
-        assert all(warned(fresh, "web"))
+        wait_until(lambda: all(warned(fresh, "web")), 5, "in each node's status")
         checks = {check["check"]: check["ok"] for check in fresh.any().vipctl("doctor", code=FAILED)["rows"]}
         assert not checks["foreign"]
         assert MAC in fresh.any().vipctl_raw("vip", "show", "web").stdout

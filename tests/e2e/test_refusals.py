@@ -10,12 +10,12 @@ import sys
 
 import pytest
 
-from cluster import VIPD, Cluster, run, wait_until
+from cluster import CALM, CONFLICT, DONE, NOT_FOUND, PATIENCE_S, VIPD, Cluster, run, wait_until
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    with Cluster(3) as cluster:
+    with Cluster(3, profile=CALM) as cluster:
         cluster.start().wait_formed()
         for number in range(3):
             cluster.add_vip(cluster.vip4(number))
@@ -80,7 +80,7 @@ def test_a_wrong_configuration_names_its_place(tmp_path, wrong, right, place, wo
     assert right in GOOD
     bad.write_text(GOOD.replace(right, wrong, 1).format(folder=tmp_path))
     for args in (("--check", "-c", bad), ("-c", bad)):
-        done = run(VIPD, *args, check=False, timeout=10)
+        done = run(VIPD, *args, check=False, timeout=PATIENCE_S)
         assert done.returncode not in (0, -6, -11), done
         message = done.stderr + done.stdout
         assert re.search(rf"vipd\.yaml:{place or '[0-9]+:[0-9]+'}", message), message
@@ -118,7 +118,7 @@ def test_the_data_of_another_is_refused(cluster, tmp_path, change):
             config.write_text(cluster["b"].config_text(data=data, control=tmp_path / "ctl", listen=f'"{node.endpoint}"')
                               .replace(f'b: "{cluster["b"].endpoint}"', f'b: "{node.endpoint}"')
                               .replace(f'c: "{node.endpoint}"', f'c: "{cluster["b"].endpoint}"'))  # fmt: skip
-        done = node.exec(VIPD, "-c", config, check=False, timeout=20)
+        done = node.exec(VIPD, "-c", config, check=False, timeout=PATIENCE_S)
         assert done.returncode not in (0, -6, -11)
         message = done.stderr + done.stdout
         assert str(data) in message and ("another" in message or "of node c" in message or '"c"' in message), message
@@ -132,7 +132,7 @@ def test_a_second_daemon_on_the_same_data_is_refused(cluster, tmp_path):
     node = cluster["a"]
     config = tmp_path / "vipd.yaml"
     config.write_text(node.config_text(control=tmp_path / "ctl"))
-    done = node.exec(VIPD, "-c", config, check=False, timeout=20)
+    done = node.exec(VIPD, "-c", config, check=False, timeout=PATIENCE_S)
     assert done.returncode not in (0, -6, -11) and str(node.data) in done.stderr + done.stdout
     assert node.running
     cluster.wait_formed()
@@ -181,7 +181,7 @@ def test_garbage_from_strangers_is_dropped(watched, say):
     targets = [node.ip4 for node in watched]
     done = subprocess.run(
         ["ip", "netns", "exec", watched.client, sys.executable, "-c", NOISE, str(seed), "3", "4", *targets],
-        capture_output=True, text=True, check=True, timeout=60,
+        capture_output=True, text=True, check=True, timeout=120,
     )  # fmt: skip
     say(f"seed {seed}, {done.stdout.strip()} datagrams")
     assert [node.pid for node in watched] == pids
@@ -207,7 +207,7 @@ def test_many_silent_connections_shut_nobody_out(watched):
         watched.wait_formed()
     finally:
         holder.stdin.close()
-        holder.wait(10)
+        holder.wait(PATIENCE_S)
 
 
 def test_garbage_at_the_control_socket(watched):
@@ -284,8 +284,9 @@ def test_a_full_disk_takes_the_node_out(say):
             def out():
                 """The log grows until the small disk has no room for it."""
                 what = ["del", *many] if len(written) % 2 else ["add", *many, "--disabled"]
-                assert others[0].vipctl_raw("vip", *what).returncode == 0
-                written.append(what)
+                done = others[0].vipctl_raw("vip", *what)
+                if done.returncode in (DONE, CONFLICT, NOT_FOUND):  # of the latter two: done by a try whose answer was lost
+                    written.append(what)
                 rows = {row["name"]: row for row in others[0].rows("node", "list")}
                 return rows and rows[small.name]["status"] not in ("up", "draining")
 
