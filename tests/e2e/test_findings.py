@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cluster import CALM, DONE, NO_QUORUM, PATIENCE_S, VIPCTL, Cluster, wait_until
+from cluster import CALM, DONE, NO_QUORUM, PATIENCE_S, TIMED_OUT, VIPCTL, Cluster, wait_until
 
 
 pytestmark = pytest.mark.slow
@@ -100,3 +100,37 @@ def test_seed_11_round_73_an_old_leader_that_was_stopped():
             cluster.heal()
 
         refused_from_the_old_table(cluster, cut, back)
+
+
+def waits_in(node, source):
+    """Bytes from another node that the stopped daemon has not read."""
+    lines = node.exec("ss", "-Htn", "state", "established").stdout.split("\n")
+    return sum(int(line.split()[0]) for line in lines if line and f"{source.ip4}:" in line.split()[3])
+
+
+def asked_of_a_leader_that_dies(cluster, first, *doomed):
+    """Many VIPs are added at a follower, which passes that on to a leader that has just been stopped; then the `doomed` (functions
+    of the leader and of the third node) are killed. (the one that was asked, its vipctl)"""
+    leader = cluster.leader()
+    asked, third = [node for node in cluster if node is not leader]
+    leader.stop()
+    before = waits_in(leader, asked)
+    many = [cluster.vip4(first + number) for number in range(100)]
+    waiting = begin(asked, "vip", "add", *many, "--disabled", "--timeout", "20s" if len(doomed) == 1 else "5s")
+    wait_until(lambda: waits_in(leader, asked) > before + 1000, 5, "the request is with the leader")
+    for who in doomed:
+        who(leader, third).kill()
+    return asked, waiting
+
+
+def test_a_request_that_was_with_a_leader_when_it_died():
+    """Whether the leader had done it before it died, the one who passed it on cannot know: a new leader does it, once; without one
+    it is not called undone (exit 4)."""
+    with Cluster(3, profile=CALM) as cluster:
+        cluster.start().wait_formed()
+        asked, waiting = asked_of_a_leader_that_dies(cluster, 0, lambda leader, _: leader)
+        assert waiting.wait(PATIENCE_S) == DONE
+        assert len(asked.rows("vip", "list")) == 100
+        cluster.start().wait_formed()
+        asked, waiting = asked_of_a_leader_that_dies(cluster, 100, lambda leader, _: leader, lambda _, third: third)
+        assert waiting.wait(PATIENCE_S) == TIMED_OUT
