@@ -85,8 +85,8 @@ void apply_group_set(const struct apply *apply);
 /* The group of that name, made when missing; SLOT_NONE for "" and, with the outcome set, when the name is not allowed
  * or there is no room. */
 int apply_group_named(const struct apply *apply, const char *name);
-/* Replaces the preferences of a group that there is. */
-void apply_group_prefers(const struct apply *apply, const struct group *wanted);
+/* Replaces the preferences and checks of a group that there is. */
+void apply_group_put(const struct apply *apply, const struct group *wanted);
 /* Forgets the groups without VIPs and preferences. */
 void apply_groups_forget(const struct apply *apply);
 

@@ -86,7 +86,8 @@ static bool all_may(const struct apply *apply)
     }
     for (uint32_t i = 0; i < wanted->n_groups; i++) {
         if (!check_name(apply, "group", wanted->groups[i].name) ||
-            !check_prefers(apply, wanted->groups[i].prefers, wanted->groups[i].n_prefers)) {
+            !check_prefers(apply, wanted->groups[i].prefers, wanted->groups[i].n_prefers) ||
+            !check_checks(apply, wanted->groups[i].checks)) {
             return false;
         }
     }
@@ -198,7 +199,7 @@ void apply_document(const struct apply *apply)
         table->settings = wanted->settings;
     }
     for (uint32_t i = 0; i < wanted->n_groups; i++) {
-        apply_group_prefers(apply, &wanted->groups[i]);
+        apply_group_put(apply, &wanted->groups[i]);
     }
     change_vips(apply, added);
     for (uint32_t i = 0; i < wanted->n_deletes; i++) {

@@ -55,13 +55,14 @@ int apply_group_named(const struct apply *apply, const char *name)
     return group;
 }
 
-void apply_group_prefers(const struct apply *apply, const struct group *wanted)
+void apply_group_put(const struct apply *apply, const struct group *wanted)
 {
     struct group *group = &apply->table->groups[table_group_by_name(apply->table, wanted->name)];
 
     memset(group->prefers, 0, sizeof group->prefers);
     memcpy(group->prefers, wanted->prefers, wanted->n_prefers * sizeof group->prefers[0]);
     group->n_prefers = wanted->n_prefers;
+    group->checks = wanted->checks;
 }
 
 void apply_group_set(const struct apply *apply)
@@ -75,8 +76,7 @@ void apply_group_set(const struct apply *apply)
     if (apply_group_named(apply, wanted->name) == SLOT_NONE) {
         return;
     }
-    apply_group_prefers(apply, wanted);
-    apply->table->groups[table_group_by_name(apply->table, wanted->name)].checks = wanted->checks;
+    apply_group_put(apply, wanted);
     apply_history(apply, HISTORY_SETTINGS, REASON_NEW, SLOT_NONE, SLOT_NONE, wanted->name);
     apply_groups_forget(apply);
     apply_revised(apply);

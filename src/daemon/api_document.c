@@ -204,7 +204,15 @@ static struct value *group_change(const struct api_call *call, const struct grou
     if (group->n_prefers > 0) {
         cluster_prefers(table, group->prefers, group->n_prefers, to);
     }
-    put_attribute(call, attributes, "prefer", from, to);
+    if (strcmp(from, to) != 0 || group->checks == (slot != SLOT_NONE ? table->groups[slot].checks : 0)) {
+        put_attribute(call, attributes, "prefer", from, to);
+    }
+    uint64_t required = slot != SLOT_NONE ? table->groups[slot].checks : 0;
+    if (required != group->checks) {
+        cluster_checks(table, required, from);
+        cluster_checks(table, group->checks, to);
+        put_attribute(call, attributes, "require", required != 0 ? from : "", group->checks != 0 ? to : "");
+    }
     value_put(call->arena, row, "attributes", attributes);
     return row;
 }

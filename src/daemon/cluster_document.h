@@ -70,7 +70,7 @@ struct cluster_text
     size_t size, used;
 };
 
-#define CLUSTER_ATTRIBUTES_N 9 /* of a VIP, its address aside */
+#define CLUSTER_ATTRIBUTES_N 10 /* of a VIP, its address aside */
 #define CLUSTER_VALUE_SIZE 4608 /* of one attribute's text */
 
 struct cluster_attribute
@@ -101,6 +101,8 @@ void cluster_setting(const struct settings *settings, int i, char ret[CLUSTER_SE
 
 /* {a: 100, b: 50} */
 void cluster_prefers(const struct table *table, const struct prefer *prefers, unsigned n, char ret[CLUSTER_VALUE_SIZE]);
+/* [haproxy, disk] */
+void cluster_checks(const struct table *table, uint64_t checks, char ret[CLUSTER_VALUE_SIZE]);
 /* "200ms", "60s", "10m" */
 void cluster_duration(uint32_t ms, char ret[16]);
 

@@ -272,13 +272,13 @@ static int check_place(struct cluster_reader *reader, const struct wanted_vip *v
 
 /* ------------------------------------------------------------------ what changes */
 
-static bool same_prefers(const struct group *a, const struct group *b)
+static bool same_group(const struct group *a, const struct group *b)
 {
     struct vip_spec x = {.n_prefers = a->n_prefers}, y = {.n_prefers = b->n_prefers};
 
     memcpy(x.prefers, a->prefers, sizeof x.prefers);
     memcpy(y.prefers, b->prefers, sizeof y.prefers);
-    return (cluster_differ(&x, &y) & VIP_SET_PREFERS) == 0;
+    return (cluster_differ(&x, &y) & VIP_SET_PREFERS) == 0 && a->checks == b->checks;
 }
 
 static void changed_groups(struct cluster_reader *reader)
@@ -290,12 +290,12 @@ static void changed_groups(struct cluster_reader *reader)
         static const struct group none;
         int slot = table_group_by_name(table, into->groups[i].group.name);
 
-        if (!same_prefers(slot == SLOT_NONE ? &none : &table->groups[slot], &into->groups[i].group)) {
+        if (!same_group(slot == SLOT_NONE ? &none : &table->groups[slot], &into->groups[i].group)) {
             into->changed_groups[into->n_changed_groups++] = into->groups[i].group;
         }
     }
     for (int slot = 0; into->has_groups && slot < GROUPS_MAX; slot++) {
-        bool listed = table->groups[slot].n_prefers == 0;
+        bool listed = table->groups[slot].n_prefers == 0 && table->groups[slot].checks == 0;
 
         for (int i = 0; i < into->n_groups && !listed; i++) {
             listed = strcmp(into->groups[i].group.name, table->groups[slot].name) == 0;

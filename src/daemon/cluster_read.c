@@ -159,6 +159,39 @@ static int parse_vip_prefer(struct config_reader *reader, const struct document_
     return read_prefers(reader, value, spec->prefers, &spec->n_prefers);
 }
 
+/* uint64_t, a set of checks */
+static int parse_require(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    const struct table *table = cluster_of(reader)->table;
+    const char *names[CHECKS_MAX];
+    uint64_t checks = 0;
+    int n = 0;
+
+    for (int i = 0; i < CHECKS_MAX; i++) {
+        if (table->checks[i].spec.name[0] != '\0') {
+            names[n++] = table->checks[i].spec.name;
+        }
+    }
+    for (const struct document_node *item = value->first; item != NULL; item = item->next) {
+        int check, rv = read_scalar(reader, item, "a check's name");
+
+        if (rv != 0) {
+            return rv;
+        }
+        check = table_check_by_name(table, item->text);
+        if (check == SLOT_NONE) {
+            return n == 0 ? config_refuse(reader, item, "there is no check '%.70s': make it with vipctl check add", item->text)
+                          : config_refuse_word(reader, item, "a check", names, n);
+        }
+        if ((checks >> check & 1) != 0) {
+            return config_refuse(reader, item, "check '%s' is listed twice", item->text);
+        }
+        checks |= 1ull << check;
+    }
+    memcpy(field, &checks, sizeof checks);
+    return 0;
+}
+
 /* struct group, whole */
 static int parse_group_prefer(struct config_reader *reader, const struct document_node *value, void *field)
 {
@@ -246,6 +279,8 @@ static int parse_settings(struct config_reader *reader, const struct document_no
 static const struct config_key GROUP_KEYS[] = {
     {"prefer", CONFIG_MAP, false, parse_group_prefer, 0, "a map of nodes to weights, like {a: 100}",
         "the nodes that the group would rather be on"},
+    {"require", CONFIG_LIST, false, parse_require, offsetof(struct group, checks), "a list of checks, like [haproxy]",
+        "what the node of its VIPs must pass"},
 };
 
 static int parse_groups(struct config_reader *reader, const struct document_node *value, void *field)
@@ -389,6 +424,8 @@ static const struct config_key VIP_KEYS[] = {
     {"nodes", CONFIG_LIST, false, parse_nodes, SPEC(nodes), "a list of nodes, like [a, b]", "only these may hold it"},
     {"prefer", CONFIG_MAP, false, parse_vip_prefer, 0, "a map of nodes to weights, like {a: 100}",
         "the nodes that it would rather be on"},
+    {"require", CONFIG_LIST, false, parse_require, SPEC(checks), "a list of checks, like [haproxy]",
+        "what its node must pass"},
     {"apart-from", CONFIG_LIST, false, parse_apart, 0, "a list of VIPs, like [web]", "never on the node of these"},
     {"enabled", CONFIG_SCALAR, false, config_parse_bool, SPEC(enabled), "true or false", "false: held by nobody"},
     {"probe", CONFIG_SCALAR, false, parse_probe, SPEC(no_probe), "true or false",

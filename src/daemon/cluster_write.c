@@ -10,6 +10,7 @@ const struct cluster_attribute CLUSTER_ATTRIBUTES[CLUSTER_ATTRIBUTES_N] = {
     {"name", VIP_SET_NAME},     {"dev", VIP_SET_DEV},           {"group", VIP_SET_GROUP},
     {"nodes", VIP_SET_NODES},   {"prefer", VIP_SET_PREFERS},    {"apart-from", VIP_SET_APART},
     {"enabled", VIP_SET_ENABLED}, {"probe", VIP_SET_PROBE},     {"conflict", VIP_SET_CONFLICT},
+    {"require", VIP_SET_CHECKS},
 };
 
 /* ------------------------------------------------------------------ a VIP as a document has it */
@@ -33,6 +34,7 @@ void cluster_spec(const struct table *table, int slot, struct vip_spec *ret)
     ret->address = vip->address;
     memcpy(ret->dev, vip->dev, sizeof ret->dev);
     ret->nodes = vip->nodes;
+    ret->checks = vip->checks;
     if (vip->group != SLOT_NONE) {
         memcpy(ret->group, table->groups[vip->group].name, sizeof ret->group);
     }
@@ -81,6 +83,7 @@ uint32_t cluster_differ(const struct vip_spec *a, const struct vip_spec *b)
     return (strcmp(a->name, b->name) != 0 ? (uint32_t)VIP_SET_NAME : 0) |
            (strcmp(a->dev, b->dev) != 0 ? (uint32_t)VIP_SET_DEV : 0) |
            (a->nodes != b->nodes ? (uint32_t)VIP_SET_NODES : 0) |
+           (a->checks != b->checks ? (uint32_t)VIP_SET_CHECKS : 0) |
            (strcmp(a->group, b->group) != 0 ? (uint32_t)VIP_SET_GROUP : 0) |
            (!same_prefers(a, b) ? (uint32_t)VIP_SET_PREFERS : 0) |
            (!same_apart(a, b) ? (uint32_t)VIP_SET_APART : 0) |
@@ -164,6 +167,16 @@ static void put_nodes(const struct table *table, struct cluster_text *text, uint
     put(text, "]");
 }
 
+static void put_checks(const struct table *table, struct cluster_text *text, uint64_t checks)
+{
+    put(text, "[");
+    for (uint64_t left = checks; left != 0; left &= left - 1) {
+        put(text, left != checks ? ", " : "");
+        put_word(text, table->checks[__builtin_ctzll(left)].spec.name);
+    }
+    put(text, "]");
+}
+
 static void put_apart(struct cluster_text *text, const struct vip_spec *spec, cluster_vip_name *name, const void *ud)
 {
     put(text, "[");
@@ -212,9 +225,13 @@ static void put_value(const struct table *table, struct cluster_text *text, cons
     case VIP_SET_CONFLICT:
         put(text, spec->yield ? "yield" : "");
         break;
+    case VIP_SET_CHECKS:
+        if (spec->checks != 0) {
+            put_checks(table, text, spec->checks);
+        }
+        break;
     case VIP_SET_PINNED:
     case VIP_SET_LEN:
-    case VIP_SET_CHECKS:
         break; /* the one is no configuration, the other part of the address */
     }
 }
@@ -238,6 +255,14 @@ void cluster_prefers(const struct table *table, const struct prefer *prefers, un
     struct cluster_text text = {.bytes = ret, .size = CLUSTER_VALUE_SIZE - 1};
 
     put_prefers(table, &text, prefers, n);
+    ret[text.used < text.size ? text.used : text.size] = '\0';
+}
+
+void cluster_checks(const struct table *table, uint64_t checks, char ret[CLUSTER_VALUE_SIZE])
+{
+    struct cluster_text text = {.bytes = ret, .size = CLUSTER_VALUE_SIZE - 1};
+
+    put_checks(table, &text, checks);
     ret[text.used < text.size ? text.used : text.size] = '\0';
 }
 
@@ -282,6 +307,10 @@ static void put_groups(const struct table *table, struct cluster_text *text)
         put(text, group->n_prefers > 0 ? ": {prefer: " : ": {");
         if (group->n_prefers > 0) {
             put_prefers(table, text, group->prefers, group->n_prefers);
+        }
+        if (group->checks != 0) {
+            put(text, group->n_prefers > 0 ? ", require: " : "require: ");
+            put_checks(table, text, group->checks);
         }
         put(text, "}\n");
     }

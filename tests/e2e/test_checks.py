@@ -244,6 +244,27 @@ def test_refused(clean):
     assert done.returncode == 1 and "64" in done.stderr, done
 
 
+def test_in_the_document(clean, tmp_path):
+    """A VIP's and a group's checks are exported, applied, and refused at their place."""
+    node, path = clean.any(), tmp_path / "cluster.yaml"
+    node.vipctl("check", "add", "here", "--file", str(tmp_path))
+    vips = f"vips: {{web: {{address: {clean.vip4(0)}, group: g, require: [here]}}}}\n"
+    path.write_text("groups: {g: {require: [here]}}\n" + vips)
+    node.vipctl("apply", "-f", str(path))
+    assert clean.vip("web")["require"] == ["here"]
+    assert sorted(node.vipctl("check", "show", "here")["required_by"]) == ["group g", "web"]
+    exported = node.vipctl_raw("export").stdout
+    assert exported.count("require: [here]") == 2, exported
+    path.write_text(exported)
+    assert "require" not in node.vipctl_raw("diff", "-f", str(path)).stdout
+    path.write_text(vips.replace("[here]", "[hree]"))
+    done = node.vipctl_raw("apply", "-f", str(path))
+    assert done.returncode == USAGE and ":1:" in done.stderr and "did you mean 'here'" in done.stderr, done
+    path.write_text("groups: {}\n" + vips.replace("group: g, require: [here]", "nodes: [a]"))
+    node.vipctl("apply", "-f", str(path))
+    assert "require" not in clean.vip("web") and node.vipctl("check", "show", "here")["required_by"] == []
+
+
 def test_a_restarted_daemon_keeps_what_it_has(clean):
     """Its checks are not known at first, which is no reason to take its VIP away."""
     add_http(clean)
