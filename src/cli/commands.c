@@ -301,6 +301,9 @@ const struct command commands[] = {
         "announce.count      announcements in a burst, 1..100\n"
         "announce.interval   between them, 10ms..60s\n"
         "announce.refresh    repeated as long as a VIP is held; 0 = never, else 1s and more\n"
+        "failback            never, auto, or for how long a preferred node has to be well: 10m\n"
+        "hold-down.after     fences in a row without a hold-down; .window: what is in a row\n"
+        "hold-down.first     the first hold-down, doubled each time up to .max; .max=0: none\n"
         "voters.count        how many voters there are to be: 3, 5 or 7\n"
         "voters.replace      a voter lost for so long is replaced by a standby, 1s..24h",
         "  vipctl settings set announce.count=5 announce.interval=200ms announce.refresh=60s\n"

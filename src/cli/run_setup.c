@@ -34,6 +34,10 @@ int run_settings(struct cli *cli)
                          (int)(unit != NULL ? (size_t)(unit - vipd_key(item)) : strlen(vipd_key(item))),
                          vipd_key(item));
                 uint64_t n = vipd_uint(item, 0);
+                if (vipd_type(item) == VIPD_TEXT) {
+                    printf("%-20s%s\n", vipd_key(part), vipd_text(item, ""));
+                    continue;
+                }
                 bool seconds = unit != NULL && n >= 10000 && n % 1000 == 0;
                 printf("%-20s%" PRIu64 "%s\n", name, seconds ? n / 1000 : n,
                        unit == NULL ? "" : seconds ? "s" : "ms");
@@ -53,38 +57,65 @@ static bool is_count(const char *text, uint64_t *ret)
     return text[0] >= '0' && text[0] <= '9' && *end == '\0' && n <= UINT16_MAX;
 }
 
-#define SETTINGS_N 5
-/* "announce.count=5" into the map of announcements, "voters.count=5" into that of voters. */
-static int put_setting(const struct cli *cli, struct vipd_args *args, struct vipd_value *const maps[2], const char *word)
+enum setting_kind
 {
-    static const struct
-    {
-        const char *name, *key;
-        bool duration;
-        int map;
-    } settings[SETTINGS_N] = { { "announce.count", "count", false, 0 },
-                               { "announce.interval", "interval_ms", true, 0 },
-                               { "announce.refresh", "refresh_ms", true, 0 },
-                               { "voters.count", "count", false, 1 },
-                               { "voters.replace", "replace_ms", true, 1 } };
+    SETTING_COUNT,
+    SETTING_DURATION,
+    SETTING_FAILBACK, /* never, auto, 10m */
+};
+
+static const struct setting
+{
+    const char *name, *map, *key; /* map NULL: at the top */
+    enum setting_kind kind;
+} settings[] = {
+    { "announce.count", "announce", "count", SETTING_COUNT },
+    { "announce.interval", "announce", "interval_ms", SETTING_DURATION },
+    { "announce.refresh", "announce", "refresh_ms", SETTING_DURATION },
+    { "failback", NULL, "failback_ms", SETTING_FAILBACK },
+    { "hold-down.after", "hold_down", "after", SETTING_COUNT },
+    { "hold-down.window", "hold_down", "window_ms", SETTING_DURATION },
+    { "hold-down.first", "hold_down", "first_ms", SETTING_DURATION },
+    { "hold-down.max", "hold_down", "max_ms", SETTING_DURATION },
+    { "voters.count", "voters", "count", SETTING_COUNT },
+    { "voters.replace", "voters", "replace_ms", SETTING_DURATION },
+};
+#define SETTINGS_N (sizeof settings / sizeof settings[0])
+
+static bool setting_value(enum setting_kind kind, const char *text, uint64_t *ret)
+{
+    if (kind == SETTING_FAILBACK && (strcmp(text, "never") == 0 || strcmp(text, "auto") == 0)) {
+        *ret = text[0] == 'a';
+        return true;
+    }
+    return kind == SETTING_COUNT ? is_count(text, ret) : arguments_duration(text, 86400000, ret);
+}
+
+/* "announce.count=5" as {key: 5}, into the map that it belongs to. */
+static int put_setting(const struct cli *cli, struct vipd_args *args, struct vipd_value *const maps[3], const char *word)
+{
     const char *names[SETTINGS_N];
     const char *equals = strchr(word, '=');
     size_t n = equals == NULL ? strlen(word) : (size_t)(equals - word);
 
     for (size_t i = 0; i < SETTINGS_N; i++) {
+        const struct setting *setting = &settings[i];
+        const char *value = equals == NULL ? "" : equals + 1;
         uint64_t number;
-        names[i] = settings[i].name;
-        if (strlen(settings[i].name) != n || strncmp(settings[i].name, word, n) != 0) {
+
+        names[i] = setting->name;
+        if (strlen(setting->name) != n || strncmp(setting->name, word, n) != 0) {
             continue;
         }
-        const char *value = equals == NULL ? "" : equals + 1;
-        bool ok = settings[i].duration ? arguments_duration(value, 86400000, &number)
-                                       : is_count(value, &number);
-        if (!ok) {
-            return complain(cli, VIPD_USAGE, settings[i].duration ? "for example 200ms or 60s" : "for example 5",
-                            "\"%s\" is no value for %s", value, settings[i].name);
+        if (!setting_value(setting->kind, value, &number)) {
+            return complain(cli, VIPD_USAGE,
+                            setting->kind == SETTING_COUNT      ? "for example 5"
+                            : setting->kind == SETTING_DURATION ? "for example 200ms or 60s"
+                                                                : "never, auto, or a time like 10m",
+                            "\"%s\" is no value for %s", value, setting->name);
         }
-        vipd_put(args, maps[settings[i].map], settings[i].key, vipd_new_int(args, (int64_t)number));
+        vipd_put(args, setting->map == NULL ? vipd_args_root(args) : maps[setting->map[0] == 'h' ? 1 : setting->map[0] == 'v' ? 2 : 0], setting->key,
+                 vipd_new_int(args, (int64_t)number));
         return 0;
     }
     char name[128];
@@ -98,15 +129,16 @@ static int put_setting(const struct cli *cli, struct vipd_args *args, struct vip
 int run_settings_set(struct cli *cli)
 {
     struct vipd_args *args = vipd_args_new();
-    struct vipd_value *maps[2] = { vipd_new_map(args), vipd_new_map(args) };
+    struct vipd_value *const maps[3] = { vipd_new_map(args), vipd_new_map(args), vipd_new_map(args) };
     struct vipd_reply *reply;
     int r = 0;
 
     for (int i = 0; i < cli->n_args && r == 0; i++) {
         r = put_setting(cli, args, maps, cli->args[i]);
     }
+    vipd_put(args, vipd_args_root(args), "hold_down", maps[1]);
+    vipd_put(args, vipd_args_root(args), "voters", maps[2]);
     vipd_put(args, vipd_args_root(args), "announce", maps[0]);
-    vipd_put(args, vipd_args_root(args), "voters", maps[1]);
     r = r != 0 ? r : cli_call(cli, "settings.set", args, &reply);
     vipd_args_free(args);
     if (r != 0) {

@@ -91,6 +91,11 @@ static bool all_may(const struct apply *apply)
             return false;
         }
     }
+    for (uint32_t i = 0; i < wanted->n_nodes; i++) {
+        if (!check_node_id(apply, wanted->nodes[i].node, wanted->nodes[i].id)) {
+            return false;
+        }
+    }
     for (uint32_t i = 0; i < wanted->n_vips; i++) {
         if (!apply_vip_may(apply, &wanted->vips[i])) {
             return false;
@@ -200,6 +205,9 @@ void apply_document(const struct apply *apply)
     }
     for (uint32_t i = 0; i < wanted->n_groups; i++) {
         apply_group_put(apply, &wanted->groups[i]);
+    }
+    for (uint32_t i = 0; i < wanted->n_nodes; i++) {
+        table->nodes[wanted->nodes[i].node].capacity = wanted->nodes[i].capacity;
     }
     change_vips(apply, added);
     for (uint32_t i = 0; i < wanted->n_deletes; i++) {

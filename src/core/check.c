@@ -142,14 +142,19 @@ bool check_settings(const struct apply *apply, const struct settings *settings)
     const char *wrong = NULL;
 
     if (settings->announce_count < 1 || settings->announce_count > 100) {
-        wrong = "count is 1 to 100";
+        wrong = "announce: count is 1 to 100";
     } else if (settings->announce_interval_ms < 10 || settings->announce_interval_ms > 60000) {
-        wrong = "interval is 10 ms to 60 s";
+        wrong = "announce: interval is 10 ms to 60 s";
     } else if (settings->announce_refresh_ms != 0 && settings->announce_refresh_ms < 1000) {
-        wrong = "refresh is 0 (never) or at least 1 s";
+        wrong = "announce: refresh is 0 (never) or at least 1 s";
+    } else if (settings->failback_ms > FAILBACK_MAX_MS) {
+        wrong = "failback is at most a day";
+    } else if (settings->hold_after > 1000 || settings->hold_window_ms > HOLD_MAX_MS ||
+               settings->hold_max_ms > HOLD_MAX_MS || settings->hold_first_ms > settings->hold_max_ms) {
+        wrong = "hold-down: after is at most 1000, no time more than an hour, and first not above max";
     }
     if (wrong != NULL) {
-        detail_say(apply->outcome, OUTCOME_INVALID, "announce: ", wrong, "");
+        detail_say(apply->outcome, OUTCOME_INVALID, wrong, "", "");
     }
     return wrong == NULL;
 }

@@ -109,6 +109,14 @@ struct vip_item
     struct vip_spec spec;
 };
 
+/* One node of a COMMAND_APPLY. */
+struct node_item
+{
+    int8_t node; /* slot */
+    uint64_t id;
+    uint16_t capacity;
+};
+
 /* What a cluster document changes. Void as a whole. */
 struct apply_command
 {
@@ -122,6 +130,8 @@ struct apply_command
     const struct move *deletes; /* slot and `moved` (L0) */
     uint32_t n_groups;
     const struct group *groups; /* made or replaced; one without preferences and VIPs is forgotten */
+    uint32_t n_nodes;
+    const struct node_item *nodes;
     uint32_t kept_size;
     const char *kept; /* the document of the revision before, to go back to; size 0 = too long to be kept */
 };

@@ -333,6 +333,8 @@ bool core_settled(const struct core *core, int vip, int node, time_ns now);
 
 /* Whether the leader takes the last move of the VIP for settled (N2). */
 bool core_vip_settled(const struct core *core, int vip, time_ns now);
+/* For how long each node has been usable without a break, as far as this leader knows; else 0. */
+void core_steady_ms(const struct core *core, time_ns now, uint32_t ret[NODES_MAX]);
 /* Nodes that the leader may place VIPs on now: heard within `suspect`, with a lease. */
 uint64_t core_usable(const struct core *core, time_ns now);
 

@@ -132,6 +132,8 @@ struct core
         time_ns calm_at; /* no evening out before */
         uint64_t purged; /* table->changed when tombstones were last looked at */
         uint64_t usable; /* at the last plan */
+        time_ns usable_since[NODES_MAX]; /* without a break, as long as this one leads */
+        time_ns ripe_at; /* a plan may then draw a VIP back; 0 = nothing is waiting */
         uint64_t unsettled[BIT_WORDS];
         uint64_t any_unsettled;
         time_ns look_at; /* at every VIP again: not before */

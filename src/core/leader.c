@@ -8,9 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FLAP_WINDOW (60000 * MS) /* fences further apart are not flapping */
-#define FLAP_FREE 5              /* fences within the window without a hold-down */
-#define FLAP_MAX 3               /* doublings: at most 8 s */
 
 struct command *leader_command(struct core *core, enum command_type type)
 {
@@ -62,6 +59,8 @@ void leader_role(struct core *core, const struct event *event, struct actions *a
         core->lead.configuring = false;
         memset(core->lead.lost_since, 0, sizeof core->lead.lost_since);
         core->lead.plan_dirty = core->settle_dirty = true;
+        core->lead.usable = 0; /* whoever is usable has been so from now on, as far as this leader knows */
+        core->lead.ripe_at = 0;
         for (int i = 0; i < NODES_MAX; i++) {
             core->lead.unreleased[i].index = NEVER;
         }
@@ -169,7 +168,7 @@ static bool fence_one(struct core *core, time_ns now, struct actions *actions)
         command->fence.moves = core->lead.moves;
         command->fence.n_moves = only_urgent(
             core, plan_moves(&input, &core->lead.scratch, core->lead.moves, VIPS_MAX), now, actions);
-        if (now - core->lead.flaps[i].last > FLAP_WINDOW) {
+        if (now - core->lead.flaps[i].last > core->table->settings.hold_window_ms * MS) {
             core->lead.flaps[i].n = 0;
         }
         core->lead.flaps[i].n++;
@@ -181,15 +180,18 @@ static bool fence_one(struct core *core, time_ns now, struct actions *actions)
     return false;
 }
 
-/* L4's hold-down: none for the first few fences of a window, then 1, 2, 4, 8 seconds. */
+/* L4's hold-down: none for the first few fences of a window, then longer and longer. */
 static time_ns admit_at(const struct core *core, int i)
 {
-    uint32_t n = core->lead.flaps[i].n;
-    if (n <= FLAP_FREE || !RULE(L4_HOLD)) {
+    const struct settings *s = &core->table->settings;
+    uint64_t hold_ms = s->hold_first_ms;
+    if (core->lead.flaps[i].n <= s->hold_after || !RULE(L4_HOLD)) {
         return 0;
     }
-    uint32_t doublings = n - FLAP_FREE - 1 < FLAP_MAX ? n - FLAP_FREE - 1 : FLAP_MAX;
-    return core->lead.flaps[i].last + (1000 * MS << doublings);
+    for (uint32_t n = core->lead.flaps[i].n - s->hold_after; n > 1 && hold_ms < s->hold_max_ms && hold_ms; n--) {
+        hold_ms *= 2;
+    }
+    return core->lead.flaps[i].last + (hold_ms < s->hold_max_ms ? hold_ms : s->hold_max_ms) * MS;
 }
 
 static bool may_admit(const struct core *core, int i, time_ns now, struct actions *actions)
@@ -235,14 +237,24 @@ static bool move_some(struct core *core, time_ns now, struct actions *actions)
     struct plan_input input;
     overview_plan_input(core, now, &input);
     if (input.usable != core->lead.usable) {
+        for (int i = 0; i < NODES_MAX; i++) {
+            core->lead.usable_since[i] = in_set(input.usable & ~core->lead.usable, i) ? now : core->lead.usable_since[i];
+        }
         core->lead.usable = input.usable;
         core->lead.plan_dirty = true;
     }
+    if (core->lead.ripe_at && now >= core->lead.ripe_at) {
+        core->lead.plan_dirty = true; /* failback: a preferred node has been usable for long enough */
+    }
+    core_deadline(actions, core->lead.ripe_at && !core->lead.plan_dirty ? core->lead.ripe_at : NEVER);
     if (!core->lead.plan_dirty) {
         return false;
     }
     core->lead.plan_dirty = false;
     uint32_t n = plan_moves(&input, &core->lead.scratch, core->lead.moves, VIPS_MAX);
+    uint32_t ripe_ms = core->lead.scratch.ripe_ms;
+    core->lead.ripe_at = ripe_ms == UINT32_MAX ? 0 : now + ripe_ms * MS;
+    core_deadline(actions, core->lead.ripe_at ? core->lead.ripe_at : NEVER);
     n = only_urgent(core, n, now, actions);
     if (!n) {
         return false;

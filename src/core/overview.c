@@ -104,6 +104,15 @@ uint64_t core_usable(const struct core *core, time_ns now)
     return usable;
 }
 
+void core_steady_ms(const struct core *core, time_ns now, uint32_t ret[NODES_MAX])
+{
+    for (int i = 0; i < NODES_MAX; i++) {
+        time_ns since = core->lead.usable_since[i];
+        uint64_t ms = in_set(core->lead.usable, i) && now > since ? (now - since) / MS : 0;
+        ret[i] = ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
+    }
+}
+
 void overview_plan_input(const struct core *core, time_ns now, struct plan_input *ret)
 {
     *ret = (struct plan_input){
@@ -111,4 +120,5 @@ void overview_plan_input(const struct core *core, time_ns now, struct plan_input
         .usable = core_usable(core, now),
         .unsettled = core->lead.unsettled,
     };
+    core_steady_ms(core, now, ret->steady_ms);
 }

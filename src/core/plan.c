@@ -7,10 +7,12 @@
  *         requires (its owner: not failing one). For a new place, also usable: heard by the leader and with a lease. Nor may it be a node that has a VIP which this one must be apart from.
  *         A group is asked as one; when no node can have all of it, its VIPs go their own ways.
  *      3. The node that it is pinned to (`vip move --to`).
- *      4. Where it is. A group that is scattered gathers on one of its owners: the most preferred one, else the one
- *         with most of it. (So a preference draws nothing back: failback is never.)
+ *      4. With failback: a node that it prefers to the one where it is, once that has been usable for as long as failback
+ *         says. Without (never), a preference draws nothing back.
+ *         Else where it is. A group that is scattered gathers on one of its owners: the most preferred one, else the one
+ *         with most of it.
  *      5. The node with the greatest preference, less the weights of its failing checks.
- *      6. The node with the fewest VIPs, counting what was placed before.
+ *      6. The node with the fewest VIPs for its capacity, counting what was placed before.
  *      7. The first node, by slot.
  *
  * Units are decided in this order, so that each knows what it has to be apart from: what cannot be moved, those that
@@ -22,6 +24,8 @@
 #include "core/plan.h"
 
 #include "core/plan_private.h"
+
+#define COST_SCALE_MAX ((uint64_t)1 << 24) /* times twice the VIPs times LOAD_COST fits 64 bits many times over */
 
 /* ------------------------------------------------------------------ the ladder */
 
@@ -134,9 +138,75 @@ static bool is_where_pinned(const struct plan *plan, int unit)
     return is_at_home(plan, unit) && plan_pin(plan, unit) == plan_home(plan, unit);
 }
 
+/* Steps 5 to 7. */
+static int best(const struct plan *plan, int unit, uint64_t nodes)
+{
+    const uint32_t *load = plan->scratch->load;
+    int32_t weight = 0;
+    int chosen = SLOT_NONE;
+
+    for (uint64_t left = nodes; left != 0; left &= left - 1) {
+        int node = __builtin_ctzll(left);
+        int32_t own = plan_weight(plan, unit, node);
+
+        if (chosen == SLOT_NONE || own > weight ||
+            (own == weight && plan_more(plan, node, load[node]) < plan_more(plan, chosen, load[chosen]))) {
+            chosen = node;
+            weight = own;
+        }
+    }
+    return chosen;
+}
+
+/* Step 4, failback: where the unit is drawn to, or SLOT_NONE. Notes when one that is not steady yet may be. */
+static int drawn_to(const struct plan *plan, int unit)
+{
+    uint32_t failback_ms = plan->table->settings.failback_ms;
+    int home = plan_home(plan, unit);
+    uint64_t better = 0;
+
+    if (failback_ms == 0 || home == SLOT_NONE) {
+        return SLOT_NONE;
+    }
+    int32_t weight = plan_weight(plan, unit, home);
+    for (uint64_t left = candidates(plan, unit); left != 0; left &= left - 1) {
+        int node = __builtin_ctzll(left);
+        uint32_t steady_ms = plan->input->steady_ms[node];
+
+        if (plan_weight(plan, unit, node) <= weight) {
+            continue;
+        }
+        if (steady_ms >= failback_ms || failback_ms == 1) {
+            better |= 1ull << node;
+        } else if (failback_ms - steady_ms < plan->scratch->ripe_ms) {
+            plan->scratch->ripe_ms = failback_ms - steady_ms;
+        }
+    }
+    return better == 0 ? SLOT_NONE : best(plan, unit, better);
+}
+
+static bool has_preference(const struct plan *plan, int unit)
+{
+    const struct vip *vip = &plan->table->vips[unit];
+
+    return vip->group != SLOT_NONE || vip->n_prefers > 0;
+}
+
+static bool is_drawn(const struct plan *plan, int unit)
+{
+    return has_preference(plan, unit) && drawn_to(plan, unit) != SLOT_NONE;
+}
+
+static void put_drawn(struct plan *plan, int unit)
+{
+    plan_put(plan, unit, drawn_to(plan, unit));
+    plan->scratch->aux[unit] |= PLAN_CROWDED; /* the same reason: a rule asks for it */
+}
+
 static bool is_at_rest(const struct plan *plan, int unit)
 {
-    return is_at_home(plan, unit) && !plan_in(plan->scratch->able[unit] & plan->open, plan_pin(plan, unit));
+    return is_at_home(plan, unit) && !plan_in(plan->scratch->able[unit] & plan->open, plan_pin(plan, unit)) &&
+           !is_drawn(plan, unit);
 }
 
 /* Step 4; a unit that an apart-from rule drives away stays, too, when there is nowhere else. */
@@ -154,25 +224,6 @@ static void put_staying(struct plan *plan, int unit)
     } else {
         put_home(plan, unit, SLOT_NONE);
     }
-}
-
-/* Steps 5 to 7. */
-static int best(const struct plan *plan, int unit, uint64_t nodes)
-{
-    const uint32_t *load = plan->scratch->load;
-    int32_t weight = 0;
-    int chosen = SLOT_NONE;
-
-    for (uint64_t left = nodes; left != 0; left &= left - 1) {
-        int node = __builtin_ctzll(left);
-        int32_t own = plan_weight(plan, unit, node);
-
-        if (chosen == SLOT_NONE || own > weight || (own == weight && load[node] < load[chosen])) {
-            chosen = node;
-            weight = own;
-        }
-    }
-    return chosen;
 }
 
 static void put_anew(struct plan *plan, int unit)
@@ -206,17 +257,57 @@ static bool several(const struct plan *plan, int unit)
     return plan_size(plan, unit) > 1;
 }
 
+static uint32_t capacity_of(const struct node *node)
+{
+    return node->capacity != 0 ? node->capacity : CAPACITY_DEFAULT;
+}
+
+static uint64_t common(uint64_t a, uint64_t b)
+{
+    while (b != 0) {
+        uint64_t rest = a % b;
+
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+/* The reciprocals of the capacities, as whole numbers: exact as long as their least common multiple is small, so that what is
+ * equal stays equal; else rounded. */
+static void set_costs(struct plan *plan)
+{
+    uint64_t scale = 1;
+
+    for (uint64_t left = plan->base; left != 0; left &= left - 1) {
+        uint64_t capacity = capacity_of(&plan->table->nodes[__builtin_ctzll(left)]);
+
+        scale = scale / common(scale, capacity) * capacity;
+        if (scale > COST_SCALE_MAX) {
+            scale = COST_SCALE_MAX;
+            break;
+        }
+    }
+    for (int node = 0; node < NODES_MAX; node++) {
+        plan->cost[node] = scale / capacity_of(&plan->table->nodes[node]);
+        plan->cost[node] += plan->cost[node] == 0; /* of nodes that are not in question */
+    }
+}
+
 static void decide(const struct plan_input *input, struct plan_scratch *scratch, struct plan *ret)
 {
     *ret = (struct plan){.input = input, .table = input->table, .scratch = scratch, .base = nodes_that_stay(input)};
     ret->open = ret->base & input->usable;
     ret->lowering = plan_lowering(input->table);
+    scratch->ripe_ms = UINT32_MAX;
+    set_costs(ret);
     plan_units(ret);
     put_fixed(ret);
     for_undecided(ret, any, put_stuck);
     for_undecided(ret, is_where_pinned, put_pinned);
     for_undecided(ret, is_at_rest, put_staying);
     for_undecided(ret, any, put_pinned);
+    for_undecided(ret, is_drawn, put_drawn);
     for_undecided(ret, any, put_staying);
     for_undecided(ret, several, put_anew);
     for_undecided(ret, any, put_anew);
@@ -365,6 +456,16 @@ static bool is_elsewhere(const struct plan *plan, int slot, int node)
     return false;
 }
 
+/* Whether the unit on `node` instead of `target` would make things less even. */
+static bool would_be_fuller(const struct plan *plan, int unit, int node, int target)
+{
+    const uint32_t *load = plan->scratch->load;
+    int64_t size = plan_size(plan, unit);
+
+    return (2 * (int64_t)load[node] + size) * (int64_t)plan->cost[node] >
+           (2 * (int64_t)load[target] - size) * (int64_t)plan->cost[target];
+}
+
 static enum plan_step step_of(const struct plan *plan, int slot, int node)
 {
     int unit = plan_leader(plan, slot);
@@ -396,8 +497,7 @@ static enum plan_step step_of(const struct plan *plan, int slot, int node)
     if (target >= 0 && plan_weight(plan, unit, target) > plan_weight(plan, unit, node)) {
         return PLAN_PREFERENCE;
     }
-    return target >= 0 && plan->scratch->load[node] + plan_size(plan, unit) > plan->scratch->load[target] ? PLAN_LOAD
-                                                                                                         : PLAN_ORDER;
+    return target >= 0 && would_be_fuller(plan, unit, node, target) ? PLAN_LOAD : PLAN_ORDER;
 }
 
 int plan_explain(const struct plan_input *input, struct plan_scratch *scratch, int vip,

@@ -17,6 +17,7 @@ struct plan_input
     uint64_t usable;   /* slots that VIPs may newly be placed on: heard, with a lease */
     uint64_t excluded; /* slots to be treated as gone (about to be fenced; or `plan --fail`) */
     uint64_t drained;  /* slots to be treated as draining, in addition to the table (`plan --drain`) */
+    uint32_t steady_ms[NODES_MAX]; /* for how long each has been usable without a break */
     const uint64_t *unsettled; /* bit set over VIP slots whose last move is not settled and that may not be moved now
                                 * (L3); NULL = none */
 };
@@ -31,6 +32,7 @@ struct plan_scratch
     uint16_t next[VIPS_MAX];
     uint64_t able[VIPS_MAX];
     uint64_t barred[VIPS_MAX];
+    uint32_t ripe_ms; /* result: after it a plan may draw a VIP back that this one did not; UINT32_MAX = never */
 };
 
 /* The moves that lead from the table to the wanted placement, in slot order of the VIPs; at most `max`, those that end an

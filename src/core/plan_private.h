@@ -43,6 +43,7 @@ struct plan
     uint64_t base; /* nodes that can own VIPs at all: admitted, staying, no witness */
     uint64_t open; /* ... and may be given some now */
     uint64_t lowering; /* checks with a weight that fail on some node */
+    uint64_t cost[NODES_MAX]; /* of one VIP more beside none, by node: the less, the greater its capacity */
     int leader[GROUPS_MAX]; /* leading slot of the group, SLOT_NONE when it has no active VIP or cannot be together */
 };
 
@@ -76,6 +77,17 @@ uint64_t plan_forbidden(const struct plan *plan, int unit); /* nodes that an apa
 void plan_bar(struct plan *plan, int vip);                  /* tells those that the VIP must be apart from */
 void plan_bar_all(struct plan *plan);                       /* the same anew for all that are placed */
 void plan_put(struct plan *plan, int unit, int node);       /* places it; or, already placed, moves it */
+
+/* What one VIP more costs on a node that has `load`, and what one less saves: the derivative of load * load / capacity. */
+static inline int64_t plan_more(const struct plan *plan, int node, uint32_t load)
+{
+    return (2 * (int64_t)load + 1) * (int64_t)plan->cost[node];
+}
+
+static inline int64_t plan_less(const struct plan *plan, int node, uint32_t load)
+{
+    return (2 * (int64_t)load - 1) * (int64_t)plan->cost[node];
+}
 
 /* plan_spread.c: evens out the loads of the open nodes. */
 void plan_spread(struct plan *plan);

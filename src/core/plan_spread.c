@@ -1,6 +1,6 @@
 /* Evens out the loads of the open nodes, with as few moves as that takes.
  *
- * Even is: the least sum of the squares of the loads, which is "within one" wherever VIPs may go everywhere, and the
+ * Even is: the least sum of the squares of the loads, each over the capacity of its node, which for equal nodes is "within one" wherever VIPs may go everywhere, and the
  * nearest to it where they may not. A VIP that the plan moves anyway costs nothing to be sent elsewhere; one that is
  * where it belongs costs one move. In this order:
  *
@@ -20,6 +20,7 @@
 #define LOAD_COST 65536 /* evenness counts before moves */
 #define CYCLES_MAX 512  /* bounds the time of one plan; the next plan goes on from there */
 #define SPECIALS_MAX 64
+#define SHARE ((uint64_t)1 << 32) /* over a node's cost: its part of the capacity, finely enough */
 #define HUB NODES_MAX
 #define POINTS (NODES_MAX + 1)
 
@@ -156,7 +157,7 @@ static uint64_t reach(const struct spread *spread, int node)
 static bool steepest(const struct spread *spread, int *ret_from, int *ret_to)
 {
     const uint32_t *load = spread->plan->scratch->load;
-    uint32_t best = 1;
+    int64_t best = 0;
 
     for (uint64_t left = spread->plan->open; left != 0; left &= left - 1) {
         int from = __builtin_ctzll(left);
@@ -164,32 +165,36 @@ static bool steepest(const struct spread *spread, int *ret_from, int *ret_to)
         for (uint64_t nodes = reach(spread, from); nodes != 0; nodes &= nodes - 1) {
             int to = __builtin_ctzll(nodes);
 
-            if (load[from] > load[to] && load[from] - load[to] > best) {
-                best = load[from] - load[to];
+            int64_t gain = plan_less(spread->plan, from, load[from]) - plan_more(spread->plan, to, load[to]);
+
+            if (gain > best) {
+                best = gain;
                 *ret_from = from;
                 *ret_to = to;
             }
         }
     }
-    return best > 1;
+    return best > 0;
 }
 
-/* As many as go without passing the mean on either side; at least one. */
+/* As many as go without either side's passing its share of all VIPs; at least one. */
 static uint32_t batch(const struct plan *plan, int from, int to)
 {
     const uint32_t *load = plan->scratch->load;
-    uint32_t n = (uint32_t)__builtin_popcountll(plan->open);
-    uint32_t sum = 0, low, high;
+    uint64_t sum = 0, parts = 0, low, high;
 
     for (uint64_t left = plan->open; left != 0; left &= left - 1) {
-        sum += load[__builtin_ctzll(left)];
+        int node = __builtin_ctzll(left);
+
+        sum += load[node];
+        parts += SHARE / plan->cost[node];
     }
-    low = sum / n;
-    high = (sum + n - 1) / n;
+    low = sum * (SHARE / plan->cost[to]) / parts;
+    high = (sum * (SHARE / plan->cost[from]) + parts - 1) / parts;
     if (load[from] <= high || load[to] >= low) {
         return 1;
     }
-    return load[from] - high < low - load[to] ? load[from] - high : low - load[to];
+    return (uint32_t)(load[from] - high < low - load[to] ? load[from] - high : low - load[to]);
 }
 
 static void straight(struct spread *spread)
@@ -239,13 +244,13 @@ static bool relax_all(const struct spread *spread, struct walk *walk)
     for (uint64_t left = spread->plan->open; left != 0; left &= left - 1) {
         int node = __builtin_ctzll(left);
 
-        nearer |= relax(walk, HUB, node, -(2 * (int64_t)load[node] - 1) * LOAD_COST);
+        nearer |= relax(walk, HUB, node, -plan_less(spread->plan, node, load[node]) * LOAD_COST);
         for (uint64_t nodes = reach(spread, node); nodes != 0; nodes &= nodes - 1) {
             int to = __builtin_ctzll(nodes);
 
             nearer |= relax(walk, node, to, arc_cost(spread, node, to));
         }
-        nearer |= relax(walk, node, HUB, (2 * (int64_t)load[node] + 1) * LOAD_COST);
+        nearer |= relax(walk, node, HUB, plan_more(spread->plan, node, load[node]) * LOAD_COST);
     }
     return nearer;
 }
@@ -336,6 +341,12 @@ static bool is_whole(const struct plan *plan, int unit)
     return true;
 }
 
+/* What the unit would add to a node, for each of its VIPs. */
+static int64_t whole_more(const struct plan *plan, int unit, int node)
+{
+    return (2 * (int64_t)plan->scratch->load[node] + plan_size(plan, unit)) * (int64_t)plan->cost[node];
+}
+
 static bool send_whole(struct plan *plan, int unit)
 {
     const uint32_t *load = plan->scratch->load;
@@ -344,11 +355,12 @@ static bool send_whole(struct plan *plan, int unit)
     for (uint64_t left = allowed(plan, unit) & ~plan_forbidden(plan, unit); left != 0; left &= left - 1) {
         int node = __builtin_ctzll(left);
 
-        if (to == SLOT_NONE || load[node] < load[to]) {
+        if (to == SLOT_NONE || whole_more(plan, unit, node) < whole_more(plan, unit, to)) {
             to = node;
         }
     }
-    if (to == SLOT_NONE || load[from] <= load[to] + plan_size(plan, unit)) {
+    if (to == SLOT_NONE || (2 * (int64_t)load[from] - plan_size(plan, unit)) * (int64_t)plan->cost[from] <=
+                               whole_more(plan, unit, to)) {
         return false;
     }
     plan_put(plan, unit, to);

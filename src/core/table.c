@@ -15,13 +15,21 @@ void table_init(struct table *table)
 
 struct settings table_settings_default(void)
 {
-    return (struct settings){.announce_count = 5, .announce_interval_ms = 200, .announce_refresh_ms = 60000};
+    return (struct settings){.announce_count = 5,
+                             .announce_interval_ms = 200,
+                             .announce_refresh_ms = 60000,
+                             .hold_after = 5,
+                             .hold_window_ms = 60000,
+                             .hold_first_ms = 1000,
+                             .hold_max_ms = 8000};
 }
 
 bool settings_equal(const struct settings *a, const struct settings *b)
 {
     return a->announce_count == b->announce_count && a->announce_interval_ms == b->announce_interval_ms &&
-           a->announce_refresh_ms == b->announce_refresh_ms;
+           a->announce_refresh_ms == b->announce_refresh_ms && a->failback_ms == b->failback_ms &&
+           a->hold_after == b->hold_after && a->hold_window_ms == b->hold_window_ms &&
+           a->hold_first_ms == b->hold_first_ms && a->hold_max_ms == b->hold_max_ms;
 }
 
 void table_skip(struct table *table, uint64_t index)
@@ -92,7 +100,7 @@ static uint64_t digest_node(uint64_t hash, const struct node *node)
     hash = number(number(hash, node->fence), node->added);
     hash = number(hash, node->since);
     hash = number(hash, (uint64_t)node->since_ms);
-    hash = number(hash, node->identity);
+    hash = number(number(hash, node->identity), node->capacity);
     return text(digest_links(hash, node), node->version);
 }
 
@@ -153,6 +161,9 @@ static uint64_t digest_head(uint64_t hash, const struct table *table)
     hash = number(hash, table->settings.announce_count);
     hash = number(hash, table->settings.announce_interval_ms);
     hash = number(hash, table->settings.announce_refresh_ms);
+    hash = number(number(hash, table->settings.failback_ms), table->settings.hold_after);
+    hash = number(hash, table->settings.hold_window_ms);
+    hash = number(number(hash, table->settings.hold_first_ms), table->settings.hold_max_ms);
     hash = number(number(number(hash, table->voters), table->voters_index), table->voters_told);
     hash = number(number(hash, table->voting.count), table->voting.replace_ms);
     hash = number(number(hash, table->next_id), (uint64_t)table->next_slot);

@@ -91,11 +91,15 @@ struct node
     uint64_t added; /* index of its addition */
     uint64_t since; /* index of its last fence, clear, admit or addition: what a decision about it names (L0) */
     int64_t since_ms; /* Unix time in ms of that entry, by its proposer's wall clock: to show, never to decide */
+    uint16_t capacity; /* its share of the VIPs beside others', 1..1000; 0 = CAPACITY_DEFAULT */
     uint64_t identity; /* random, made with its data directory; 0 = not yet seen */
     uint8_t n_links;
     struct link links[LINKS_MAX];
     char version[VERSION_SIZE];
 };
+
+#define CAPACITY_DEFAULT 100
+#define CAPACITY_MAX 1000
 
 struct prefer
 {
@@ -201,7 +205,18 @@ struct settings
     uint16_t announce_count;       /* announcements in a burst, 1..100 */
     uint32_t announce_interval_ms; /* between them, 10..60000 */
     uint32_t announce_refresh_ms;  /* repeated while held; 0 = never, else 1000.. */
+    /* A VIP is drawn back to a node that it prefers once that could hold it for so long without a break: 0 = never, 1 = at
+     * once, else up to a day */
+    uint32_t failback_ms;
+    /* L4's hold-down: a node that was fenced more than `hold_after` times, none of them further than `hold_window_ms` from the
+     * last, is admitted only `hold_first_ms` after the fence, twice that after the next, up to `hold_max_ms` */
+    uint16_t hold_after;      /* up to 1000 */
+    uint32_t hold_window_ms;  /* these three: up to an hour; the first not above the max */
+    uint32_t hold_first_ms;
+    uint32_t hold_max_ms;
 };
+#define FAILBACK_MAX_MS 86400000u
+#define HOLD_MAX_MS 3600000u
 
 enum history_kind
 {

@@ -225,22 +225,55 @@ static bool settings_number(const struct api_call *call, const struct value *ite
     return true;
 }
 
+/* {after, window_ms, first_ms, max_ms} */
+static bool settings_hold(const struct api_call *call, const struct value *item, struct settings *settings)
+{
+    uint64_t n = value_as_uint(item, UINT64_MAX);
+    uint32_t *of = strcmp(item->key, "window_ms") == 0  ? &settings->hold_window_ms
+                   : strcmp(item->key, "first_ms") == 0 ? &settings->hold_first_ms
+                   : strcmp(item->key, "max_ms") == 0   ? &settings->hold_max_ms
+                                                        : NULL;
+
+    if (n > UINT32_MAX || (of == NULL && strcmp(item->key, "after") != 0)) {
+        (void)api_no(call, CONTROL_USAGE, "they are after, window_ms, first_ms and max_ms",
+                     "hold_down has no setting \"%.100s\" of that value", item->key);
+        return false;
+    }
+    if (of != NULL) {
+        *of = (uint32_t)n;
+    } else {
+        settings->hold_after = (uint16_t)(n > UINT16_MAX ? UINT16_MAX : n);
+    }
+    return true;
+}
+
 static bool settings_set(const struct api_call *call, struct command *command)
 {
     const struct value *announce = api_arg(call, "announce"), *voters = api_arg(call, "voters");
+    const struct value *hold = api_arg(call, "hold_down"), *failback = api_arg(call, "failback_ms");
 
     if (value_is(voters, VALUE_MAP) && voters->n > 0) {
-        if (value_is(announce, VALUE_MAP) && announce->n > 0) {
-            (void)api_no(call, CONTROL_USAGE, "make two requests", "voters and announcements are not set in one request");
+        if (value_first(announce) != NULL || value_first(hold) != NULL || failback != NULL) {
+            (void)api_no(call, CONTROL_USAGE, "make two requests", "voters and other settings are not set in one request");
             return false;
         }
         return api_voting(call, voters, command);
     }
     command->type = COMMAND_SETTINGS;
     command->settings = call->view->table->settings;
-    if (!value_is(announce, VALUE_MAP) || announce->n == 0) {
+    if (value_first(announce) == NULL && value_first(hold) == NULL && failback == NULL) {
         (void)api_no(call, CONTROL_USAGE, NULL, "no setting is to be changed");
         return false;
+    }
+    if (failback != NULL) {
+        uint64_t ms = value_as_uint(failback, UINT32_MAX);
+
+        command->settings.failback_ms = (uint32_t)(ms < UINT32_MAX ? ms : UINT32_MAX);
+    }
+    for (const struct value *item = value_first(hold); item != NULL; item = item->next) {
+        if (!settings_hold(call, item, &command->settings)) {
+            return false;
+        }
     }
     for (const struct value *item = value_first(announce); item != NULL; item = item->next) {
         if (!settings_number(call, item, &command->settings)) {

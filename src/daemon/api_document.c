@@ -217,6 +217,20 @@ static struct value *group_change(const struct api_call *call, const struct grou
     return row;
 }
 
+static struct value *node_change(const struct api_call *call, const struct node_item *item)
+{
+    const struct node *node = &call->view->table->nodes[item->node];
+    struct value *row = change_row(call, "node", node->name, "change");
+    struct value *attributes = value_array(call->arena);
+    char from[16], to[16];
+
+    snprintf(from, sizeof from, "%u", node->capacity != 0 ? node->capacity : CAPACITY_DEFAULT);
+    snprintf(to, sizeof to, "%u", item->capacity != 0 ? item->capacity : CAPACITY_DEFAULT);
+    put_attribute(call, attributes, "capacity", from, to);
+    value_put(call->arena, row, "attributes", attributes);
+    return row;
+}
+
 static struct value *settings_row(const struct api_call *call, const struct cluster_document *document)
 {
     struct value *row = change_row(call, "settings", "settings", "change");
@@ -243,6 +257,9 @@ static void put_changes(const struct api_call *call, const struct cluster_docume
     if (document->settings_change) {
         value_push(call->arena, rows, settings_row(call, document));
     }
+    for (uint32_t i = 0; i < document->n_changed_nodes; i++) {
+        value_push(call->arena, rows, node_change(call, &document->changed_nodes[i]));
+    }
     for (int i = 0; i < document->n_changed_groups; i++) {
         value_push(call->arena, rows, group_change(call, &document->changed_groups[i]));
     }
@@ -267,7 +284,7 @@ static void put_changes(const struct api_call *call, const struct cluster_docume
 
 static bool has_changes(const struct cluster_document *document)
 {
-    return document->settings_change || document->n_changed_groups > 0 || document->n_items > 0 ||
+    return document->settings_change || document->n_changed_nodes > 0 || document->n_changed_groups > 0 || document->n_items > 0 ||
            document->n_deletes > 0;
 }
 
@@ -381,7 +398,9 @@ bool api_apply(const struct api_call *call, struct command *command)
                                              .n_deletes = document->n_deletes,
                                              .deletes = document->deletes,
                                              .n_groups = (uint32_t)document->n_changed_groups,
-                                             .groups = document->changed_groups };
+                                             .groups = document->changed_groups,
+                                             .n_nodes = document->n_changed_nodes,
+                                             .nodes = document->changed_nodes };
     snprintf(command->apply.source, sizeof command->apply.source, "%.63s",
              strrchr(source, '/') != NULL ? strrchr(source, '/') + 1 : source);
     if (has_changes(document) && cluster_write(call->view->table, &kept) <= sizeof scratch->kept) {
@@ -402,7 +421,7 @@ bool api_apply_is_so(const struct command *command)
 {
     const struct apply_command *apply = &command->apply;
 
-    return !apply->has_settings && apply->n_groups == 0 && apply->n_vips == 0 && apply->n_deletes == 0;
+    return !apply->has_settings && apply->n_nodes == 0 && apply->n_groups == 0 && apply->n_vips == 0 && apply->n_deletes == 0;
 }
 
 /* Moves what the note has into the result; it is there once. */

@@ -7,7 +7,10 @@
 
 static struct plan_input plan_now(const struct api_view *view)
 {
-    return (struct plan_input){ .table = view->table, .usable = core_usable(view->core, view->now) };
+    struct plan_input input = { .table = view->table, .usable = core_usable(view->core, view->now) };
+
+    core_steady_ms(view->core, view->now, input.steady_ms);
+    return input;
 }
 
 /* ---------------------------------------------------------------------------------------------------------- explain */

@@ -31,6 +31,11 @@ void api_settings(const struct api_call *call)
     struct value_arena *arena = call->arena;
     struct value *result = value_map(arena), *announce = value_map(arena), *timing = value_map(arena),
                  *voters = value_map(arena);
+    struct value *hold = value_map(arena), *failback = value_map(arena);
+    char mode[CLUSTER_SETTING_SIZE];
+
+    cluster_setting(&table->settings, CLUSTER_SETTING_FAILBACK, mode);
+    value_put_string(arena, failback, "mode", mode);
 
     value_put_uint(arena, announce, "count", table->settings.announce_count);
     value_put_uint(arena, announce, "interval_ms", table->settings.announce_interval_ms);
@@ -44,6 +49,12 @@ void api_settings(const struct api_call *call)
     value_put_uint(arena, voters, "replace_ms", table->voting.replace_ms);
     value_put(arena, result, "announce", announce);
     value_put(arena, result, "voters", voters);
+    value_put_uint(arena, hold, "after", table->settings.hold_after);
+    value_put_uint(arena, hold, "window_ms", table->settings.hold_window_ms);
+    value_put_uint(arena, hold, "first_ms", table->settings.hold_first_ms);
+    value_put_uint(arena, hold, "max_ms", table->settings.hold_max_ms);
+    value_put(arena, result, "hold_down", hold);
+    value_put(arena, result, "failback", failback);
     value_put(arena, result, "timing", timing);
     call->reply->result = result;
 }

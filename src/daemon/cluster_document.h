@@ -27,7 +27,8 @@ struct wanted_group
 /* What a document says. Sections that it does not have stay as they are. Large: the caller allocates it once. */
 struct cluster_document
 {
-    bool has_settings, has_groups, has_vips;
+    bool has_settings, has_nodes, has_groups, has_vips;
+    uint16_t capacities[NODES_MAX]; /* by slot, 0 = the default */
     struct settings settings;
     int n_groups;
     struct wanted_group groups[GROUPS_MAX];
@@ -40,6 +41,8 @@ struct cluster_document
     struct move deletes[VIPS_MAX];
     int n_changed_groups;
     struct group changed_groups[GROUPS_MAX];
+    uint32_t n_changed_nodes;
+    struct node_item changed_nodes[NODES_MAX];
     bool settings_change;
 };
 
@@ -94,7 +97,8 @@ const char *cluster_table_name(const void *table, int slot); /* ud is the table 
 size_t cluster_write(const struct table *table, struct cluster_text *text);
 
 /* Settings by number, as texts of a document: "announce.count", "5". */
-#define CLUSTER_SETTINGS_N 3
+#define CLUSTER_SETTINGS_N 8
+#define CLUSTER_SETTING_FAILBACK 3
 #define CLUSTER_SETTING_SIZE 32
 extern const char *const CLUSTER_SETTINGS[CLUSTER_SETTINGS_N];
 void cluster_setting(const struct settings *settings, int i, char ret[CLUSTER_SETTING_SIZE]);

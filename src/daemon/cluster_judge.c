@@ -281,6 +281,20 @@ static bool same_group(const struct group *a, const struct group *b)
     return (cluster_differ(&x, &y) & VIP_SET_PREFERS) == 0 && a->checks == b->checks;
 }
 
+static void changed_nodes(struct cluster_reader *reader)
+{
+    struct cluster_document *into = reader->into;
+
+    for (int node = 0; into->has_nodes && node < NODES_MAX; node++) {
+        const struct node *at = &reader->table->nodes[node];
+
+        if (at->used && at->capacity != into->capacities[node]) {
+            into->changed_nodes[into->n_changed_nodes++] =
+                (struct node_item){.node = (int8_t)node, .id = at->id, .capacity = into->capacities[node]};
+        }
+    }
+}
+
 static void changed_groups(struct cluster_reader *reader)
 {
     struct cluster_document *into = reader->into;
@@ -390,6 +404,7 @@ int cluster_judge(struct cluster_reader *reader)
 
     into->n_items = into->n_deletes = 0;
     into->n_changed_groups = 0;
+    into->n_changed_nodes = 0;
     rv = rv != 0 ? rv : settle_slots(reader);
     for (uint32_t i = 0; i < into->n_vips && rv == 0; i++) {
         rv = check_group(reader, &into->vips[i]);
@@ -399,6 +414,7 @@ int cluster_judge(struct cluster_reader *reader)
         return rv;
     }
     into->settings_change = into->has_settings && !settings_equal(&into->settings, &reader->table->settings);
+    changed_nodes(reader);
     changed_groups(reader);
     for (uint32_t i = 0; i < into->n_vips && rv == 0; i++) {
         rv = changed_vip(reader, &into->vips[i]);

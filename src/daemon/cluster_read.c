@@ -72,6 +72,27 @@ static int read_name(struct config_reader *reader, const struct document_node *a
     return 0;
 }
 
+/* A duration that may be longer than those of the node's file: 10m, 2h, 1d. */
+static int cluster_parse_time(struct config_reader *reader, const struct document_node *value, uint32_t *ret)
+{
+    size_t digits = strspn(value->text, "0123456789");
+    const char *of = value->text + digits;
+    uint32_t unit = strcmp(of, "m") == 0 ? 60000 : strcmp(of, "h") == 0 ? 3600000 : strcmp(of, "d") == 0 ? 86400000 : 0;
+    uint32_t number = 0;
+
+    if (unit == 0) {
+        return config_parse_duration(reader, value, ret);
+    }
+    if (digits == 0 || digits > 6) {
+        return config_refuse(reader, value, "'%.40s' is not a duration: expected one like 10m or 2h, at most 1d", value->text);
+    }
+    for (size_t i = 0; i < digits; i++) {
+        number = number * 10 + (uint32_t)(value->text[i] - '0');
+    }
+    *ret = number < UINT32_MAX / unit ? number * unit : UINT32_MAX;
+    return 0;
+}
+
 /* ------------------------------------------------------------------ nodes */
 
 static int read_node(struct config_reader *reader, const struct document_node *at, int *ret)
@@ -251,17 +272,95 @@ static int parse_announce(struct config_reader *reader, const struct document_no
     return config_read_map(reader, value, ANNOUNCE_KEYS, COUNT(ANNOUNCE_KEYS), field, values);
 }
 
+/* A duration up to max_ms, which is told as `max`. */
+static int read_duration(struct config_reader *reader, const struct document_node *value, uint32_t max_ms, const char *max,
+    uint32_t *ret)
+{
+    uint32_t ms;
+    int rv = cluster_parse_time(reader, value, &ms);
+
+    if (rv == 0 && ms > max_ms) {
+        return config_refuse(reader, value, "%.40s is too long: expected at most %s", value->text, max);
+    }
+    *ret = rv == 0 ? ms : *ret;
+    return rv;
+}
+
+/* never, auto, or for how long a preferred node has to be well: "after 10m" */
 static int parse_failback(struct config_reader *reader, const struct document_node *value, void *field)
 {
-    if (strcmp(value->text, "never") != 0) {
-        return config_refuse(reader, value, "'%.40s' is not supported by this version: expected never", value->text);
+    uint32_t *ret = field, ms = 0;
+    struct document_node time = *value;
+    const char *near;
+    static const char *const words[] = {"never", "auto", "after 10m"};
+    int rv;
+
+    if (strcmp(value->text, "never") == 0 || strcmp(value->text, "auto") == 0) {
+        *ret = strcmp(value->text, "auto") == 0;
+        return 0;
     }
-    return 0;
+    if (strncmp(value->text, "after ", 6) == 0) {
+        time.text += 6 + strspn(value->text + 6, " ");
+    }
+    if (time.text[0] < '0' || time.text[0] > '9') {
+        near = near_name(value->text, words, COUNT(words));
+        return config_refuse(reader, value, "'%.40s' is no failback: expected never, auto, or a time like 'after 10m'%s%s%s",
+            value->text, near != NULL ? "; did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?" : "");
+    }
+    rv = read_duration(reader, &time, FAILBACK_MAX_MS, "1d", &ms);
+    if (rv == 0) {
+        *ret = ms == 0 ? 1 : ms;
+    }
+    return rv;
+}
+
+static int parse_hold_after(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    uint32_t number = 0;
+    int rv = read_number(reader, value, 0, 1000, &number);
+
+    *(uint16_t *)field = rv == 0 ? (uint16_t)number : *(uint16_t *)field;
+    return rv;
+}
+
+static int parse_hold_time(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    return read_duration(reader, value, HOLD_MAX_MS, "1h", field);
+}
+
+static const struct config_key HOLD_KEYS[] = {
+    {"after", CONFIG_SCALAR, false, parse_hold_after, offsetof(struct settings, hold_after), "a number from 0 to 1000",
+        "fences in a row without a hold-down"},
+    {"window", CONFIG_SCALAR, false, parse_hold_time, offsetof(struct settings, hold_window_ms), DURATION,
+        "fences further apart are not in a row"},
+    {"first", CONFIG_SCALAR, false, parse_hold_time, offsetof(struct settings, hold_first_ms), DURATION,
+        "the first hold-down; each further one is twice as long"},
+    {"max", CONFIG_SCALAR, false, parse_hold_time, offsetof(struct settings, hold_max_ms), DURATION,
+        "the longest one; 0s: none at all"},
+};
+
+static int parse_hold_down(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    const struct document_node *values[COUNT(HOLD_KEYS)];
+    struct settings *settings = field;
+    int rv = config_read_map(reader, value, HOLD_KEYS, COUNT(HOLD_KEYS), field, values);
+
+    if (rv == 0 && settings->hold_max_ms == 0) {
+        settings->hold_first_ms = 0;
+    }
+    if (rv == 0 && settings->hold_first_ms > settings->hold_max_ms) {
+        return config_refuse(reader, values[3] != NULL ? values[3] : values[2],
+            "the first hold-down is longer than the longest: expected first to be at most max");
+    }
+    return rv;
 }
 
 static const struct config_key SETTINGS_KEYS[] = {
     {"announce", CONFIG_MAP, false, parse_announce, 0, "a map of count, interval and refresh", "how a VIP is announced"},
-    {"failback", CONFIG_SCALAR, false, parse_failback, 0, "never", "whether VIPs are drawn back to preferred nodes"},
+    {"failback", CONFIG_SCALAR, false, parse_failback, offsetof(struct settings, failback_ms),
+        "never, auto or a time like 'after 10m'", "whether VIPs are drawn back to preferred nodes"},
+    {"hold-down", CONFIG_MAP, false, parse_hold_down, 0, "a map of after, window, first and max",
+        "how long a node that comes and goes is kept out"},
 };
 
 static int parse_settings(struct config_reader *reader, const struct document_node *value, void *field)
@@ -272,6 +371,45 @@ static int parse_settings(struct config_reader *reader, const struct document_no
     into->has_settings = true;
     into->settings = table_settings_default();
     return config_read_map(reader, value, SETTINGS_KEYS, COUNT(SETTINGS_KEYS), &into->settings, values);
+}
+
+/* ------------------------------------------------------------------ nodes of the cluster */
+
+/* uint16_t; the default is 0 */
+static int parse_capacity(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    uint32_t number = 0;
+    int rv = read_number(reader, value, 1, CAPACITY_MAX, &number);
+
+    *(uint16_t *)field = rv == 0 ? (uint16_t)(number == CAPACITY_DEFAULT ? 0 : number) : *(uint16_t *)field;
+    return rv;
+}
+
+static const struct config_key NODE_KEYS[] = {
+    {"capacity", CONFIG_SCALAR, false, parse_capacity, 0, "a number from 1 to 1000",
+        "the node's share of the VIPs beside others', which have 100"},
+};
+
+static int parse_cluster_nodes(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    struct cluster_document *into = cluster_of(reader)->into;
+
+    into->has_nodes = true;
+    memset(into->capacities, 0, sizeof into->capacities);
+    for (const struct document_node *item = value->first; item != NULL; item = item->next) {
+        const struct document_node *values[COUNT(NODE_KEYS)];
+        int node, rv = read_node(reader, item->key, &node);
+
+        if (rv == 0 && item->kind != DOCUMENT_MAP) {
+            rv = config_refuse(reader, item, "expected a map, like {capacity: 200}, for node '%s', found %s",
+                item->key->text, document_kind_text(item->kind));
+        }
+        rv = rv != 0 ? rv : config_read_map(reader, item, NODE_KEYS, COUNT(NODE_KEYS), &into->capacities[node], values);
+        if (rv != 0) {
+            return rv;
+        }
+    }
+    return 0;
 }
 
 /* ------------------------------------------------------------------ groups */
@@ -499,6 +637,7 @@ static int parse_vips(struct config_reader *reader, const struct document_node *
 
 static const struct config_key KEYS[] = {
     {"settings", CONFIG_MAP, false, parse_settings, 0, "a map of settings", "the cluster's settings"},
+    {"nodes", CONFIG_MAP, false, parse_cluster_nodes, 0, "a map of nodes", "what nodes can carry"},
     {"groups", CONFIG_MAP, false, parse_groups, 0, "a map of groups", "VIPs that move together"},
     {"vips", CONFIG_MAP, false, parse_vips, 0, "a map of VIPs", "all VIPs of the cluster"},
 };
@@ -509,7 +648,7 @@ int cluster_read(struct cluster_reader *reader)
     const struct document_node *root = document_root(config->document);
     const struct document_node *values[COUNT(KEYS)];
 
-    reader->into->has_settings = reader->into->has_groups = reader->into->has_vips = false;
+    reader->into->has_settings = reader->into->has_nodes = reader->into->has_groups = reader->into->has_vips = false;
     reader->into->n_groups = 0;
     reader->into->n_vips = 0;
     reader->code = CONTROL_USAGE;

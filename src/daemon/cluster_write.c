@@ -268,27 +268,60 @@ void cluster_checks(const struct table *table, uint64_t checks, char ret[CLUSTER
 
 /* ------------------------------------------------------------------ the document */
 
-const char *const CLUSTER_SETTINGS[CLUSTER_SETTINGS_N] = {"announce.count", "announce.interval", "announce.refresh"};
+const char *const CLUSTER_SETTINGS[CLUSTER_SETTINGS_N] = {"announce.count", "announce.interval", "announce.refresh",
+    "failback", "hold-down.after", "hold-down.window", "hold-down.first", "hold-down.max"};
+
+static void failback_text(uint32_t ms, char ret[CLUSTER_SETTING_SIZE])
+{
+    char time[16];
+
+    cluster_duration(ms, time);
+    snprintf(ret, CLUSTER_SETTING_SIZE, "%s%s", ms == 0 ? "never" : ms == 1 ? "auto" : "after ", ms > 1 ? time : "");
+}
 
 void cluster_setting(const struct settings *settings, int i, char ret[CLUSTER_SETTING_SIZE])
 {
-    if (i == 0) {
-        snprintf(ret, CLUSTER_SETTING_SIZE, "%u", settings->announce_count);
+    const uint32_t ms[] = {0, settings->announce_interval_ms, settings->announce_refresh_ms, 0, 0,
+        settings->hold_window_ms, settings->hold_first_ms, settings->hold_max_ms};
+
+    if (i == 0 || i == 4) {
+        snprintf(ret, CLUSTER_SETTING_SIZE, "%u", i == 0 ? settings->announce_count : settings->hold_after);
+    } else if (i == 3) {
+        failback_text(settings->failback_ms, ret);
     } else {
-        cluster_duration(i == 1 ? settings->announce_interval_ms : settings->announce_refresh_ms, ret);
+        cluster_duration(ms[i], ret);
     }
 }
 
 static void put_settings(const struct table *table, struct cluster_text *text)
 {
-    char interval[16], refresh[16], line[128];
+    char of[CLUSTER_SETTINGS_N][CLUSTER_SETTING_SIZE], line[128 + CLUSTER_SETTINGS_N * CLUSTER_SETTING_SIZE];
 
-    cluster_duration(table->settings.announce_interval_ms, interval);
-    cluster_duration(table->settings.announce_refresh_ms, refresh);
-    put(text, "settings:\n  failback: never\n");
-    snprintf(line, sizeof line, "  announce: {count: %u, interval: %s, refresh: %s}\n", table->settings.announce_count,
-        interval, refresh);
+    for (int i = 0; i < CLUSTER_SETTINGS_N; i++) {
+        cluster_setting(&table->settings, i, of[i]);
+    }
+    snprintf(line, sizeof line,
+        "settings:\n  failback: %s\n  announce: {count: %s, interval: %s, refresh: %s}\n"
+        "  hold-down: {after: %s, window: %s, first: %s, max: %s}\n",
+        of[3], of[0], of[1], of[2], of[4], of[5], of[6], of[7]);
     put(text, line);
+}
+
+static void put_capacities(const struct table *table, struct cluster_text *text)
+{
+    bool any = false;
+
+    for (int i = 0; i < NODES_MAX; i++) {
+        if (table->nodes[i].used && table->nodes[i].capacity != 0) {
+            put(text, any ? "  " : "nodes:\n  ");
+            any = true;
+            put_word(text, table->nodes[i].name);
+            put(text, ": {capacity: ");
+            put_number(text, table->nodes[i].capacity);
+            put(text, "}\n");
+        }
+    }
+    put(text, any ? "" : "nodes: {}\n");
 }
 
 static void put_groups(const struct table *table, struct cluster_text *text)
@@ -373,6 +406,7 @@ static void put_vips(const struct table *table, struct cluster_text *text)
 size_t cluster_write(const struct table *table, struct cluster_text *text)
 {
     put_settings(table, text);
+    put_capacities(table, text);
     put_groups(table, text);
     put_vips(table, text);
     return text->used;

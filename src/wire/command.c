@@ -13,6 +13,7 @@
 #define CONFLICT_FIELDS 4
 #define ITEM_VALUES 3
 #define GROUP_VALUES 3
+#define NODE_VALUES 3
 
 /* How many fields the body of a type has; 0 for what is not a type. */
 static uint32_t body_values(uint64_t type)
@@ -22,7 +23,7 @@ static uint32_t body_values(uint64_t type)
         [COMMAND_MOVE] = 1,       [COMMAND_VIP_ADD] = 1,    [COMMAND_VIP_SET] = 4,     [COMMAND_VIP_DELETE] = 1,
         [COMMAND_VIP_PURGE] = 1,  [COMMAND_NODE_REPORT] = 7, [COMMAND_DRAIN] = 3,      [COMMAND_LEAVE] = 3,
         [COMMAND_SETTINGS] = 1,   [COMMAND_GROUP_SET] = 3,  [COMMAND_CONFLICT] = 3,
-        [COMMAND_APPLY] = 7,
+        [COMMAND_APPLY] = 8,
         [COMMAND_NODE_ADD] = 3,   [COMMAND_NODE_SET] = 6,   [COMMAND_NODE_REMOVE] = 2, [COMMAND_NODE_DELETE] = 3,
         [COMMAND_VOTERS] = 1,     [COMMAND_VOTING] = 2,
         [COMMAND_CHECK_SET] = 2,  [COMMAND_CHECK_DELETE] = 2, [COMMAND_HEALTH] = 5,
@@ -108,6 +109,12 @@ static void pack_apply(struct packer *packer, const struct apply_command *apply)
         pack_text(packer, apply->groups[i].name);
         pack_uint(packer, apply->groups[i].checks);
         pack_prefers(packer, apply->groups[i].prefers, apply->groups[i].n_prefers);
+    }
+    pack_array(packer, (size_t)apply->n_nodes * NODE_VALUES);
+    for (uint32_t i = 0; i < apply->n_nodes; i++) {
+        pack_int(packer, apply->nodes[i].node);
+        pack_uint(packer, apply->nodes[i].id);
+        pack_uint(packer, apply->nodes[i].capacity);
     }
     pack_bytes(packer, apply->kept, apply->kept_size);
 }
@@ -235,7 +242,7 @@ static bool apply_fits(const struct apply_command *apply)
             return false;
         }
     }
-    return apply->n_vips <= VIPS_MAX && apply->n_deletes <= VIPS_MAX && apply->n_groups <= GROUPS_MAX &&
+    return apply->n_vips <= VIPS_MAX && apply->n_deletes <= VIPS_MAX && apply->n_groups <= GROUPS_MAX && apply->n_nodes <= NODES_MAX &&
            apply->kept_size <= KEPT_BYTES_MAX;
 }
 
@@ -443,6 +450,26 @@ static const struct group *unpack_groups(struct decoding *decoding, uint32_t *re
     return groups;
 }
 
+static const struct node_item *unpack_nodes(struct decoding *decoding, uint32_t *ret_n)
+{
+    struct unpacker *unpacker = &decoding->unpacker;
+    uint32_t values = unpack_array(unpacker, 0, NODES_MAX * NODE_VALUES);
+    struct node_item *items = array_of(decoding, values / NODE_VALUES, sizeof *items);
+
+    if (values % NODE_VALUES != 0) {
+        unpacker->failed = true;
+    }
+    *ret_n = values / NODE_VALUES;
+    for (uint32_t i = 0; items != NULL && i < *ret_n && !unpacker->failed; i++) {
+        struct node_item *item = &items[place(decoding, i)];
+
+        item->node = unpack_node(unpacker);
+        item->id = unpack_uint(unpacker, UINT64_MAX);
+        item->capacity = (uint16_t)unpack_uint(unpacker, CAPACITY_MAX);
+    }
+    return items;
+}
+
 static void unpack_apply(struct decoding *decoding, struct apply_command *ret)
 {
     struct unpacker *unpacker = &decoding->unpacker;
@@ -456,6 +483,7 @@ static void unpack_apply(struct decoding *decoding, struct apply_command *ret)
     ret->vips = unpack_items(decoding, &ret->n_vips);
     ret->deletes = unpack_moves(decoding, &ret->n_deletes);
     ret->groups = unpack_groups(decoding, &ret->n_groups);
+    ret->nodes = unpack_nodes(decoding, &ret->n_nodes);
     ret->kept = unpack_bytes(unpacker, KEPT_BYTES_MAX, &ret->kept_size);
 }
 

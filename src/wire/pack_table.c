@@ -1,7 +1,7 @@
 #include "wire/pack_table.h"
 
 #define TIMING_VALUES 5
-#define SETTINGS_VALUES 3
+#define SETTINGS_VALUES 8
 #define CHECK_VALUES 10
 #define PREFER_VALUES 2
 #define LINK_VALUES 4
@@ -35,6 +35,11 @@ void pack_settings(struct packer *packer, const struct settings *settings)
     pack_uint(packer, settings->announce_count);
     pack_uint(packer, settings->announce_interval_ms);
     pack_uint(packer, settings->announce_refresh_ms);
+    pack_uint(packer, settings->failback_ms);
+    pack_uint(packer, settings->hold_after);
+    pack_uint(packer, settings->hold_window_ms);
+    pack_uint(packer, settings->hold_first_ms);
+    pack_uint(packer, settings->hold_max_ms);
 }
 
 void unpack_settings(struct unpacker *unpacker, struct settings *ret)
@@ -43,6 +48,11 @@ void unpack_settings(struct unpacker *unpacker, struct settings *ret)
     ret->announce_count = (uint16_t)unpack_uint(unpacker, UINT16_MAX);
     ret->announce_interval_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
     ret->announce_refresh_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+    ret->failback_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+    ret->hold_after = (uint16_t)unpack_uint(unpacker, UINT16_MAX);
+    ret->hold_window_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+    ret->hold_first_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+    ret->hold_max_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
 }
 
 void pack_prefers(struct packer *packer, const struct prefer *prefers, unsigned n)

@@ -8,7 +8,7 @@
 
 #define SNAPSHOT_VALUES 10
 #define HEAD_VALUES 14
-#define NODE_VALUES 22
+#define NODE_VALUES 23
 #define DEPARTED_VALUES 2
 #define GROUP_VALUES 4
 #define VIP_VALUES 24
@@ -60,6 +60,7 @@ static void pack_node(struct packer *packer, int slot, const struct node *node)
     pack_uint(packer, node->since);
     pack_int(packer, node->since_ms);
     pack_uint(packer, node->identity);
+    pack_uint(packer, node->capacity);
     pack_links(packer, node->links, node->n_links);
     pack_text(packer, node->version);
 }
@@ -300,6 +301,7 @@ static void unpack_one_node(struct unpacker *unpacker, struct table *table)
     node->since = unpack_uint(unpacker, UINT64_MAX);
     node->since_ms = unpack_int(unpacker, INT64_MIN, INT64_MAX);
     node->identity = unpack_uint(unpacker, UINT64_MAX);
+    node->capacity = (uint16_t)unpack_uint(unpacker, CAPACITY_MAX);
     node->n_links = unpack_links(unpacker, node->links);
     unpack_text(unpacker, node->version, sizeof node->version);
     unpacker->failed = unpacker->failed || node->id == 0 || node->name[0] == '\0';

@@ -111,6 +111,25 @@ def test_revisions_and_rollback(cluster, document):
     assert node.vipctl("diff", "-f", document(BASE))["revision"] == revision
 
 
+def test_failback(cluster, document):
+    """A VIP that lost its preferred node stays where it is, and goes back once failback says so."""
+    text = "settings: {{failback: {}}}\nvips:\n  back: {{address: 10.77.1.90/16, prefer: {{a: 100}}}}\n"
+    node = cluster["b"]
+    node.vipctl("apply", "-f", document(text.format("never")), "--force")
+    wait_until(lambda: (cluster.owner("back", at=node) or node).name == "a", 30, "where it is preferred")
+    cluster["a"].kill()
+    wait_until(lambda: (cluster.vip("back", at=node) or {}).get("owner") in ("b", "c"), 30, "elsewhere")
+    cluster["a"].start()
+    wait_until(lambda: any(r["name"] == "a" and r["status"] == "up" for r in node.rows("node", "list")), 30, "a is back")
+    assert node.vipctl("vip", "show", "back")["owner"] != "a"
+    assert node.vipctl("diff", "-f", document(text.format("after 1s")))["changes"][0]["attributes"] == [
+        {"key": "failback", "from": "never", "to": "after 1s"}
+    ]
+    node.vipctl("apply", "-f", document(text.format("after 1s")))
+    wait_until(lambda: (cluster.owner("back", at=node) or node).name == "a", 30, "back where it is preferred")
+    assert node.vipctl("vip", "show", "back")["reason"] == "prefer"
+
+
 class Watch:
     """netwatch.py in the namespace of a node."""
 

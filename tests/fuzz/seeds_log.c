@@ -66,7 +66,7 @@ static void found(const char *name)
     strcpy(command.found.cluster, "prod");
     command.found.cluster_id = UINT64_MAX;
     command.found.timing = (struct timing){100, 300, 500, 20, 1000};
-    command.found.settings = (struct settings){5, 200, 60000};
+    command.found.settings = (struct settings){.announce_count = 5, .announce_interval_ms = 200, .announce_refresh_ms = 60000};
     command.found.n_nodes = 4;
     command.found.nodes = nodes;
     entry(&command, name);

@@ -87,6 +87,12 @@ static void check_same_document(struct apply_command *a, struct apply_command *b
     FUZZ_CHECK(a->kept_size == b->kept_size && memcmp(a->kept, b->kept, a->kept_size) == 0);
     a->vips = b->vips = NULL;
     a->deletes = b->deletes = NULL;
+    FUZZ_CHECK(a->n_nodes == b->n_nodes);
+    for (uint32_t i = 0; i < a->n_nodes; i++) {
+        FUZZ_CHECK(a->nodes[i].node == b->nodes[i].node && a->nodes[i].id == b->nodes[i].id &&
+                   a->nodes[i].capacity == b->nodes[i].capacity);
+    }
+    a->nodes = b->nodes = NULL;
     a->groups = b->groups = NULL;
     a->kept = b->kept = NULL;
 }

@@ -262,7 +262,7 @@ static void do_found(char **words, int n)
     command.found.cluster_id = 4711;
     strcpy(command.found.cluster, "test");
     command.found.timing = (struct timing){100, 400, 515, 5, 600};
-    command.found.settings = (struct settings){5, 200, 60000};
+    command.found.settings = (struct settings){.announce_count = 5, .announce_interval_ms = 200, .announce_refresh_ms = 60000};
     command.found.n_nodes = (uint8_t)n;
     command.found.nodes = nodes;
     commit(&command);

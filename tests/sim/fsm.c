@@ -321,7 +321,7 @@ void fsm_found(struct sim_node *node)
     memcpy(command.found.cluster, "sim", 4);
     command.found.cluster_id = 77;
     command.found.timing = world.timing;
-    command.found.settings = (struct settings){3, 200, 5000};
+    command.found.settings = (struct settings){.announce_count = 3, .announce_interval_ms = 200, .announce_refresh_ms = 5000};
     command.found.n_nodes = (uint8_t)world.n;
     command.found.nodes = nodes;
     node->found_proposed = true;

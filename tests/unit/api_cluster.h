@@ -205,7 +205,7 @@ static inline void cluster_found(struct cluster *cluster)
     strcpy(command.found.cluster, "prod");
     command.found.cluster_id = 4711;
     command.found.timing = (struct timing){ 100, 400, 515, 5, 600 };
-    command.found.settings = (struct settings){ 5, 200, 60000 };
+    command.found.settings = (struct settings){.announce_count = 5, .announce_interval_ms = 200, .announce_refresh_ms = 60000};
     command.found.n_nodes = CLUSTER_NODES;
     command.found.nodes = nodes;
     cluster_commit(cluster, &command);

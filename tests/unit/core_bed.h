@@ -117,7 +117,7 @@ static inline void bed_found(struct bed *bed, int n, const struct timing *timing
     strcpy(command.found.cluster, "test");
     command.found.cluster_id = 4711;
     command.found.timing = *timing;
-    command.found.settings = (struct settings){5, 200, 60000};
+    command.found.settings = (struct settings){.announce_count = 5, .announce_interval_ms = 200, .announce_refresh_ms = 60000};
     command.found.n_nodes = (uint8_t)n;
     command.found.nodes = nodes;
     bed_commit(bed, &command);

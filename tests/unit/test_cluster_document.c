@@ -97,7 +97,9 @@ static void apply(void)
                                            .n_deletes = wanted.n_deletes,
                                            .deletes = wanted.deletes,
                                            .n_groups = (uint32_t)wanted.n_changed_groups,
-                                           .groups = wanted.changed_groups};
+                                           .groups = wanted.changed_groups,
+                                           .n_nodes = wanted.n_changed_nodes,
+                                           .nodes = wanted.changed_nodes};
     table_apply(&table, table.applied + 1, &command, &outcome);
     assert_string_equal(outcome.detail, "");
     assert_int_equal(outcome.code, OUTCOME_DONE);
@@ -105,7 +107,7 @@ static void apply(void)
 
 static bool changes(void)
 {
-    return wanted.settings_change || wanted.n_changed_groups > 0 || wanted.n_items > 0 || wanted.n_deletes > 0;
+    return wanted.settings_change || wanted.n_changed_nodes > 0 || wanted.n_changed_groups > 0 || wanted.n_items > 0 || wanted.n_deletes > 0;
 }
 
 static const char *exported(char to[TEXT_MAX])
@@ -119,7 +121,8 @@ static const char *exported(char to[TEXT_MAX])
 }
 
 #define SAMPLE                                                                                   \
-    "settings: {failback: never, announce: {count: 7, interval: 250ms, refresh: 0s}}\n"         \
+    "settings: {failback: after 10m, announce: {count: 7, interval: 250ms, refresh: 0s}, hold-down: {after: 2, max: 1h}}\n" \
+    "nodes: {a: {capacity: 200}}\n"                                                             \
     "groups:\n  web: {prefer: {b: 50, a: 100}}\n  bare: {}\n"                                   \
     "vips:\n"                                                                                   \
     "  web-v4: {address: 10.0.0.50/24, dev: eth0, group: web}\n"                                \
@@ -135,6 +138,9 @@ static void every_key_arrives(void **state)
     apply();
     int web = table_vip_find(&table, "web-v4"), db = table_vip_find(&table, "db"), last = table_vip_find(&table, "fd00::61");
     assert_true(table.settings.announce_count == 7 && table.settings.announce_refresh_ms == 0);
+    assert_true(table.settings.failback_ms == 600000 && table.settings.hold_after == 2);
+    assert_true(table.settings.hold_max_ms == 3600000 && table.settings.hold_first_ms == 1000);
+    assert_true(table.nodes[0].capacity == 200 && table.nodes[1].capacity == 0);
     assert_string_equal(table.vips[web].dev, "eth0");
     assert_string_equal(table.groups[table.vips[web].group].name, "web");
     assert_int_equal(table.groups[table.vips[web].group].n_prefers, 2);

@@ -94,7 +94,7 @@ static struct command sample(enum command_type type)
         strcpy(command.found.cluster, "prod");
         command.found.cluster_id = 7;
         command.found.timing = (struct timing){100, 300, 500, 20, 1000};
-        command.found.settings = (struct settings){5, 200, 60000};
+        command.found.settings = (struct settings){.announce_count = 5, .announce_interval_ms = 200, .announce_refresh_ms = 60000};
         command.found.n_nodes = 2;
         command.found.nodes = founders;
         founders[0] = (struct found_node){.id = 1, .name = "a", .role = ROLE_VOTER};
@@ -161,7 +161,7 @@ static struct command sample(enum command_type type)
         command.leave.run = 12;
         break;
     case COMMAND_SETTINGS:
-        command.settings = (struct settings){100, 60000, UINT32_MAX};
+        command.settings = (struct settings){.announce_count = 100, .announce_interval_ms = 60000, .announce_refresh_ms = UINT32_MAX};
         break;
     case COMMAND_GROUP_SET:
         strcpy(command.group.name, "web");
@@ -172,7 +172,7 @@ static struct command sample(enum command_type type)
         command.apply.revision = UINT64_MAX;
         fill(command.apply.source, sizeof command.apply.source, 's');
         command.apply.has_settings = true;
-        command.apply.settings = (struct settings){7, 300, 4000};
+        command.apply.settings = (struct settings){.announce_count = 7, .announce_interval_ms = 300, .announce_refresh_ms = 4000};
         command.apply.n_vips = 2;
         command.apply.vips = vip_items;
         vip_items[0] = (struct vip_item){.slot = 3, .set = VIP_SET_ALL, .spec = mem.specs[0]};

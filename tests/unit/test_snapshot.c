@@ -64,7 +64,7 @@ static void some_table(void)
     strcpy(command.found.cluster, "prod");
     command.found.cluster_id = 5;
     command.found.timing = (struct timing){100, 300, 500, 20, 1000};
-    command.found.settings = (struct settings){5, 200, 60000};
+    command.found.settings = (struct settings){.announce_count = 5, .announce_interval_ms = 200, .announce_refresh_ms = 60000};
     command.found.n_nodes = 3;
     command.found.nodes = founders;
     apply(&command);
@@ -268,7 +268,7 @@ static void random_document(struct command *command, struct move *moves, uint32_
     command->apply.revision = below(8) ? table.revision : below(100);
     snprintf(command->apply.source, NAME_SIZE, "c%u.yaml", below(5));
     command->apply.has_settings = below(2);
-    command->apply.settings = (struct settings){(uint16_t)(1 + below(100)), 10 + below(100), below(3) ? 0 : 2000};
+    command->apply.settings = (struct settings){.announce_count = (uint16_t)(1 + below(100)), .announce_interval_ms = 10 + below(100), .announce_refresh_ms = below(3) ? 0 : 2000};
     command->apply.n_vips = below(n + 1);
     command->apply.vips = items;
     command->apply.n_deletes = below(2);
@@ -366,7 +366,7 @@ static void random_command(struct command *command, struct move *moves, struct v
         command->leave.run = below(3);
         break;
     case COMMAND_SETTINGS:
-        command->settings = (struct settings){(uint16_t)below(120), 5 + below(100), below(3) ? 0 : 2000};
+        command->settings = (struct settings){.announce_count = (uint16_t)below(120), .announce_interval_ms = 5 + below(100), .announce_refresh_ms = below(3) ? 0 : 2000};
         break;
     case COMMAND_GROUP_SET:
         snprintf(command->group.name, NAME_SIZE, "g%u", below(5));

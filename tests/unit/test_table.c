@@ -72,7 +72,7 @@ static struct command founding(void)
     strcpy(command.found.cluster, "prod");
     command.found.cluster_id = 7;
     command.found.timing = (struct timing){100, 300, 500, 20, 1000};
-    command.found.settings = (struct settings){5, 200, 60000};
+    command.found.settings = (struct settings){.announce_count = 5, .announce_interval_ms = 200, .announce_refresh_ms = 60000};
     command.found.n_nodes = 4;
     command.found.nodes = founders;
     return command;
@@ -279,7 +279,7 @@ static void bad_foundings(void **state)
     command.found.settings.announce_refresh_ms = 999;
     assert_void(apply(&command), OUTCOME_INVALID);
     command = command_of(COMMAND_SETTINGS);
-    command.settings = (struct settings){1, 10, 0};
+    command.settings = (struct settings){.announce_count = 1, .announce_interval_ms = 10, .announce_refresh_ms = 0};
     assert_void(apply(&command), OUTCOME_INVALID); /* not founded */
 }
 
@@ -946,7 +946,7 @@ static void drain_leave_and_return(void **state)
 static void settings_have_ranges(void **state)
 {
     static const struct settings BAD[] = {
-        {0, 200, 0}, {101, 200, 0}, {5, 9, 0}, {5, 60001, 0}, {5, 200, 999}, {5, 200, 1},
+        {.announce_count = 0, .announce_interval_ms = 200, .announce_refresh_ms = 0}, {.announce_count = 101, .announce_interval_ms = 200, .announce_refresh_ms = 0}, {.announce_count = 5, .announce_interval_ms = 9, .announce_refresh_ms = 0}, {.announce_count = 5, .announce_interval_ms = 60001, .announce_refresh_ms = 0}, {.announce_count = 5, .announce_interval_ms = 200, .announce_refresh_ms = 999}, {.announce_count = 5, .announce_interval_ms = 200, .announce_refresh_ms = 1},
     };
     struct command command = command_of(COMMAND_SETTINGS);
 
@@ -954,7 +954,7 @@ static void settings_have_ranges(void **state)
         command.settings = BAD[i];
         assert_void(apply(&command), OUTCOME_INVALID);
     }
-    command.settings = (struct settings){100, 10, 0};
+    command.settings = (struct settings){.announce_count = 100, .announce_interval_ms = 10, .announce_refresh_ms = 0};
     assert_int_equal(apply(&command), OUTCOME_DONE);
     assert_true(table.settings.announce_count == 100 && table.changed == table.applied);
     assert_int_equal(last_history()->kind, HISTORY_SETTINGS);
@@ -1095,7 +1095,7 @@ static void a_document_is_void_as_a_whole(void **state)
     assert_void(apply(&command), OUTCOME_STALE); /* it has moved */
     command.apply.n_deletes = 0;
     command.apply.has_settings = true;
-    command.apply.settings = (struct settings){0, 200, 0};
+    command.apply.settings = (struct settings){.announce_count = 0, .announce_interval_ms = 200, .announce_refresh_ms = 0};
     assert_void(apply(&command), OUTCOME_INVALID);
     command.apply.has_settings = false;
     command.apply.revision--;
