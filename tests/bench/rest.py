@@ -71,7 +71,8 @@ def measure(nodes, vips, seconds):
     with clusters.Cluster(nodes, separate=True) as cluster:
         cluster.start().wait_formed(timeout=SETTLE_S)
         if vips:
-            cluster.any().vipctl("vip", "add", *[cluster.vip4(i) for i in range(vips)], "--no-probe", timeout=BATCH_S)
+            cluster.any().vipctl("vip", "add", *[cluster.vip4(i) for i in range(vips)], "--no-probe",
+                                 "--timeout", f"{BATCH_S - 20}s", timeout=BATCH_S)
         clusters.wait_until(lambda: held(cluster) == vips, SETTLE_S, "all held")
         with contextlib.suppress(clusters.Timeout):  # on a machine as busy as that something always happens: the figures tell
             clusters.wait_until(lambda: quiet(cluster, vips), QUIET_MAX_S, "quiet")

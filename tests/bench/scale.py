@@ -81,7 +81,8 @@ def floor_round(cluster, sweep, addresses):
 
 def product_round(cluster, sweep, vips):
     a, b, c = cluster
-    add = sweep.time(lambda: c.vipctl_raw("vip", "add", *vips, "--nodes", "a,b", "--prefer", "a=100", timeout=BATCH_S))
+    add = sweep.time(lambda: c.vipctl_raw("vip", "add", *vips, "--nodes", "a,b", "--prefer", "a=100",
+                                            "--timeout", f"{BATCH_S - 20}s", timeout=BATCH_S))
     fail = sweep.time(lambda: a.carry(False), away_from=a)
     a.carry(True)
     cluster.wait_formed(timeout=SETTLE_S)
