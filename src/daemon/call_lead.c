@@ -79,6 +79,9 @@ static void transfer(struct daemon *d, struct call *call)
     value_arena_init(&arena, CONTROL_REQUEST_ARENA_MAX);
     if (api_transfer(&view, &call->request, &arena, &to, &reply)) {
         call_finish(d, call, &reply);
+    } else if (call->request.dry_run) {
+        struct outcome nothing = {.code = OUTCOME_DONE};
+        call_outcome(d, call, &nothing);
     } else {
         int rv = consensus_transfer(d->consensus, to, call_now_ms());
         if (rv < 0) {

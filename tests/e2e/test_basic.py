@@ -173,6 +173,9 @@ def test_history_tells_the_reasons(fresh):
 def test_the_leadership_is_transferred(fresh):
     before = fresh.leader()
     target = next(node for node in fresh if node is not before)
+    term = before.log_text().count("leader:")
+    assert fresh.any().vipctl("leader", "transfer", target.name, "--dry-run")["changed"] is False
+    assert fresh.leader() is before and before.log_text().count("leader:") == term
     fresh.any().vipctl("leader", "transfer", target.name)
     wait_until(lambda: fresh.leader() is target, 10, f"{target.name} leads")
 

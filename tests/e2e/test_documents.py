@@ -130,6 +130,133 @@ def test_failback(cluster, document):
     assert node.vipctl("vip", "show", "back")["reason"] == "prefer"
 
 
+# -- what is refused: the document (or {} filled into BASE), the exit code, the place, and words of the remedy --
+
+VIP = "vips:\n  v: {{{}}}\n"
+A = "address: 10.77.1.9/16"
+WRONG = [
+    # no YAML, or not the plain subset of it
+    ("", USAGE, "1:1", ["expected keys and values", "found nothing"]),
+    ("- a\n", USAGE, "1:1", ["found a list"]),
+    ("vips\n", USAGE, "1:1", ["found a value"]),
+    ("vips: {\n", USAGE, "2:1", ["not valid YAML"]),
+    ("vips:\n\tv: {}\n", USAGE, "2:1", ["not valid YAML"]),
+    ("vips: {}\nvips: {}\n", USAGE, "2:1", ["duplicate key 'vips'", "line 1"]),
+    ("vips: &a {}\n", USAGE, "1:7", ["anchors", "write the value out"]),
+    ("vips: !!map {}\n", USAGE, "1:7", ["tags", "leave it out"]),
+    ("vips: {}\n---\nvips: {}\n", USAGE, "2:1", ["one file holds one"]),
+    ("{[a]: b}\n", USAGE, "1:2", ["expected a key, found a list"]),
+    (VIP.format(A + ", dev: \"e\\th\""), USAGE, "2:35", ["control character"]),
+    # keys
+    ("vipps: {}\n", USAGE, "1:1", ["did you mean 'vips'"]),
+    ("settings: {announce: {cuont: 5}}\n", USAGE, "1:23", ["did you mean 'count'"]),
+    ("settings: {fallback: never}\n", USAGE, "1:12", ["did you mean 'failback'"]),
+    ("groups: {g: {perfer: {a: 1}}}\n", USAGE, "1:14", ["did you mean 'prefer'"]),
+    ("nodes: {a: {capasity: 1}}\n", USAGE, "1:13", ["did you mean 'capacity'"]),
+    (VIP.format("adress: 10.77.1.9/16"), USAGE, "2:7", ["did you mean 'address'"]),
+    (VIP.format(A + ", apart: [x]"), USAGE, "2:30", ["expected one of", "apart-from"]),
+    (VIP.format("dev: eth0"), USAGE, "2:6", ["key 'address' is missing"]),
+    # kinds
+    ("vips: [a]\n", USAGE, "1:7", ["'vips' is a list: expected a map of VIPs"]),
+    ("vips:\n", USAGE, "1:1", ["'vips' has no value"]),
+    ("vips: {v: 10.77.1.9/16}\n", USAGE, "1:11", ["expected a map", "{address: 10.0.0.50/24}"]),
+    (VIP.format("address: [10.77.1.9/16]"), USAGE, "2:16", ["'address' is a list"]),
+    (VIP.format(A + ", nodes: a"), USAGE, "2:37", ["expected a list of nodes, like [a, b]"]),
+    (VIP.format(A + ", nodes: [[a]]"), USAGE, "2:38", ["expected a node's name, found a list"]),
+    (VIP.format(A + ", nodes: []"), USAGE, "2:37", ["leave the key out"]),
+    (VIP.format(A + ", prefer: [a]"), USAGE, "2:38", ["expected a map of nodes to weights"]),
+    (VIP.format(A + ", group: [g]"), USAGE, "2:37", ["expected a group's name"]),
+    ("groups: {g: web}\n", USAGE, "1:13", ["expected a map", "{} for group 'g'"]),
+    ("settings: {announce: 5}\n", USAGE, "1:22", ["expected a map of count, interval and refresh"]),
+    ("nodes: {a: 200}\n", USAGE, "1:12", ["{capacity: 200}"]),
+    # values
+    (VIP.format("address: 10.77.1.900/16"), USAGE, "2:16", ["is not an address", "10.0.0.50/24"]),
+    (VIP.format("address: 10.77.1.9/33"), USAGE, "2:16", ["is not an address"]),
+    (VIP.format("address: web"), USAGE, "2:16", ["is not an address"]),
+    (VIP.format("address: 224.0.0.5/24"), USAGE, "2:16", ["multicast"]),
+    (VIP.format("address: 127.0.0.1/8"), USAGE, "2:16", ["loopback"]),
+    (VIP.format('address: "fe80::1/64"'), USAGE, "2:16", ["link-local"]),
+    (VIP.format("address: 10.77.0.0/16"), USAGE, "2:16", ["network"]),
+    (VIP.format("address: 10.77.255.255/16"), USAGE, "2:16", ["broadcast"]),
+    (VIP.format("address: 10.77.0.1/16"), USAGE, "2:16", ["own address of node 'a'"]),
+    (VIP.format(A + ", dev: a-name-too-long-for-it"), USAGE, "2:35", ["1 to 15 printable characters"]),
+    (VIP.format(A + ", dev: eth/0"), USAGE, "2:35", ["'/'"]),
+    (VIP.format(A + ", group: -g"), USAGE, "2:37", ["the first no '-'"]),
+    (VIP.format(A + ", group: 'a b'"), USAGE, "2:37", ["not a name of a group"]),
+    (VIP.format(A + ", enabled: yes"), USAGE, "2:39", ["expected true or false"]),
+    (VIP.format(A + ", probe: 'true'"), USAGE, "2:37", ["in quotes"]),
+    (VIP.format(A + ", conflict: yeild"), USAGE, "2:40", ["did you mean 'yield'"]),
+    (VIP.format(A + ", prefer: {a: 0}"), USAGE, "2:42", ["expected 1 to 65535"]),
+    (VIP.format(A + ", prefer: {a: 65536}"), USAGE, "2:42", ["expected 1 to 65535"]),
+    (VIP.format(A + ", prefer: {a: most}"), USAGE, "2:42", ["not a number"]),
+    ("settings: {announce: {count: 0}}\n", USAGE, "1:30", ["expected 1 to 100"]),
+    ("settings: {announce: {count: 99999999999999999999}}\n", USAGE, "1:30", ["expected 1 to 100"]),
+    ("settings: {announce: {interval: 200}}\n", USAGE, "1:33", ["did you mean 200ms"]),
+    ("settings: {announce: {interval: 1ms}}\n", USAGE, "1:33", ["expected 10ms to 60s"]),
+    ("settings: {announce: {refresh: 10ms}}\n", USAGE, "1:32", ["0s (never) or at least 1s"]),
+    ("settings: {failback: nevr}\n", USAGE, "1:22", ["did you mean 'never'"]),
+    ("settings: {failback: after 2d}\n", USAGE, "1:22", ["at most 1d"]),
+    ("settings: {failback: after lunch}\n", USAGE, "1:22", ["after 10m"]),
+    ("settings: {hold-down: {first: 10s, max: 5s}}\n", USAGE, "1:41", ["first to be at most max"]),
+    ("nodes: {a: {capacity: 0}}\n", USAGE, "1:23", ["expected 1 to 1000"]),
+    # references
+    (VIP.format(A + ", nodes: [a, z]"), USAGE, "2:41", ["'z' is not a node", "a, b, c"]),
+    (VIP.format(A + ", nodes: [a, a]"), USAGE, "2:41", ["listed twice"]),
+    (VIP.format(A + ", nodes: [d]"), USAGE, "2:38", ["witness"]),
+    (VIP.format(A + ", prefer: {z: 1}"), USAGE, "2:39", ["'z' is not a node"]),
+    (VIP.format(A + ", nodes: [a], prefer: {b: 1}"), USAGE, "2:50", ["not among the nodes"]),
+    (VIP.format(A + ", apart-from: [w]"), USAGE, "2:43", ["'w' is no VIP of this document"]),
+    (VIP.format(A + ", apart-from: [v]"), USAGE, "2:43", ["apart from itself"]),
+    ("groups: {web: {}}\n" + VIP.format(A + ", group: wbe"), USAGE, "3:37", ["did you mean 'web'"]),
+    ("nodes: {z: {capacity: 1}}\n", USAGE, "1:9", ["'z' is not a node"]),
+    ("vips:\n  v: {address: 10.77.1.9/16}\n  w: {address: 10.77.1.9/24}\n", USAGE, "3:16", ["VIP 'v' in line 2"]),
+    ("vips:\n  10.77.1.8: {address: 10.77.1.9/16}\n", USAGE, "2:3", ["another address than the VIP's own"]),
+    ('vips:\n  "fd77::9": {address: "fd77::9/64"}\n  "FD77::9": {address: "fd77::a/64"}\n', USAGE, "3:3", ["another address"]),
+    # what the nodes cannot honour
+    (VIP.format(A + ", dev: eht0"), UNSAFE, "2:35", ["did you mean 'eth0'", "--force"]),
+    (VIP.format("address: 192.0.2.9/24"), UNSAFE, "2:16", ["no interface whose subnet contains", "--force"]),
+    (VIP.format("address: 192.0.2.9/24, nodes: [b]"), UNSAFE, "2:37", ["node 'b' has no interface", "vipctl node show"]),
+]
+
+COMMANDS = [
+    (["apply"], USAGE, ["-f FILE"]),
+    (["apply", "-f", "/nonexistent/c.yaml"], NOT_FOUND, ["/nonexistent/c.yaml", "No such file"]),
+    (["apply", "-f", "/"], FAILED, ["Is a directory"]),
+    (["apply", "-f", "/dev/null", "--if-rev", "x"], USAGE, ["is not a revision", "vipctl revisions"]),
+    (["diff", "-f", "/dev/zero"], USAGE, ["larger than 1048576 bytes"]),
+    (["diff", "--fiel", "c.yaml"], USAGE, ["did you mean --file"]),
+    (["export", "all"], USAGE, ["one word too many"]),
+    (["rollback"], USAGE, ["usage: vipctl rollback REV"]),
+    (["rollback", "yesterday"], USAGE, ["is not a revision"]),
+    (["rollback", "999999999"], NOT_FOUND, ["is not kept", "vipctl revisions"]),
+    (["aplpy", "-f", "c.yaml"], USAGE, ["did you mean \"apply\""]),
+    (["settings", "set", "failback=sometimes"], USAGE, ["never, auto"]),
+    (["settings", "set", "hold-down.mx=1s"], USAGE, ["hold-down.max"]),
+    (["settings", "set", "hold-down.max=500ms"], USAGE, ["first not above max"]),
+]
+
+
+def test_wrong_documents(cluster, document):
+    """Each is refused with its place and a remedy, by apply and (some, for the time) by diff alike, and nothing changes."""
+    node = cluster["c"]
+    before = node.vipctl("diff", "-f", document("settings: {}\n"))["revision"]
+    assert len(WRONG) + len(COMMANDS) >= 60
+    wrong = []
+    for number, (text, code, place, words) in enumerate(WRONG):
+        path = document(text)
+        done = node.vipctl_raw("apply", "-f", path)
+        told = done.stderr.startswith(f"vipctl: {path}:{place}: ")
+        same = number % 8 != 0 or node.vipctl_raw("diff", "-f", path).stderr == done.stderr
+        if done.returncode != code or not told or not same or not all(word in done.stderr for word in words):
+            wrong.append((text, code, place, words, done.returncode, done.stderr.replace(path, "c.yaml")))
+    for args, code, words in COMMANDS:
+        done = node.vipctl_raw(*args)
+        if done.returncode != code or not all(word in done.stderr for word in words):
+            wrong.append((args, code, words, done.returncode, done.stderr))
+    assert not wrong, "\n".join(map(str, wrong))
+    assert node.vipctl("diff", "-f", document("settings: {}\n"))["revision"] == before
+
+
 class Watch:
     """netwatch.py in the namespace of a node."""
 
