@@ -372,7 +372,7 @@ enum outcome_code roster_refuses(const struct core *core, const struct command *
         return refuse_leave(core, node, force, now, ret_why);
     }
     if ((command->node_set.set & NODE_SET_AT) != 0 && !force && is_heard(core, node, now) &&
-        core->table->nodes[node].status == NODE_ADMITTED) {
+        core->table->nodes[node].status == NODE_ADMITTED && !core->table->nodes[node].leaving) {
         snprintf(ret_why, 192, "node %.63s is up at its old address: stop it, then give it the new one, then start it there",
                  core->table->nodes[node].name);
         return OUTCOME_UNSAFE;

@@ -44,7 +44,7 @@ const struct config_key CONFIG_KEYS[CONFIG_KEYS_N] = {
     [CLUSTER] = {"cluster", CONFIG_SCALAR, true, config_parse_name, FIELD(cluster), "a name",
         "the cluster's name; nodes of another cluster are refused"},
     [NODE] = {"node", CONFIG_SCALAR, true, config_parse_name, FIELD(node), "a name",
-        "this node's name, one of peers"},
+        "this node's name: one of peers, or as it was added"},
     [LISTEN] = {"listen", CONFIG_SCALAR, true, config_parse_endpoint, FIELD(listen),
         "ADDRESS:PORT, like 10.1.0.1:7400 or \"[2001:db8::1]:7400\"",
         "where this node listens, TCP and UDP; its own line in peers says the same"},
@@ -52,7 +52,7 @@ const struct config_key CONFIG_KEYS[CONFIG_KEYS_N] = {
         "the directory that keeps the log and the node's identity"},
     [KEY_FILE] = {"key-file", CONFIG_SCALAR, false, config_parse_key_file, WHOLE, "an absolute path",
         "the cluster's key, made by vipctl keygen, mode 0600"},
-    [PEERS] = {"peers", CONFIG_MAP, true, config_parse_peers, WHOLE, "a map of node names to ADDRESS:PORT",
+    [PEERS] = {"peers", CONFIG_MAP, false, config_parse_peers, WHOLE, "a map of node names to ADDRESS:PORT",
         "the founding voters, used at the first start only"},
     [INTERFACES] = {"interfaces", CONFIG_LIST, false, config_parse_interfaces, WHOLE, "a list, like [eth0, eth1]",
         "the interfaces that may carry VIPs; default: any whose subnet contains the VIP"},
@@ -72,8 +72,8 @@ const struct config_key CONFIG_KEYS[CONFIG_KEYS_N] = {
         "what ends the lease when the daemon cannot"},
     [LOG] = {"log", CONFIG_SCALAR, false, config_parse_log, FIELD(log), "error, warn, note, info or trace",
         "the least important messages that are written"},
-    [JOIN] = {"join", CONFIG_SCALAR | CONFIG_LIST | CONFIG_MAP, false, config_parse_reserved, WHOLE, "nothing",
-        "reserved: how a node finds a cluster that runs already"},
+    [JOIN] = {"join", CONFIG_LIST, false, config_parse_join, WHOLE, "a list of members' ADDRESS:PORT, like [10.1.0.1:7400]",
+        "members of the running cluster that this node was added to; instead of peers"},
 };
 
 int config_refuse(struct config_reader *reader, const struct document_node *at, const char *format, ...)
@@ -126,9 +126,7 @@ static int refuse_key(struct config_reader *reader, const struct document_node *
     int n_names = 0;
 
     for (int i = 0; i < n; i++) {
-        if (keys[i].parse != config_parse_reserved) {
-            names[n_names++] = keys[i].name;
-        }
+        names[n_names++] = keys[i].name;
     }
     return config_refuse_word(reader, at, "a key", names, n_names);
 }
@@ -143,9 +141,6 @@ static bool is_nothing(const struct document_node *value)
 static int read_value(struct config_reader *reader, const struct document_node *value, const struct config_key *key,
     void *base)
 {
-    if (key->parse == config_parse_reserved) {
-        return key->parse(reader, value, base);
-    }
     if (is_nothing(value)) {
         return config_refuse(reader, value->key, "'%s' has no value: expected %s", key->name, key->expects);
     }
@@ -190,9 +185,20 @@ static const struct config_peer *find_peer(const struct config *config, const ch
 
 /* This node is one of the founding nodes, under the endpoint that it listens on: else the others would look for it
  * where it is not. */
-static int check_self(struct config_reader *reader, const struct config *config,
+static int check_self(struct config_reader *reader, const struct config *config, const struct document_node *root,
     const struct document_node *const values[CONFIG_KEYS_N])
 {
+    if (values[PEERS] != NULL && values[JOIN] != NULL) {
+        return config_refuse(reader, values[JOIN], "'join' and 'peers': expected one of them, peers on the founding "
+            "nodes, join on a node that was added to a running cluster");
+    }
+    if (values[PEERS] == NULL && values[JOIN] == NULL) {
+        return config_refuse(reader, root, "key 'peers' is missing: expected a map of node names to ADDRESS:PORT, the "
+            "founding voters; or 'join', on a node that was added to a running cluster");
+    }
+    if (values[JOIN] != NULL) {
+        return 0;
+    }
     const struct config_peer *self = find_peer(config, config->node);
     char listen[ENDPOINT_TEXT_MAX], peer[ENDPOINT_TEXT_MAX];
 
@@ -231,7 +237,7 @@ static int read_config(struct config_reader *reader, struct config *config)
             "found %s", root != NULL ? document_kind_text(root->kind) : "nothing");
     }
     rv = config_read_map(reader, root, CONFIG_KEYS, CONFIG_KEYS_N, config, values);
-    return rv != 0 ? rv : check_self(reader, config, values);
+    return rv != 0 ? rv : check_self(reader, config, root, values);
 }
 
 /* Takes the document over. */

@@ -19,6 +19,7 @@
 #define CONFIG_CONTROL_SIZE 108   /* sockaddr_un.sun_path, with the NUL */
 #define CONFIG_KEY_SIZE 32        /* 256 bits */
 #define CONFIG_DURATION_MAX_MS 600000
+#define CONFIG_JOIN_MAX 16        /* addresses of members to ask */
 
 enum config_fence
 {
@@ -41,8 +42,10 @@ struct config
     char key_file[PATH_MAX]; /* absolute; "" = none */
     bool has_key;
     uint8_t key[CONFIG_KEY_SIZE];
-    int n_peers; /* 1..NODES_MAX, this node among them */
+    int n_peers; /* 1..NODES_MAX, this node among them; 0 with join */
     struct config_peer peers[NODES_MAX]; /* sorted by name (bytes) */
+    int n_join; /* 0: founded with peers; else n_peers is 0 */
+    struct endpoint join[CONFIG_JOIN_MAX];
     int n_interfaces; /* 0 = any whose subnet contains the VIP */
     char interfaces[LINKS_MAX][DEV_SIZE];
     char control[CONFIG_CONTROL_SIZE];

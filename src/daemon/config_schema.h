@@ -62,6 +62,6 @@ config_parser config_parse_key_file;   /* struct config, whole */
 config_parser config_parse_timing;     /* struct timing */
 config_parser config_parse_fence;      /* enum config_fence */
 config_parser config_parse_log;        /* enum log_level */
-config_parser config_parse_reserved;   /* none: refuses */
+config_parser config_parse_join;       /* struct config, whole */
 
 #endif

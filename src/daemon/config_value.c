@@ -156,9 +156,24 @@ int config_parse_log(struct config_reader *reader, const struct document_node *v
     return 0;
 }
 
-int config_parse_reserved(struct config_reader *reader, const struct document_node *value, void *field)
+int config_parse_join(struct config_reader *reader, const struct document_node *value, void *field)
 {
-    return config_refuse(reader, value->key, "'%s' is not supported by this version", value->key->text);
+    struct config *config = field;
+
+    if (value->n == 0 || value->n > CONFIG_JOIN_MAX) {
+        return config_refuse(reader, value, "%d addresses: expected those of 1 to %d members", value->n, CONFIG_JOIN_MAX);
+    }
+    for (const struct document_node *item = value->first; item != NULL; item = item->next) {
+        if (item->kind != DOCUMENT_SCALAR) {
+            return config_refuse(reader, item, "expected a member's ADDRESS:PORT, found %s", document_kind_text(item->kind));
+        }
+        int rv = config_parse_endpoint(reader, item, &config->join[config->n_join]);
+        if (rv != 0) {
+            return rv;
+        }
+        config->n_join++;
+    }
+    return 0;
 }
 
 /* What the kernel takes for a device's name, except ':' which it keeps for aliases. */

@@ -157,16 +157,10 @@ static uint64_t founder_id(const struct config *config)
     return 0;
 }
 
-static int open_parts(struct daemon *d)
+/* From where this node knows who it is. */
+static int open_member(struct daemon *d)
 {
-    const struct consensus_state *state = NULL;
-    char error[STORE_TEXT_SIZE] = "";
-    int rv = storage_open(d, &state, error);
-    if (rv) {
-        log_write(LOG_FATAL, "what=\"%s\"", error);
-        return rv;
-    }
-    priority_keep(); /* the thread that writes to the disk has it */
+    int rv;
     core_init(d->core, d->self, d->run, d->table, daemon_now());
     rv = kernel_open(d);
     if (!rv) {
@@ -176,7 +170,7 @@ static int open_parts(struct daemon *d)
         rv = health_open(d);
     }
     if (!rv && d->founded) {
-        rv = fsm_start(d, state);
+        rv = fsm_start(d, d->loaded);
         if (rv) {
             log_write(LOG_FATAL, "what=raft error=\"%s\"", strerror(-rv));
         }
@@ -189,6 +183,37 @@ static int open_parts(struct daemon *d)
         founding_begin(d);
     }
     return rv;
+}
+
+void daemon_go_on(struct daemon *d)
+{
+    if (open_member(d)) {
+        daemon_stop(d, 1);
+    }
+}
+
+static int open_parts(struct daemon *d)
+{
+    char error[STORE_TEXT_SIZE] = "";
+    int rv = storage_open(d, &d->loaded, error);
+    if (rv) {
+        log_write(LOG_FATAL, "what=\"%s\"", error);
+        return rv;
+    }
+    priority_keep(); /* the thread that writes to the disk has it */
+    if (d->self) {
+        return open_member(d);
+    }
+    if (d->loaded->term > 0) {
+        log_write(LOG_FATAL, "what=\"the data directory has a log, but not the id of its node\"");
+        return -EBADMSG;
+    }
+    if (d->config->n_join) {
+        core_init(d->core, 0, d->run, d->table, daemon_now());
+        return join_begin(d);
+    }
+    d->self = founder_id(d->config);
+    return open_member(d);
 }
 
 static void free_memory(struct daemon *d)
@@ -211,7 +236,6 @@ int daemon_run(const struct config *config)
         return 1;
     }
     d->config = config;
-    d->self = founder_id(config);
     d->run = daemon_random();
     d->target = UINT64_MAX;
     d->started_ms = daemon_wall_ms();

@@ -42,6 +42,8 @@ struct daemon
     const struct config *config;
     uv_loop_t loop;
     uint64_t self, run, identity;
+    uint64_t cluster_id; /* of the data directory, where the table does not know it yet; 0 = unknown */
+    const struct consensus_state *loaded; /* the store's, until the start is over */
     struct table *table;
     struct core *core;
     struct actions actions;
@@ -58,6 +60,7 @@ struct daemon
     void *scratch; /* COMMAND_SCRATCH_BYTES */
     uint64_t target; /* V2: applied must get there; NEVER before Raft has started */
     bool caught_up;
+    uint64_t timing_of; /* the cluster whose timing Raft has; 0: the file's */
     uint64_t last_term, last_index;
 
     /* founding.c */
@@ -91,6 +94,9 @@ struct daemon
     struct peers *peers;
     struct datagram *datagram;
     uint64_t peers_changed;
+    uint64_t peer_ids[NODES_MAX]; /* as peers was told; by slot of the table */
+    bool was_member; /* the table has had this node */
+    bool told_address;
     struct control *control;
     struct requests *requests;
     struct health *health;
@@ -138,6 +144,9 @@ uint64_t storage_pinned(const struct daemon *d, uint64_t id); /* identity on rec
 
 /* members.c */
 int members_open(struct daemon *d);
+struct peers_config members_config(const struct daemon *d, uint64_t self);
+void members_hello(const struct daemon *d, struct hello *ret);
+uint64_t members_identity(const struct daemon *d, uint64_t id); /* on record for a node, 0 = none */
 void members_table_changed(struct daemon *d);
 void members_heartbeat(struct daemon *d, uint64_t to, const struct heartbeat *heartbeat);
 void members_answer(struct daemon *d, uint64_t to, const struct answer *answer);
@@ -150,6 +159,13 @@ void adopt_close(struct daemon *d);
 bool adopt_has(const struct daemon *d, const struct addr *addr);
 void adopt_take(struct daemon *d, struct event *event); /* into the first EV_DISK that has caught up, as it is stepped */
 void adopt_taken(struct daemon *d);
+
+/* join.c */
+#define JOIN_WELCOME "the reason is that it now knows its id"
+int join_begin(struct daemon *d);
+/* A member's answer to a node that is joining: the id of its name, or 0, with the reason. */
+uint64_t join_judge(const struct daemon *d, const struct hello *hello, char reason[HELLO_REASON_SIZE]);
+void daemon_go_on(struct daemon *d); /* daemon.c: with the start, the id is known */
 
 /* founding.c */
 void founding_met(struct daemon *d, const struct hello *hello);

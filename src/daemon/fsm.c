@@ -8,8 +8,22 @@
 #include "wire/command.h"
 #include "wire/snapshot.h"
 
+/* The founding leader's timing is the cluster's, whatever this node's file says. */
+static void follow_timing(struct daemon *d)
+{
+    const struct timing *timing = &d->table->timing;
+    if (d->table->cluster_id && d->consensus && d->timing_of != d->table->cluster_id) {
+        d->timing_of = d->table->cluster_id;
+        if (consensus_set_times(d->consensus, timing->election_ms, timing->interval_ms)) {
+            daemon_fatal(d, "timing");
+        }
+        pump_raft_timer(d);
+    }
+}
+
 static void table_moved(struct daemon *d)
 {
+    follow_timing(d);
     members_table_changed(d);
     kernel_table_changed(d);
     fsm_progress(d);

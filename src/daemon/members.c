@@ -26,7 +26,7 @@ const char *members_name(const struct daemon *d, uint64_t id)
 /* ---------------------------------------------------------------- who may speak */
 
 /* The identity on record for a node, 0 = none. */
-static uint64_t identity_of(const struct daemon *d, uint64_t id)
+uint64_t members_identity(const struct daemon *d, uint64_t id)
 {
     int slot = table_node_by_id(d->table, id);
     if (slot != SLOT_NONE && d->table->nodes[slot].identity) {
@@ -35,10 +35,10 @@ static uint64_t identity_of(const struct daemon *d, uint64_t id)
     return storage_pinned(d, id);
 }
 
-static void fill_hello(const struct daemon *d, struct hello *hello)
+void members_hello(const struct daemon *d, struct hello *hello)
 {
     memset(hello, 0, sizeof *hello);
-    hello->cluster_id = d->table->cluster_id;
+    hello->cluster_id = d->table->cluster_id ? d->table->cluster_id : d->cluster_id;
     hello->identity = d->identity;
     hello->run = d->run;
     hello->founded = d->founded;
@@ -50,7 +50,7 @@ static void fill_hello(const struct daemon *d, struct hello *hello)
 static void on_greet(void *ud, uint64_t to, struct hello *hello)
 {
     struct daemon *d = ud;
-    hello->pinned = to ? identity_of(d, to) : 0;
+    hello->pinned = to ? members_identity(d, to) : 0;
     hello->last_index = d->last_index;
     hello->founded = d->founded;
 }
@@ -70,9 +70,55 @@ static bool wiped(struct daemon *d, const struct hello *hello)
     return true;
 }
 
+/* Its id was given out, and is in the table no more. */
+static bool was_removed(const struct daemon *d, const struct hello *hello)
+{
+    return d->table->cluster_id && hello->cluster_id == d->table->cluster_id && hello->from < d->table->next_id &&
+           table_node_by_id(d->table, hello->from) == SLOT_NONE;
+}
+
+static int judge_name(struct daemon *d, const struct hello *hello, char reason[HELLO_REASON_SIZE])
+{
+    if (was_removed(d, hello)) {
+        snprintf(reason, HELLO_REASON_SIZE, "node %.40s was removed from the cluster", hello->name);
+        return -EACCES;
+    }
+    if (!d->table->cluster_id && !d->config->n_peers) { /* joining: what it knows of the others comes with the log */
+        return peers_welcome(d->peers, hello->from);
+    }
+    if (strcmp(members_name(d, hello->from), hello->name) != 0) {
+        snprintf(reason, HELLO_REASON_SIZE, "node %.40s is not known by this name and id", hello->name);
+        return -EACCES;
+    }
+    return 0;
+}
+
+static void on_turn_away(void *ud, const struct hello *hello, struct hello *answer)
+{
+    struct daemon *d = ud;
+    char reason[HELLO_REASON_SIZE];
+    if (hello->from == HELLO_JOINING) {
+        answer->to = join_judge(d, hello, reason);
+    }
+    answer->gone = was_removed(d, hello);
+}
+
+static void on_turned_away(void *ud, const struct hello *answer)
+{
+    struct daemon *d = ud;
+    if (answer->gone && !d->stopping) {
+        log_write(LOG_GONE, "cluster=%s node=%s by=%s", d->config->cluster, d->config->node, answer->name);
+        daemon_stop(d, 1);
+    }
+}
+
 static int on_admit(void *ud, const struct hello *hello, char reason[HELLO_REASON_SIZE])
 {
     struct daemon *d = ud;
+    if (hello->from == HELLO_JOINING) {
+        (void)join_judge(d, hello, reason);
+        return -EAGAIN;
+    }
     if (wiped(d, hello)) {
         snprintf(reason, HELLO_REASON_SIZE, "node %.40s has lost its data directory", d->config->node);
         return -EACCES;
@@ -81,11 +127,10 @@ static int on_admit(void *ud, const struct hello *hello, char reason[HELLO_REASO
         snprintf(reason, HELLO_REASON_SIZE, "the configurations differ in cluster, peers or timing");
         return -EACCES;
     }
-    if (strcmp(members_name(d, hello->from), hello->name) != 0) {
-        snprintf(reason, HELLO_REASON_SIZE, "node %.40s is not known by this name and id", hello->name);
+    if (judge_name(d, hello, reason)) {
         return -EACCES;
     }
-    uint64_t known = identity_of(d, hello->from);
+    uint64_t known = members_identity(d, hello->from);
     if (known && known != hello->identity) {
         snprintf(reason, HELLO_REASON_SIZE, "another data directory is on record for node %.40s", hello->name);
         return -EACCES;
@@ -100,6 +145,9 @@ static int on_admit(void *ud, const struct hello *hello, char reason[HELLO_REASO
 static void on_refused(void *ud, const char *who, const char *reason)
 {
     (void)ud;
+    if (strstr(reason, JOIN_WELCOME)) {
+        return;
+    }
     log_write(LOG_REFUSED, "who=\"%s\" reason=\"%s\"", who, reason);
 }
 
@@ -172,6 +220,25 @@ static void keep_connected(struct daemon *d, uint64_t id, const struct endpoint 
     }
 }
 
+/* Whether the table has this node, and where it is. */
+static void check_self(struct daemon *d)
+{
+    int slot = table_node_by_id(d->table, d->self);
+    if (slot == SLOT_NONE && d->was_member && !d->stopping) {
+        log_write(LOG_GONE, "cluster=%s node=%s", d->config->cluster, d->config->node);
+        daemon_stop(d, 1);
+    }
+    d->was_member = d->was_member || slot != SLOT_NONE;
+    const struct endpoint *at = slot == SLOT_NONE ? NULL : &d->table->nodes[slot].at;
+    bool there = !at || (at->port == d->config->listen.port && addr_equal(&at->addr, &d->config->listen.addr));
+    if (!there && d->caught_up && !d->told_address) {
+        char here[ENDPOINT_TEXT_MAX], text[ENDPOINT_TEXT_MAX];
+        log_write(LOG_ELSEWHERE, "node=%s listens=%s cluster=%s", d->config->node,
+                  endpoint_format(&d->config->listen, here), endpoint_format(at, text));
+    }
+    d->told_address = !there && d->caught_up;
+}
+
 void members_table_changed(struct daemon *d)
 {
     if (!d->peers || d->peers_changed == d->table->changed || !d->table->cluster_id) {
@@ -179,12 +246,18 @@ void members_table_changed(struct daemon *d)
     }
     d->peers_changed = d->table->changed;
     for (int i = 0; i < NODES_MAX; i++) {
-        if (d->table->nodes[i].used) {
-            keep_connected(d, d->table->nodes[i].id, &d->table->nodes[i].at);
+        uint64_t id = d->table->nodes[i].used ? d->table->nodes[i].id : 0;
+        if (d->peer_ids[i] && d->peer_ids[i] != id) {
+            peers_unset(d->peers, d->peer_ids[i]);
+        }
+        d->peer_ids[i] = id;
+        if (id) {
+            keep_connected(d, id, &d->table->nodes[i].at);
         }
     }
+    check_self(d);
     struct hello hello;
-    fill_hello(d, &hello);
+    members_hello(d, &hello);
     if (peers_set_hello(d->peers, &hello)) {
         daemon_fatal(d, "hello");
     }
@@ -264,6 +337,12 @@ void members_report(struct daemon *d, uint64_t leader)
 
 /* ---------------------------------------------------------------- begin */
 
+struct peers_config members_config(const struct daemon *d, uint64_t self)
+{
+    return (struct peers_config){
+        .cluster = d->config->cluster, .name = d->config->node, .self = self, .listen = d->config->listen};
+}
+
 int members_open(struct daemon *d)
 {
     static const struct peers_ops OPS = {
@@ -273,12 +352,13 @@ int members_open(struct daemon *d)
         .admit = on_admit,
         .refused = on_refused,
         .greet = on_greet,
+        .turn_away = on_turn_away,
+        .turned_away = on_turned_away,
     };
-    struct peers_config config = {
-        .cluster = d->config->cluster, .name = d->config->node, .self = d->self, .listen = d->config->listen};
+    struct peers_config config = members_config(d, d->self);
     struct hello hello;
     char text[ENDPOINT_TEXT_MAX];
-    fill_hello(d, &hello);
+    members_hello(d, &hello);
     int rv = peers_init(&d->peers, &d->loop, &config, &hello, &OPS, d);
     if (!rv) {
         rv = datagram_init(&d->datagram, &d->loop, &d->config->listen, on_datagram, d);

@@ -29,7 +29,9 @@ int storage_open(struct daemon *d, const struct consensus_state **ret, char erro
         return rv;
     }
     d->identity = store_identity(d->store);
-    d->founded = (*ret)->term > 0;
+    if (store_get_u64(d->store, "self", &d->self) == 0) {
+        d->founded = (*ret)->term > 0 || store_get_u64(d->store, "cluster", &d->cluster_id) == 0;
+    }
     return 0;
 }
 

@@ -303,6 +303,18 @@ int consensus_submit(struct consensus *c, const void *data, size_t len, uint64_t
     return consensus_pump(c);
 }
 
+int consensus_set_times(struct consensus *c, uint32_t election_ms, uint32_t heartbeat_ms)
+{
+    if (election_ms < 10 || election_ms > 600000 || heartbeat_ms == 0 || heartbeat_ms >= election_ms) {
+        return -EINVAL;
+    }
+    c->options.election_ms = election_ms;
+    c->options.heartbeat_ms = heartbeat_ms;
+    raft_set_election_timeout(&c->raft, election_ms);
+    raft_set_heartbeat_timeout(&c->raft, heartbeat_ms);
+    return 0;
+}
+
 int consensus_transfer(struct consensus *c, uint64_t to, uint64_t now_ms)
 {
     struct raft_event event = {.type = RAFT_TRANSFER};

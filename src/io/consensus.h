@@ -207,6 +207,9 @@ NODISCARD int consensus_submit(struct consensus *c, const void *data, size_t len
 NODISCARD int consensus_configure(struct consensus *c, const struct consensus_server *servers, unsigned n,
                                   uint64_t now_ms, uint64_t *ret_index);
 
+/* Other times than those of the options, from now on. -EINVAL. */
+NODISCARD int consensus_set_times(struct consensus *c, uint32_t election_ms, uint32_t heartbeat_ms);
+
 /* Hand the leadership to another voter; 0 = to whoever is most up to date. It is over when `role` says so; given up after
  * election_ms. CONSENSUS_NOT_LEADER, CONSENSUS_NO_SUCH_SERVER. */
 NODISCARD int consensus_transfer(struct consensus *c, uint64_t to, uint64_t now_ms);

@@ -105,7 +105,7 @@ void peers_plan(struct peers *peers, struct peer *peer)
     uint32_t min_ms = peers->config.retry_min_ms; /* also when each attempt succeeds and ends at once */
     uint32_t wait_ms = peer->retry_ms < min_ms ? min_ms : peer->retry_ms;
 
-    if (peers->closing || peer->active != NULL || peer->dial != NULL) {
+    if (peers->closing || peer->active != NULL || peer->dial != NULL || peer->at.port == 0) {
         return;
     }
     wait_ms -= random_below(peers, wait_ms / 4 + 1);
@@ -160,15 +160,12 @@ static void drop_dial(struct peer *peer)
     }
 }
 
-int peers_set(struct peers *peers, uint64_t id, const struct endpoint *at)
+int peers_welcome(struct peers *peers, uint64_t id)
 {
     struct peer *peer = peers_find(peers, id);
 
-    if (id == 0 || id == peers->config.self || at->port == 0 || at->addr.family == 0) {
+    if (id == 0 || id == peers->config.self) {
         return -EINVAL;
-    }
-    if (at->addr.family != peers->listening.addr.family) {
-        return -EAFNOSUPPORT;
     }
     for (unsigned i = 0; i < NODES_MAX && peer == NULL; i++) {
         if (peers->peers[i].id == 0) {
@@ -176,9 +173,22 @@ int peers_set(struct peers *peers, uint64_t id, const struct endpoint *at)
             *peer = (struct peer){.id = id, .due_ms = PEERS_NEVER};
         }
     }
-    if (peer == NULL) {
-        return -ENOSPC;
+    return peer == NULL ? -ENOSPC : 0;
+}
+
+int peers_set(struct peers *peers, uint64_t id, const struct endpoint *at)
+{
+    if (at->port == 0 || at->addr.family == 0) {
+        return -EINVAL;
     }
+    if (at->addr.family != peers->listening.addr.family) {
+        return -EAFNOSUPPORT;
+    }
+    int r = peers_welcome(peers, id);
+    if (r < 0) {
+        return r;
+    }
+    struct peer *peer = peers_find(peers, id);
     if (addr_equal(&peer->at.addr, &at->addr) && peer->at.port == at->port) {
         return 0;
     }

@@ -56,6 +56,10 @@ struct peers_ops
     void (*refused)(void *ud, const char *who, const char *reason);
     /* Optional: the last word on a hello to node `to` (0 = unknown), for `pinned` and what changes often. */
     void (*greet)(void *ud, uint64_t to, struct hello *hello);
+    /* Optional: the last word on the answer to a hello that is refused here, for `to` and `gone`. */
+    void (*turn_away)(void *ud, const struct hello *hello, struct hello *answer);
+    /* Optional: such an answer came. */
+    void (*turned_away)(void *ud, const struct hello *answer);
 };
 
 struct peers_counters
@@ -98,6 +102,9 @@ NODISCARD int peers_set_hello(struct peers *peers, const struct hello *hello);
 /* Keep a connection to this peer, from now on; or its address has changed (a connection in use stays). -EINVAL: id 0 or
  * this node's own, no address or port; -EAFNOSUPPORT: not of the listening family; -ENOSPC: NODES_MAX are set. */
 NODISCARD int peers_set(struct peers *peers, uint64_t id, const struct endpoint *at);
+/* Take connections of this peer without dialling it: where it is is not known yet. As peers_set(); one that is set stays
+ * as it is. */
+NODISCARD int peers_welcome(struct peers *peers, uint64_t id);
 /* Ends it, telling disconnected(). An id that is not set is fine. */
 void peers_unset(struct peers *peers, uint64_t id);
 

@@ -143,7 +143,8 @@ static void tell_refused(struct conn *conn, const struct hello *hello, const cha
     }
 }
 
-static int send_hello(struct conn *conn, const char *refusal)
+/* `refused`: the other's, which this one refuses with that reason; else NULL. */
+static int send_hello(struct conn *conn, const struct hello *refused, const char *refusal)
 {
     uint8_t buf[4096];
     struct hello hello;
@@ -153,6 +154,9 @@ static int send_hello(struct conn *conn, const char *refusal)
     if (refusal != NULL) {
         hello.refused = true;
         snprintf(hello.reason, sizeof hello.reason, "%s", refusal);
+        if (conn->peers->ops.turn_away != NULL) {
+            conn->peers->ops.turn_away(conn->peers->ud, refused, &hello);
+        }
     }
     int r = hello_encode(&hello, buf, sizeof buf, &len);
     return r < 0 ? r : stream_send(&conn->stream, CHANNEL_HELLO, buf, len);
@@ -168,7 +172,7 @@ static void refuse(struct conn *conn, const struct hello *hello, const char *rea
     if (conn->state == CONN_CLOSED) { /* by the callback */
         return;
     }
-    if (send_hello(conn, reason) < 0) {
+    if (send_hello(conn, hello, reason) < 0) {
         give_up(conn, reason, true);
         return;
     }
@@ -191,6 +195,9 @@ static void refused_by_peer(struct conn *conn, const struct hello *hello)
     reason[HELLO_REASON_SIZE - 1] = '\0';
     tell_refused(conn, hello, reason);
     give_up(conn, reason, true);
+    if (conn->peers->ops.turned_away != NULL && !conn->peers->closing) {
+        conn->peers->ops.turned_away(conn->peers->ud, hello);
+    }
 }
 
 /* -------------------------------------------------------------------------------------------------------- handshake */
@@ -360,7 +367,7 @@ static void take_first_hello(struct conn *conn, const struct hello *hello)
         return;
     }
     set_state(conn, CONN_GREETED, conn->peers->config.hello_timeout_ms);
-    int r = conn->dialled ? send_ping(conn, 0) : send_hello(conn, NULL);
+    int r = conn->dialled ? send_ping(conn, 0) : send_hello(conn, NULL, NULL);
     if (r < 0) {
         give_up(conn, "it could not be written to", false);
     }
@@ -402,7 +409,7 @@ static void stream_opened(void *ud)
     struct conn *conn = ud;
 
     set_state(conn, CONN_HELLO, conn->peers->config.hello_timeout_ms);
-    if (send_hello(conn, NULL) < 0) {
+    if (send_hello(conn, NULL, NULL) < 0) {
         give_up(conn, "it could not be written to", false);
     }
 }

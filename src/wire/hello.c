@@ -45,6 +45,9 @@ static struct value *make_tree(struct value_arena *arena, const struct hello *he
     if (hello->refused) {
         value_put_string(arena, map, "refused", hello->reason);
     }
+    if (hello->gone) {
+        value_put_bool(arena, map, "gone", true);
+    }
     value_put_string(arena, map, "cluster", hello->cluster);
     value_put_uint(arena, map, "cluster_id", hello->cluster_id);
     value_put_string(arena, map, "name", hello->name);
@@ -140,6 +143,9 @@ static void take_fields(struct fields *fields, struct hello *ret)
     if (refused != NULL) {
         ret->refused = true;
         take_reason(value_as_string(refused, "no reason given"), ret->reason);
+    }
+    if (value_get(fields->map, "gone") != NULL) {
+        ret->gone = take_bool(fields, "gone");
     }
     ret->protocol_min = (uint32_t)take_number(fields, "protocol_min", UINT32_MAX);
     ret->protocol_max = (uint32_t)take_number(fields, "protocol_max", UINT32_MAX);

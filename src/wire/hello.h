@@ -16,11 +16,15 @@
 #define PROTOCOL_MIN 1 /* of the payloads: what this version of the software can speak */
 #define PROTOCOL_MAX 1
 
+/* `from` of a node that has been added, and does not know its id yet: it is turned away with its id in `to`. */
+#define HELLO_JOINING UINT64_MAX
+
 struct hello
 {
     uint32_t protocol_min, protocol_max;
     bool refused;
     char reason[HELLO_REASON_SIZE]; /* why; "" unless refused */
+    bool gone; /* refused: what the receiver said it is, is no member any more, for good */
     char cluster[NAME_SIZE];
     uint64_t cluster_id; /* random, of the founding; 0 = not founded */
     char name[NAME_SIZE]; /* of the sending node */

@@ -124,7 +124,7 @@ class Node:
             **changes,
         }
         lines = [f"{key}: {value}" for key, value in keys.items() if value is not None]
-        if "peers" not in changes:
+        if "peers" not in changes and "join" not in keys:
             lines.append("peers:")
             lines += [f'  {node.name}: "{node.endpoint}"' for node in self.cluster.founders]
         return "\n".join(lines) + "\n"

@@ -1,0 +1,115 @@
+"""Nodes come and go while VIPs are held; voters are replaced; a cluster that has lost its majority is recovered."""
+
+import json
+import shutil
+
+from cluster import CONFLICT, UNSAFE, Cluster, ip, wait_until
+
+
+
+def row(cluster, name, but=()):
+    rows = cluster.any(but=but).rows("node", "list")
+    return next((r for r in rows if r["name"] == name), None)
+
+
+def roles(cluster, but=()):
+    return {r["name"]: r["role"] for r in cluster.any(but=but).rows("node", "list")}
+
+
+def voters(cluster, but=()):
+    return sorted(name for name, role in roles(cluster, but).items() if role == "voter")
+
+
+def join(cluster, name, at=None):
+    """Adds a node and starts it with join: alone in its file."""
+    node = cluster[name]
+    (at or cluster.any(but=[name])).vipctl("node", "add", name, node.endpoint)
+    node.extra["join"] = json.dumps([f.endpoint for f in cluster.founders if f.running])
+    node.write_config()
+    node.start()
+    wait_until(lambda: (row(cluster, name) or {}).get("status") == "up", 60, f"{name} up")
+    wait_until(lambda: cluster.can_hold(name), 30, f"{name} with its links")
+
+
+def wipe(node):
+    shutil.rmtree(node.data)
+
+
+def test_nodes_come_and_go_under_load(say):
+    with Cluster(5, founders=3) as cluster:
+        cluster.start("a", "b", "c").wait_formed()
+        vips = [cluster.vip4(number) for number in range(6)]
+        for vip in vips:
+            cluster.add_vip(vip)
+        with cluster.witness(*(vip.split("/")[0] for vip in vips)) as witness:
+            join(cluster, "d")
+            assert roles(cluster)["d"] == "standby"
+            assert cluster["d"].vipctl("status")["cluster"] == cluster.name
+            join(cluster, "e")
+            ids = {r["name"]: r["id"] for r in cluster.any().rows("node", "list")}
+            assert (ids["d"], ids["e"]) == (4, 5)
+            say("a fourth and a fifth node are up")
+
+            cluster.any().vipctl("settings", "set", "voters.count=5")
+            wait_until(lambda: len(voters(cluster)) == 5, 60, "five voters")
+            cluster.any().vipctl("settings", "set", "voters.count=3", "voters.replace=3s")
+            wait_until(lambda: len(voters(cluster)) == 3, 60, "three voters")
+            kinds = [r["kind"] for r in cluster.any().rows("history")]
+            assert kinds.count("voter") == 2 and kinds.count("no-voter") == 2 and kinds.count("node-add") == 2
+            say("five voters, and three again")
+
+            dead = cluster[next(v for v in voters(cluster) if v != "a")]
+            dead.kill()
+            cluster.wait_held(*vips, but=[dead.name], timeout=60)
+            wait_until(lambda: len(voters(cluster)) == 3 and dead.name not in voters(cluster), 90, "the lost voter replaced")
+            say(f"{dead.name} was replaced")
+
+            wipe(dead)
+            cluster.any().vipctl("node", "add", dead.name, dead.endpoint, code=CONFLICT)
+            cluster.any().vipctl("node", "remove", dead.name, "--wait", "--timeout", "60s", timeout=70)
+            assert row(cluster, dead.name) is None
+            join(cluster, dead.name)
+            assert row(cluster, dead.name)["id"] == 6
+            say(f"{dead.name} is back as a new node")
+
+            leaver = cluster.owner(vips[0])
+            cluster.any(but=[leaver.name]).vipctl("node", "remove", leaver.name, "--wait", "--timeout", "90s", timeout=100)
+            wait_until(lambda: not leaver.running, 60, "the removed node ends by itself")
+            assert "no member" in leaver.log_text() or "gone" in leaver.log_text()
+            assert not any(leaver.has(vip) for vip in vips)
+            cluster.wait_held(*vips, but=[leaver.name], timeout=60)
+            leaver.start()  # its old directory is of no use
+            wait_until(lambda: not leaver.running, 60, "a removed node that comes back is turned away")
+            assert len(voters(cluster)) == 3
+            witness.stop()
+            witness.assert_single()
+
+
+def test_what_is_unsafe_is_refused_and_a_node_moves(say):
+    with Cluster(3) as cluster:
+        cluster.start().wait_formed()
+        vip = cluster.vip4(1)
+        cluster.add_vip(vip)
+        a = cluster.any()
+        a.vipctl("node", "remove", "c", code=UNSAFE)
+        a.vipctl("node", "demote", "c", code=UNSAFE)
+        a.vipctl("node", "set", "c", "--address", "10.77.0.77:7400", code=UNSAFE)
+        c = cluster["c"]
+        a = cluster.any(but=["c"])
+        c.terminate()
+        a.vipctl("node", "set", "c", "--address", "10.77.0.77:7400")
+        ip("-n", c.netns, "addr", "del", f"{c.ip4}/16", "dev", "eth0")
+        ip("-n", c.netns, "addr", "add", "10.77.0.77/16", "dev", "eth0")
+        c.ip4 = "10.77.0.77"
+        c.write_config()
+        c.start()
+        wait_until(lambda: (row(cluster, "c") or {}).get("status") == "up", 60, "c up at its new address")
+        assert row(cluster, "c")["address"] == "10.77.0.77:7400"
+        cluster.any().vipctl("node", "set", "c", "--address", "10.77.0.77:7400", "--wait", timeout=40)
+        say("c has moved")
+        # a copy of another node's directory, and one that was emptied, are refused
+        c.terminate()
+        wipe(c)
+        c.start()
+        wait_until(lambda: not c.running, 60, "the emptied node ends")
+        assert "another data directory" in c.log_text()
