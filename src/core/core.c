@@ -194,7 +194,11 @@ static void missing_changed(struct core *core, time_ns now, struct actions *acti
             continue;
         }
         struct hearing *h = &core->hearing[i];
-        bool missed = core_silent(core, i, now) && core->voted; /* nobody speaks to a node that does not vote */
+        if (!core->voted) { /* nobody speaks to a node that does not vote */
+            h->missed = false;
+            continue;
+        }
+        bool missed = core_silent(core, i, now);
         if (missed != h->missed) {
             h->missed = missed;
             if (h->heard || !missed) {

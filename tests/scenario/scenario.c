@@ -51,6 +51,7 @@ static const char *WORDS =
     "       | elect LEADER | transfer NODE | exit | reply CODE | announce-all\n"
     "expect none KIND...             no such action was made since it was last expected\n"
     "state VIP held|moving|unheld|disabled;  node NODE up|draining|drained|fenced|down\n"
+    "at-rest                         nothing is due now\n"
     "forget                          everything made so far was not of interest\n";
 
 struct pile
@@ -266,7 +267,8 @@ static void do_found(char **words, int n)
     command.found.n_nodes = (uint8_t)n;
     command.found.nodes = nodes;
     commit(&command);
-    core_init(core, table->nodes[node_slot(self_name)].id, run, table, start);
+    int slot = table_node_by_name(table, self_name); /* else it is the first one that is added */
+    core_init(core, slot == SLOT_NONE ? (uint64_t)n + 1 : table->nodes[slot].id, run, table, start);
 }
 
 static struct move parse_move(const char *vip, const char *to, enum reason reason)
@@ -1016,6 +1018,10 @@ static void do_line(char **words, int n)
         do_state(rest);
     } else if (!strcmp(word, "node")) {
         do_node(rest);
+    } else if (!strcmp(word, "at-rest")) {
+        if (deadline <= now) {
+            fail("a deadline has passed %llu ms ago, and stays due", (unsigned long long)((now - deadline) / MS));
+        }
     } else if (!strcmp(word, "forget")) {
         n_pile = 0;
     } else {
