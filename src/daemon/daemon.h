@@ -31,6 +31,13 @@ struct api_check;
 struct health;
 struct requests;
 
+/* Where a member was, on this node's disk. */
+struct kept_member
+{
+    uint64_t id;
+    struct endpoint at;
+};
+
 struct event_queue
 {
     struct event ring[EVENTS_MAX];
@@ -95,6 +102,9 @@ struct daemon
     struct datagram *datagram;
     uint64_t peers_changed;
     uint64_t peer_ids[NODES_MAX]; /* as peers was told; by slot of the table */
+    struct kept_member kept_members[NODES_MAX]; /* as they are on disk */
+    size_t n_kept_members, n_recalled;
+    uint64_t recalled[NODES_MAX]; /* known from the disk alone, before the table was */
     bool was_member; /* the table has had this node */
     bool told_address;
     struct control *control;

@@ -44,7 +44,7 @@ static void write_founding(struct daemon *d)
     size_t len = 0;
     int rv = founding_entry(d->config, &data, &len);
     if (!rv) {
-        rv = store_set_u64(d->store, "self", d->self); /* the file's peers may change later, the id must not */
+        rv = store_set_u64(d->store, "node-id", d->self); /* the file's peers may change later, the id must not */
     }
     if (!rv) {
         rv = store_found(d->store, data, len);

@@ -21,9 +21,21 @@ static void follow_timing(struct daemon *d)
     }
 }
 
+/* Kept on disk, so that it is known before a leader says what of the log is committed. */
+static void keep_cluster(struct daemon *d)
+{
+    if (d->table->cluster_id && d->cluster_id != d->table->cluster_id) {
+        d->cluster_id = d->table->cluster_id;
+        if (store_set_u64(d->store, "cluster-id", d->cluster_id)) {
+            daemon_fatal(d, store_error(d->store));
+        }
+    }
+}
+
 static void table_moved(struct daemon *d)
 {
     follow_timing(d);
+    keep_cluster(d);
     members_table_changed(d);
     kernel_table_changed(d);
     fsm_progress(d);

@@ -34,7 +34,7 @@ static void on_turned_away(void *ud, const struct hello *answer)
     if (answer->to == 0 || answer->to >= place_of(NODES_MAX) || !answer->cluster_id || d->self || d->stopping) {
         return;
     }
-    if (store_set_u64(d->store, "cluster", answer->cluster_id) || store_set_u64(d->store, "self", answer->to)) {
+    if (store_set_u64(d->store, "cluster-id", answer->cluster_id) || store_set_u64(d->store, "node-id", answer->to)) {
         daemon_fatal(d, store_error(d->store));
         return;
     }

@@ -239,6 +239,57 @@ static void check_self(struct daemon *d)
     d->told_address = !there && d->caught_up;
 }
 
+/* ---------------------------------------------------------------- where they were */
+
+/* Members as the data directory keeps them: after a start the table stands where a leader says, and a node that nobody
+ * calls any more (it was removed) has to call somebody to hear so. */
+static void keep_members(struct daemon *d)
+{
+    struct kept_member kept[NODES_MAX];
+    size_t n = 0;
+    memset(kept, 0, sizeof kept);
+    for (int i = 0; i < NODES_MAX; i++) {
+        const struct node *node = &d->table->nodes[i];
+        if (node->used && node->id != d->self) {
+            kept[n].id = node->id;
+            kept[n++].at = node->at;
+        }
+    }
+    if (n && (n != d->n_kept_members || memcmp(kept, d->kept_members, sizeof kept) != 0)) {
+        memcpy(d->kept_members, kept, sizeof kept);
+        d->n_kept_members = n;
+        if (store_set(d->store, "members", kept, n * sizeof kept[0])) {
+            daemon_fatal(d, store_error(d->store));
+        }
+    }
+}
+
+/* Whether there were any. */
+static bool recall_members(struct daemon *d)
+{
+    struct kept_member kept[NODES_MAX];
+    size_t len = 0;
+    if (store_get(d->store, "members", kept, sizeof kept, &len) || len % sizeof kept[0]) {
+        return false;
+    }
+    for (size_t i = 0; i < len / sizeof kept[0]; i++) {
+        keep_connected(d, kept[i].id, &kept[i].at);
+        d->recalled[d->n_recalled++] = kept[i].id;
+    }
+    return len > 0;
+}
+
+/* The table knows better. */
+static void forget_recalled(struct daemon *d)
+{
+    for (size_t i = 0; i < d->n_recalled; i++) {
+        if (table_node_by_id(d->table, d->recalled[i]) == SLOT_NONE) {
+            peers_unset(d->peers, d->recalled[i]);
+        }
+    }
+    d->n_recalled = 0;
+}
+
 void members_table_changed(struct daemon *d)
 {
     if (!d->peers || d->peers_changed == d->table->changed || !d->table->cluster_id) {
@@ -255,6 +306,8 @@ void members_table_changed(struct daemon *d)
             keep_connected(d, id, &d->table->nodes[i].at);
         }
     }
+    forget_recalled(d);
+    keep_members(d);
     check_self(d);
     struct hello hello;
     members_hello(d, &hello);
@@ -373,7 +426,8 @@ int members_open(struct daemon *d)
         members_table_changed(d);
         return 0;
     }
-    for (int i = 0; i < d->config->n_peers; i++) {
+    bool recalled = recall_members(d);
+    for (int i = 0; !recalled && i < d->config->n_peers; i++) {
         keep_connected(d, (uint64_t)i + 1, &d->config->peers[i].at);
     }
     return 0;

@@ -29,8 +29,9 @@ int storage_open(struct daemon *d, const struct consensus_state **ret, char erro
         return rv;
     }
     d->identity = store_identity(d->store);
-    if (store_get_u64(d->store, "self", &d->self) == 0) {
-        d->founded = (*ret)->term > 0 || store_get_u64(d->store, "cluster", &d->cluster_id) == 0;
+    if (store_get_u64(d->store, "node-id", &d->self) == 0) {
+        bool belongs = store_get_u64(d->store, "cluster-id", &d->cluster_id) == 0;
+        d->founded = belongs || (*ret)->term > 0;
     }
     return 0;
 }
