@@ -190,7 +190,8 @@ void contest_foreign(struct core *core, const struct event *event, struct action
         known = claim(core, (unsigned)vip, present, event, actions);
     }
     if (present && !core->agent.foreign) {
-        core->agent.foreign = event->now; /* N6 */
+        /* N6: what is sent in this very step counts, what was sent before does not */
+        core->agent.foreign = core->agent.beat_last < event->now ? event->now - 1 : event->now;
         core->agent.beat_now = core->agent.dirty = true;
         if (!known && event->now >= core->agent.told_at) {
             core->agent.told_at = event->now + LATE_TOLD;
