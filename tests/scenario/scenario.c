@@ -15,6 +15,7 @@
 
 #define WORDS_MAX 24
 #define PILE_MAX 4096
+#define IDLE_MAX 20 /* timers in a row that find nothing to do, and are due again at once */
 
 static const char *WORDS =
     "self NAME                       the node under test; before `found`\n"
@@ -218,10 +219,14 @@ static void do_at(uint64_t ms)
     if (until < now) {
         fail("time does not run backwards");
     }
-    while (deadline <= until) {
+    for (int idle = 0; deadline <= until;) {
         time_ns was = deadline;
         now = deadline > now ? deadline : now;
         step(&(struct event){.type = EV_TIMER});
+        idle = actions.n == 0 && deadline <= now ? idle + 1 : 0;
+        if (idle > IDLE_MAX) {
+            fail("a deadline stays due, though there is nothing to do: the daemon would turn without end");
+        }
         if (deadline <= was && deadline <= now) {
             now += MS / 10; /* a deadline that stays due: time must go on */
             if (now > until) {
