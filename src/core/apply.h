@@ -43,6 +43,8 @@ void apply_node_remove(const struct apply *apply);
 void apply_node_delete(const struct apply *apply);
 void apply_voters(const struct apply *apply);
 void apply_voting(const struct apply *apply);
+/* Nothing refers to a cleared node any more, and what it owned has no owner. */
+void apply_forget_node(const struct apply *apply, int node);
 void apply_role(struct table *table, int node); /* after whatever its role follows from has changed */
 
 /* apply_move.c; returns how many of the moves were not void */

@@ -264,7 +264,7 @@ static uint8_t forget_prefer(struct prefer *prefers, uint8_t n, int node)
 }
 
 /* Nothing refers to the slot any more: it will be another node's. */
-static void forget_node(const struct apply *apply, int node)
+void apply_forget_node(const struct apply *apply, int node)
 {
     struct table *table = apply->table;
 
@@ -310,7 +310,7 @@ void apply_node_delete(const struct apply *apply)
     if (!check_nobodys_only(apply, slot)) {
         return;
     }
-    forget_node(apply, slot);
+    apply_forget_node(apply, slot);
     apply_history(apply, HISTORY_NODE_GONE, REASON_DRAIN, SLOT_NONE, slot, node->name);
     memcpy(name, node->name, sizeof name);
     memset(node, 0, sizeof *node);

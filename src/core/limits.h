@@ -11,6 +11,7 @@
 #define NODES_MAX 64            /* slots of nodes; a node set is one uint64_t */
 #endif
 #define VOTERS_MAX 7
+#define FORMER_MAX 8            /* recoveries of a cluster that it remembers, a ring */
 #define VOTER_REPLACE_MS 60000 /* at the founding: a voter lost for so long is replaced */
 #ifndef VIPS_MAX
 #define VIPS_MAX 16384

@@ -167,6 +167,10 @@ static uint64_t digest_head(uint64_t hash, const struct table *table)
     hash = number(number(number(hash, table->voters), table->voters_index), table->voters_told);
     hash = number(number(hash, table->voting.count), table->voting.replace_ms);
     hash = number(number(hash, table->next_id), (uint64_t)table->next_slot);
+    hash = number(hash, table->n_former);
+    for (int i = 0; i < FORMER_MAX; i++) {
+        hash = number(hash, table->former[i]);
+    }
     return number(number(hash, table->changed), table->revision);
 }
 

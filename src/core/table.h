@@ -245,12 +245,13 @@ enum history_kind
     HISTORY_NODE_GONE,   /* it was */
     HISTORY_VOTER,       /* it votes from here on */
     HISTORY_NO_VOTER,
+    HISTORY_RECOVER, /* vipd --recover: the cluster goes on as this node alone */
     HISTORY_CHECK_SET,    /* a check was made or changed */
     HISTORY_CHECK_DELETE,
     HISTORY_CHECK_FAILS,  /* on node `to`; the subject is the check */
     HISTORY_CHECK_PASSES,
 };
-#define HISTORY_KINDS_N 29
+#define HISTORY_KINDS_N 30
 
 struct history
 {
@@ -310,6 +311,8 @@ struct table
 {
     char cluster[NAME_SIZE];
     uint64_t cluster_id; /* random, of the founding; 0 = not founded yet */
+    uint64_t n_former; /* cluster ids that vipd --recover gave up; the ring keeps the last FORMER_MAX */
+    uint64_t former[FORMER_MAX];
     uint64_t applied;    /* index of the last entry applied */
     struct timing timing;
     struct settings settings;
@@ -362,6 +365,11 @@ struct server
     bool voter;
 };
 void table_configure(struct table *table, uint64_t index, const struct server *servers, unsigned n);
+
+/* Makes of the table that of a new cluster `cluster_id` in which node `self` is alone, at `index`: every other member is
+ * certainly off, by a person's word (recover.c). */
+void table_recover(struct table *table, uint64_t index, uint64_t self, uint64_t cluster_id, int64_t at_ms);
+bool table_was(const struct table *table, uint64_t cluster_id); /* whether that id was given up by a recovery */
 
 /* The name of the node that was in `slot` at `index`, as far as it is known; NULL: no longer, or there was none. */
 const char *table_name_at(const struct table *table, int slot, uint64_t index);

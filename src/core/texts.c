@@ -153,6 +153,8 @@ const char *history_kind_text(enum history_kind kind)
         return "voter";
     case HISTORY_NO_VOTER:
         return "no-voter";
+    case HISTORY_RECOVER:
+        return "recover";
     case HISTORY_CHECK_SET:
         return "check-set";
     case HISTORY_CHECK_DELETE:

@@ -11,6 +11,7 @@
 #include "daemon/clean.h"
 #include "daemon/config.h"
 #include "daemon/daemon.h"
+#include "daemon/recover.h"
 #include "io/confine.h"
 #include "io/priority.h"
 #include "io/privilege.h"
@@ -25,6 +26,9 @@ static int usage(FILE *to, int status)
                 "\n"
                 "  -c, --config FILE   the node's file (default " DEFAULT_CONFIG ")\n"
                 "      --check         validate the file and exit: 0 good, 2 not\n"
+                "      --recover [--yes NODES]   the majority of the voters is lost for good: go on as a\n"
+                "                      cluster of this node alone. Without --yes it says what that means.\n"
+                "                      Read docs/operations.md first\n"
                 "      --clean         remove the addresses and the fence that a daemon left behind, and exit\n"
                 "  -h, --help          this text\n"
                 "  -V, --version       the version\n"
@@ -56,12 +60,14 @@ int main(int argc, char **argv)
 {
     static const struct option OPTIONS[] = {
         {"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 'k'},
-        {"clean", no_argument, NULL, 'x'},
+        {"clean", no_argument, NULL, 'x'},        {"recover", no_argument, NULL, 'r'},
+        {"yes", required_argument, NULL, 'y'},
         {"help", no_argument, NULL, 'h'},         {"version", no_argument, NULL, 'V'},
         {NULL, 0, NULL, 0},
     };
     const char *path = DEFAULT_CONFIG;
-    bool check = false;
+    const char *yes = NULL;
+    bool check = false, recover = false;
     for (int option; (option = getopt_long(argc, argv, "c:hV", OPTIONS, NULL)) != -1;) {
         switch (option) {
         case 'c':
@@ -72,6 +78,12 @@ int main(int argc, char **argv)
             break;
         case 'x':
             return clean_all();
+        case 'r':
+            recover = true;
+            break;
+        case 'y':
+            yes = optarg;
+            break;
         case 'h':
             return usage(stdout, 0);
         case 'V':
@@ -96,6 +108,13 @@ int main(int argc, char **argv)
         return 0;
     }
     signal(SIGPIPE, SIG_IGN);
+    if (recover) {
+        return recover_run(&config, yes);
+    }
+    if (yes) {
+        fprintf(stderr, "vipd: --yes goes with --recover\n");
+        return 2;
+    }
     log_init(config.node, config.log);
     if (confine(&config)) {
         return 1;

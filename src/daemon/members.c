@@ -73,6 +73,9 @@ static bool wiped(struct daemon *d, const struct hello *hello)
 /* Its id was given out, and is in the table no more. */
 static bool was_removed(const struct daemon *d, const struct hello *hello)
 {
+    if (hello->cluster_id && table_was(d->table, hello->cluster_id)) {
+        return true; /* of the cluster that was recovered without it */
+    }
     return d->table->cluster_id && hello->cluster_id == d->table->cluster_id && hello->from < d->table->next_id &&
            table_node_by_id(d->table, hello->from) == SLOT_NONE;
 }
@@ -429,6 +432,7 @@ int members_open(struct daemon *d)
     bool recalled = recall_members(d);
     for (int i = 0; !recalled && i < d->config->n_peers; i++) {
         keep_connected(d, (uint64_t)i + 1, &d->config->peers[i].at);
+        d->recalled[d->n_recalled++] = (uint64_t)i + 1;
     }
     return 0;
 }

@@ -173,6 +173,10 @@ struct consensus;
  * -EINVAL, -ENOMEM. */
 NODISCARD int consensus_founding(const struct consensus_server *servers, unsigned n, void **ret_data, size_t *ret_len);
 
+/* The servers that an encoded configuration names (of an entry CONSENSUS_CHANGE, of a snapshot); at most `max` are written,
+ * with "" for their addresses. -EBADMSG, -ENOMEM. */
+NODISCARD int consensus_servers_in(const void *data, size_t len, struct consensus_server *ret, unsigned max, unsigned *ret_n);
+
 /* `ops` must outlive the consensus; all but `known` are set. -EINVAL (options), -ENOMEM. */
 NODISCARD int consensus_new(const struct consensus_options *options, const struct consensus_ops *ops, void *ud,
                             struct consensus **ret);

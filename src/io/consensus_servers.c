@@ -117,6 +117,22 @@ unsigned consensus_servers(const struct consensus *c, struct consensus_server *r
     return consensus_servers_of(&c->raft.configuration, ret, max);
 }
 
+int consensus_servers_in(const void *data, size_t len, struct consensus_server *ret, unsigned max, unsigned *ret_n)
+{
+    struct raft_configuration configuration;
+    int r = consensus_decode(data, len, &configuration);
+
+    if (r < 0) {
+        return r;
+    }
+    *ret_n = consensus_servers_of(&configuration, ret, max);
+    for (unsigned i = 0; i < *ret_n && i < max; i++) {
+        ret[i].address = "";
+    }
+    raft_configuration_close(&configuration);
+    return 0;
+}
+
 /* ------------------------------------------------------------------ making one */
 
 static int add(struct raft_configuration *configuration, const struct consensus_server *server)

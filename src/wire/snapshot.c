@@ -7,7 +7,7 @@
 #include "wire/pack_table.h"
 
 #define SNAPSHOT_VALUES 10
-#define HEAD_VALUES 14
+#define HEAD_VALUES 15
 #define NODE_VALUES 23
 #define DEPARTED_VALUES 2
 #define GROUP_VALUES 4
@@ -18,6 +18,15 @@
 #define KEPT_VALUES 3
 
 /* ------------------------------------------------------------------ encoding */
+
+static void pack_former(struct packer *packer, const struct table *table)
+{
+    pack_array(packer, 1 + FORMER_MAX);
+    pack_uint(packer, table->n_former);
+    for (int i = 0; i < FORMER_MAX; i++) {
+        pack_uint(packer, table->former[i]);
+    }
+}
 
 static void pack_head(struct packer *packer, const struct table *table)
 {
@@ -34,6 +43,7 @@ static void pack_head(struct packer *packer, const struct table *table)
     pack_uint(packer, table->voting.replace_ms);
     pack_uint(packer, table->next_id);
     pack_int(packer, table->next_slot);
+    pack_former(packer, table);
     pack_uint(packer, table->changed);
     pack_uint(packer, table->revision);
 }
@@ -256,6 +266,15 @@ int snapshot_encode(const struct table *table, void *buf, size_t size, size_t *r
 
 /* ------------------------------------------------------------------ decoding */
 
+static void unpack_former(struct unpacker *unpacker, struct table *ret)
+{
+    (void)unpack_array(unpacker, 1 + FORMER_MAX, 1 + FORMER_MAX);
+    ret->n_former = unpack_uint(unpacker, UINT64_MAX);
+    for (int i = 0; i < FORMER_MAX; i++) {
+        ret->former[i] = unpack_uint(unpacker, UINT64_MAX);
+    }
+}
+
 static void unpack_head(struct unpacker *unpacker, struct table *ret)
 {
     (void)unpack_array(unpacker, HEAD_VALUES, HEAD_VALUES);
@@ -271,6 +290,7 @@ static void unpack_head(struct unpacker *unpacker, struct table *ret)
     ret->voting.replace_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
     ret->next_id = unpack_uint(unpacker, UINT64_MAX);
     ret->next_slot = unpack_node(unpacker);
+    unpack_former(unpacker, ret);
     ret->changed = unpack_uint(unpacker, UINT64_MAX);
     ret->revision = unpack_uint(unpacker, UINT64_MAX);
 }

@@ -2,8 +2,9 @@
 
 import json
 import shutil
+import subprocess
 
-from cluster import CONFLICT, UNSAFE, Cluster, ip, wait_until
+from cluster import CONFLICT, UNSAFE, VIPD, Cluster, ip, wait_until
 
 
 
@@ -114,3 +115,55 @@ def test_what_is_unsafe_is_refused_and_a_node_moves(say):
         c.start()
         wait_until(lambda: not c.running, 60, "the emptied node ends")
         assert "another data directory" in c.log_text()
+
+
+def recover(node, *args):
+    return subprocess.run(
+        ["ip", "netns", "exec", node.netns, str(VIPD), "-c", str(node.config), "--recover", *args],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def test_a_majority_is_lost_for_good(say):
+    with Cluster(3) as cluster:
+        cluster.start().wait_formed()
+        vips = [cluster.vip4(number) for number in range(3)]
+        for vip in vips:
+            cluster.add_vip(vip)
+        a, b, c = cluster
+        assert recover(a, "--yes", "b,c").returncode == 3  # the daemon runs
+        with cluster.witness(*(vip.split("/")[0] for vip in vips)) as witness:
+            b.kill()
+            c.kill()
+            wait_until(lambda: not any(a.has(vip) for vip in vips), 30, "a alone holds nothing")
+            a.terminate()
+            shown = recover(a)
+            assert shown.returncode == 3 and "--yes b,c" in shown.stdout and "must be off" in shown.stdout, shown
+            assert recover(a, "--yes", "b").returncode == 2
+            assert recover(a, "--yes", "b,c,d").returncode == 2
+            b.start()
+            wait_until(lambda: "ready" in b.log_text().rsplit("--- start", 1)[1], 30, "b listens")
+            alive = recover(a, "--yes", "b,c")
+            assert alive.returncode == 3 and "node b is not off" in alive.stderr, alive
+            b.kill()
+            done = recover(a, "--yes", "b,c")
+            assert done.returncode == 0, done
+            a.start()
+            cluster.wait_held(*vips, timeout=60)
+            assert [r["name"] for r in a.rows("node", "list")] == ["a"]
+            assert any(r["kind"] == "recover" for r in a.rows("history"))
+            say("a holds everything, alone")
+
+            for old in (b, c):  # against all advice; both at once would be the old cluster's majority
+                old.start()
+                wait_until(lambda node=old: not node.running, 60, "a member of the old cluster is turned away")
+                assert "no member" in old.log_text()
+                wipe(old)
+            cluster.founders = [a]
+            join(cluster, "b", at=a)
+            join(cluster, "c", at=a)
+            wait_until(lambda: len(voters(cluster)) == 3, 60, "three voters")
+            cluster.wait_held(*vips, timeout=60)
+            say("three nodes again")
+            witness.stop()
+            witness.assert_single()

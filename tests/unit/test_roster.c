@@ -327,6 +327,40 @@ static void how_many_vote(void **state)
     assert_int_equal(table.voting.count, 5);
 }
 
+static void a_recovered_cluster_is_another_one(void **state)
+{
+    struct vip_spec specs[2] = {{.name = "web", .enabled = true, .pinned = SLOT_NONE, .nodes = 6},
+                                {.name = "db", .enabled = true, .pinned = SLOT_NONE}};
+    struct command command = {.type = COMMAND_VIP_ADD, .vip_add = {.n_vips = 2, .vips = specs}};
+    struct move moves[2];
+
+    assert_int_equal(prefix_parse("10.0.0.50/24", &specs[0].address, NULL), 0);
+    assert_int_equal(prefix_parse("10.0.0.51/24", &specs[1].address, NULL), 0);
+    assert_int_equal(apply(&command), OUTCOME_DONE);
+    for (int i = 0; i < 2; i++) {
+        moves[i] = (struct move){.vip = (uint16_t)i, .to = (int8_t)(i + 1), .reason = REASON_NEW, .moved = table.vips[i].moved};
+    }
+    command = (struct command){.type = COMMAND_MOVE, .move = {.n_moves = 2, .moves = moves}};
+    assert_int_equal(apply(&command), OUTCOME_DONE);
+    table_recover(&table, table.applied + 5, 1, 99, 1700000000000);
+    assert_true(table.cluster_id == 99 && table_was(&table, 7) && !table_was(&table, 99) && !table_was(&table, 0));
+    assert_int_equal(table.voters, 1);
+    assert_int_equal(table.voters_index, table.applied);
+    assert_true(table.nodes[0].used && !table.nodes[1].used && !table.nodes[2].used);
+    assert_int_equal(table.nodes[0].status, NODE_CLEARED);
+    assert_true(table.nodes[0].since == table.applied && table.nodes[0].fence == table.applied);
+    assert_true(table.vips[0].owner == SLOT_NONE && table.vips[0].prev == SLOT_NONE && table.vips[0].moved == table.applied);
+    assert_false(table.vips[0].enabled); /* it was for the others only */
+    assert_true(table.vips[0].nodes == 1 && table.vips[1].enabled && table.vips[1].owner == SLOT_NONE);
+    assert_int_equal(add("b", "10.9.0.2:7400"), OUTCOME_DONE);
+    assert_int_equal(table.nodes[table_node_by_name(&table, "b")].id, 4);
+    for (int i = 0; i < FORMER_MAX; i++) {
+        table_recover(&table, table.applied + 1, 1, 100 + (uint64_t)i, 1);
+    }
+    assert_false(table_was(&table, 7));
+    assert_true(table_was(&table, 99));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -342,6 +376,7 @@ int main(void)
         cmocka_unit_test_setup(a_node_that_goes_stays_drained, setup),
         cmocka_unit_test_setup(an_address, setup),
         cmocka_unit_test_setup(how_many_vote, setup),
+        cmocka_unit_test_setup(a_recovered_cluster_is_another_one, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
