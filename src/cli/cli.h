@@ -169,6 +169,8 @@ int run_export(struct cli *cli);
 int run_rollback(struct cli *cli);
 int run_revisions(struct cli *cli);
 int run_keygen(struct cli *cli);
+int run_key_list(struct cli *cli);
+int run_key_rotate(struct cli *cli);
 int run_version(struct cli *cli);
 int run_help(struct cli *cli);
 

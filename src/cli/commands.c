@@ -316,6 +316,22 @@ const struct command commands[] = {
         "  vipctl keygen /etc/vipd/cluster.key\n", NULL, 0, 1, false, run_keygen,
     },
     {
+        "key list", "", SETUP, "Which keys each node uses, accepts, and has in its file",
+        "Keys are shown by ids that say nothing about them.", "  vipctl key list\n  vipctl key list -o json\n", NULL, 0, 0,
+        false, run_key_list,
+    },
+    {
+        "key rotate", "[KEY]", SETUP, "Change the cluster's key while it runs",
+        "Before it, append a new key to the key-file on one node and copy the file to all others. Then every node accepts it,\n"
+        "every node uses it, all connections are made anew, and the old one is dropped. KEY is an id of key list\n"
+        "(default: the last one that every file has). Refused (exit 3) when a node would be cut off, unless --force.\n"
+        "After a failure, run it again: it goes on where it ended.",
+        "  vipctl keygen >> /etc/vipd/cluster.key     on one node; copy the file to the others\n"
+        "  vipctl key rotate --dry-run && vipctl key rotate\n"
+        "  sed -i 1d /etc/vipd/cluster.key            then, on every node\n",
+        NULL, 0, 1, true, run_key_rotate,
+    },
+    {
         "version", "", SETUP, "Versions of vipctl and of the daemon", NULL, "  vipctl version\n", NULL, 0, 0, false,
         run_version,
     },

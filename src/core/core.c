@@ -273,6 +273,9 @@ static void dispatch(struct core *core, const struct event *event, struct action
     case EV_HEALTH:
         health_result(core, event, actions);
         break;
+    case EV_REACHED:
+        core->agent.beat_now = true; /* it may wait for one: the first lease, the admission */
+        break;
     case EV_SHUTDOWN:
         core->agent.shutdown = core->agent.dirty = true;
         core->agent.idle_since = event->now;

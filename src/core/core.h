@@ -53,6 +53,7 @@ enum event_type
     EV_FOREIGN,   /* another host claimed a VIP that this node has or is to have (N6), or answered a probe */
     EV_PROBE,     /* the probe of a VIP is over */
     EV_HEALTH,    /* a health check of this node has come to a result */
+    EV_REACHED,   /* a node that could not be sent to can be now */
     EV_SHUTDOWN,  /* SIGTERM: give the VIPs away, then ACT_EXIT */
 };
 

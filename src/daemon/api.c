@@ -51,6 +51,11 @@ static const struct
     { "check.set", API_CHANGE },
     { "check.del", API_CHANGE },
     { "leader.transfer", API_DAEMON },
+    { "key.show", API_NODE },
+    { "key.accept", API_NODE },
+    { "key.use", API_NODE },
+    { "key.renew", API_NODE },
+    { "key.drop", API_NODE },
 };
 #define OPERATIONS_N (sizeof operations / sizeof operations[0])
 

@@ -10,6 +10,7 @@
  *       API_WAIT    as API_READ; the answerer calls api_settled() again and again, and api_read() once it is true or
  *                   api_wait_ms() have passed
  *       API_CHANGE  on the leader: api_command(), then EV_REQUEST with the command, then api_outcome()
+ *       API_NODE    of the node that the argument "node" names (default: this one), and passed on to it: keys.c
  *       API_DAEMON  on the leader, but no command of the log ("leader.transfer"): api_transfer(), then api_outcome()
  *
  * Files: api.c kinds, outcomes; api_read.c lists; api_rows.c; api_status.c; api_explain.c explain, plan; api_doctor.c;
@@ -39,6 +40,7 @@ enum api_kind
     API_WAIT,
     API_CHANGE,
     API_DAEMON,
+    API_NODE,
 };
 
 struct api_counter
@@ -63,6 +65,7 @@ struct api_daemon
     int64_t started_ms;    /* Unix */
     const char *fence;     /* "kernel" or "addresses" */
     const char *fence_why; /* why it is not "kernel", or NULL */
+    unsigned n_keys;       /* of the cluster that this node accepts */
     unsigned n_counters;
     const struct api_counter *counters;
     const struct api_check *checks; /* CHECKS_MAX, by slot; NULL = none */

@@ -78,6 +78,17 @@ static void check_clock(const struct api_call *call, struct value *rows)
          "shortens leases less");
 }
 
+/* A change of the key that was begun and not finished. */
+static void check_keys(const struct api_call *call, struct value *rows)
+{
+    bool two = call->view->daemon->n_keys > 1;
+
+    find(call, rows, "key", !two,
+         value_string(call->arena, two ? "this node accepts two keys of the cluster" : "this node accepts one key of the cluster"),
+         "vipctl key list shows who uses which; vipctl key rotate finishes the change, then take the old key out of key-file on "
+         "every node");
+}
+
 static void check_nodes(const struct api_call *call, struct value *rows)
 {
     const struct api_view *view = call->view;
@@ -188,6 +199,7 @@ void api_doctor(const struct api_call *call)
     check_quorum(call, rows);
     check_fence(call, rows);
     check_clock(call, rows);
+    check_keys(call, rows);
     check_nodes(call, rows);
     check_versions(call, rows);
     check_vips(call, rows);

@@ -56,7 +56,14 @@ struct api_view requests_view(struct daemon *d, bool local)
     r->counters[n++] = (struct api_counter){"datagrams_strangers", d->counters.strangers};
     r->counters[n++] = (struct api_counter){"datagrams_other_cluster", d->counters.other_cluster};
     r->counters[n++] = (struct api_counter){"datagrams_other_version", d->counters.other_version};
+    r->counters[n++] = (struct api_counter){"datagrams_dropped", datagrams->dropped};
+    r->counters[n++] = (struct api_counter){"datagrams_unsealed", peers->unsealed + peers->sessionless};
+    r->counters[n++] = (struct api_counter){"datagrams_forged", peers->forged};
+    r->counters[n++] = (struct api_counter){"datagrams_replayed", peers->replayed};
     r->counters[n++] = (struct api_counter){"connections_refused", peers->refused};
+    r->counters[n++] = (struct api_counter){"connections_unproven", peers->unproven};
+    r->counters[n++] = (struct api_counter){"connections_late", peers->late};
+    r->counters[n++] = (struct api_counter){"connections_crowd", peers->evicted + peers->hasty};
     r->counters[n++] = (struct api_counter){"connections_malformed", peers->malformed};
     r->counters[n++] = (struct api_counter){"connections_lost", peers->lost};
     health_own(d, r->checks);
@@ -68,6 +75,7 @@ struct api_view requests_view(struct daemon *d, bool local)
         .fence_why = !d->fence               ? "the configuration says fence: addresses"
                      : d->fence_trouble[0] ? d->fence_trouble
                                            : NULL,
+        .n_keys = d->keys.n,
         .n_counters = n,
         .counters = r->counters,
         .checks = r->checks,

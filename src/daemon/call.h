@@ -3,7 +3,8 @@
 
 /* What the files of the clients' requests share: a call is one request of a local client or of another node's, from its
  * arrival to its answer. requests.c keeps the calls and decides where each is to be answered, call.c answers,
- * call_lead.c is the leader's part, call_forward.c the way to the leader and back, call_document.c has documents parsed. */
+ * call_lead.c is the leader's part, call_key.c what is asked of one node, call_forward.c the way to the leader and back,
+ * call_document.c has documents parsed. */
 
 #include "daemon/access.h"
 #include "daemon/api.h"
@@ -36,7 +37,7 @@ struct call
     struct control_request request;
     enum api_kind kind;
     enum call_state state;
-    uint64_t leader; /* forwarded to */
+    uint64_t leader; /* forwarded to: the leader, or (API_NODE) the node that it is for */
     uint64_t index;  /* proposed as */
     bool proposed;   /* once it was, perhaps, here or by a leader that did not answer: it may come true all the same */
     bool confirming; /* what is proposed is an entry that does nothing: once it is applied this node led until then ... */
@@ -58,7 +59,7 @@ struct requests
     uv_timer_t timer;
     struct api_scratch scratch;
     struct api_daemon daemon;
-    struct api_counter counters[12];
+    struct api_counter counters[24];
     struct api_check checks[CHECKS_MAX];
 };
 
@@ -95,10 +96,14 @@ void call_no_change(struct daemon *d, struct call *call, const struct control_re
 
 /* This node leads: does what the request says. */
 void call_lead(struct daemon *d, struct call *call);
-/* Passes it on; false: there is no leader to be reached. */
-bool call_forward(struct daemon *d, struct call *call);
+/* Passes it on to a node; false: it cannot be reached. */
+bool call_forward(struct daemon *d, struct call *call, uint64_t to);
 /* The answer to another node's call. */
 void call_send_back(struct daemon *d, struct call *call, const void *frame, size_t len);
+/* call_key.c: what is asked of one node about the cluster's keys, which it does or passes on to that node. */
+void call_key(struct daemon *d, struct call *call);
+/* Its node did not answer in time. */
+void call_no_node(struct daemon *d, struct call *call);
 /* The leader that it was forwarded to leads no more, or is gone, and what it did with it is not known. */
 void call_unanswered(struct daemon *d, struct call *call);
 

@@ -25,10 +25,9 @@ static uint64_t get_number(const uint8_t *from, int bytes)
     return value;
 }
 
-bool call_forward(struct daemon *d, struct call *call)
+bool call_forward(struct daemon *d, struct call *call, uint64_t to)
 {
-    uint64_t leader = core_leader(d->core);
-    if (!leader || leader == d->self || !peers_is_connected(d->peers, leader)) {
+    if (!to || to == d->self || !peers_is_connected(d->peers, to)) {
         return false;
     }
     uint8_t *bytes = malloc(FORWARD_HEAD + call->len);
@@ -38,13 +37,13 @@ bool call_forward(struct daemon *d, struct call *call)
     put_number(bytes, call->token, 8);
     put_number(bytes + 8, call->uid, 4);
     memcpy(bytes + FORWARD_HEAD, call->bytes, call->len);
-    int rv = peers_send(d->peers, leader, CHANNEL_FORWARD, bytes, FORWARD_HEAD + call->len);
+    int rv = peers_send(d->peers, to, CHANNEL_FORWARD, bytes, FORWARD_HEAD + call->len);
     free(bytes);
     if (rv) {
         return false;
     }
     call->state = CALL_FORWARDED;
-    call->leader = leader;
+    call->leader = to;
     return true;
 }
 

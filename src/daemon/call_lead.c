@@ -113,6 +113,7 @@ void call_lead(struct daemon *d, struct call *call)
     case API_UNKNOWN:
     case API_READ:
     case API_OWN:
+    case API_NODE:
     default:
         call_answer(d, call, !core_has_quorum(d->core, daemon_now()));
     }
@@ -184,7 +185,7 @@ void requests_role(struct daemon *d)
             struct outcome outcome = {.code = OUTCOME_DONE};
             call_outcome(d, call, &outcome); /* handed over */
         }
-        if (call->state == CALL_FORWARDED && d->consensus && consensus_leader(d->consensus) != call->leader) {
+        if (call->state == CALL_FORWARDED && call->kind != API_NODE && d->consensus && consensus_leader(d->consensus) != call->leader) {
             call_unanswered(d, call);
         }
     }

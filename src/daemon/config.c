@@ -51,7 +51,7 @@ const struct config_key CONFIG_KEYS[CONFIG_KEYS_N] = {
     [DATA] = {"data", CONFIG_SCALAR, true, config_parse_path, FIELD(data), "an absolute path",
         "the directory that keeps the log and the node's identity"},
     [KEY_FILE] = {"key-file", CONFIG_SCALAR, false, config_parse_key_file, WHOLE, "an absolute path",
-        "the cluster's key, made by vipctl keygen, mode 0600"},
+        "the cluster's key or two, made by vipctl keygen, mode 0600"},
     [PEERS] = {"peers", CONFIG_MAP, false, config_parse_peers, WHOLE, "a map of node names to ADDRESS:PORT",
         "the founding voters, used at the first start only"},
     [INTERFACES] = {"interfaces", CONFIG_LIST, false, config_parse_interfaces, WHOLE, "a list, like [eth0, eth1]",
@@ -251,7 +251,7 @@ static int judge(struct document *document, struct config *ret, char *error)
     if (rv == 0) {
         *ret = config;
     }
-    explicit_bzero(config.key, sizeof(config.key));
+    explicit_bzero(&config.keys, sizeof(config.keys));
     return rv;
 }
 

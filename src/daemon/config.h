@@ -18,6 +18,7 @@
 #define CONFIG_PATH_MAX 1023      /* bytes of data and key-file: room is left for what is put behind them */
 #define CONFIG_CONTROL_SIZE 108   /* sockaddr_un.sun_path, with the NUL */
 #define CONFIG_KEY_SIZE 32        /* 256 bits */
+#define CONFIG_KEYS_MAX 2         /* of a key file: the one in use first */
 #define CONFIG_DURATION_MAX_MS 600000
 #define CONFIG_JOIN_MAX 16        /* addresses of members to ask */
 
@@ -33,6 +34,13 @@ struct config_peer
     struct endpoint at;
 };
 
+/* What a key file holds. */
+struct config_keys
+{
+    unsigned n;
+    uint8_t key[CONFIG_KEYS_MAX][CONFIG_KEY_SIZE];
+};
+
 struct config
 {
     char cluster[NAME_SIZE];
@@ -40,8 +48,7 @@ struct config
     struct endpoint listen;
     char data[PATH_MAX];     /* absolute */
     char key_file[PATH_MAX]; /* absolute; "" = none */
-    bool has_key;
-    uint8_t key[CONFIG_KEY_SIZE];
+    struct config_keys keys; /* none, unless key-file is given */
     int n_peers; /* 1..NODES_MAX, this node among them; 0 with join */
     struct config_peer peers[NODES_MAX]; /* sorted by name (bytes) */
     int n_join; /* 0: founded with peers; else n_peers is 0 */
@@ -66,6 +73,9 @@ NODISCARD int config_load(const char *path, struct config *ret, char error[CONFI
 /* The same for `size` bytes that are called name in messages. */
 NODISCARD int config_parse(const char *name, const void *bytes, size_t size, struct config *ret,
     char error[CONFIG_ERROR_SIZE]);
+
+/* Read a key file again. As config_load(), without a place in the error; erase *ret after use. */
+NODISCARD int config_load_keys(const char *path, struct config_keys *ret, char error[CONFIG_ERROR_SIZE]);
 
 /* The timing of the profile "fast", "default" or "wan"; NULL for another name. */
 const struct timing *config_profile(const char *name);

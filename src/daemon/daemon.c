@@ -44,6 +44,7 @@ static void on_close_timer(uv_timer_t *timer)
     uv_close((uv_handle_t *)&d->term, NULL);
     uv_close((uv_handle_t *)&d->intr, NULL);
     uv_close((uv_handle_t *)&d->again, NULL);
+    keys_close(d);
     uv_close((uv_handle_t *)timer, NULL);
 }
 
@@ -144,6 +145,7 @@ static void open_loop(struct daemon *d)
     uv_signal_start(&d->term, on_signal, SIGTERM);
     uv_signal_start(&d->intr, on_signal, SIGINT);
     uv_signal_start(&d->again, on_restart, SIGUSR2);
+    keys_open(d);
     pump_open(d);
 }
 

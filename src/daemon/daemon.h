@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "base/throttle.h"
 #include "core/core.h"
 #include "daemon/config.h"
 #include "io/announce.h"
@@ -111,7 +112,8 @@ struct daemon
     struct requests *requests;
     struct health *health;
 
-    uv_signal_t term, intr, again;
+    struct config_keys keys; /* keys.c: the one in use first */
+    uv_signal_t term, intr, again, hup;
     uv_timer_t close_timer;
     bool shutting, handing, stopping, closed;
     int exit_status;
@@ -121,6 +123,8 @@ struct daemon
     {
         uint64_t strangers, malformed, other_cluster, other_version;
     } counters;
+    struct throttle drops;   /* of datagrams: told once a minute */
+    uint64_t drops_told;     /* by the kernel, of which was told */
 };
 
 time_ns daemon_now(void);      /* CLOCK_BOOTTIME */
@@ -181,6 +185,18 @@ void daemon_go_on(struct daemon *d); /* daemon.c: with the start, the id is know
 void founding_met(struct daemon *d, const struct hello *hello);
 void founding_begin(struct daemon *d);
 void founding_propose(struct daemon *d); /* a leader without a founded table */
+
+/* keys.c: the cluster's keys of this node. The outcomes are for people; a text in error is a clause. */
+void keys_open(struct daemon *d);
+void keys_close(struct daemon *d);
+/* The file's keys take the place of all; the file as it is now. SIGHUP. */
+void keys_reload(struct daemon *d);
+/* What the file holds now is accepted, too. -EINVAL, or -errno of the file. */
+NODISCARD int keys_accept(struct daemon *d, char error[CONFIG_ERROR_SIZE]);
+/* From now on that one is used; -ENOENT: it is not accepted here. */
+NODISCARD int keys_use(struct daemon *d, uint64_t id);
+/* Nothing but the one in use is accepted. */
+void keys_drop(struct daemon *d);
 
 /* kernel.c */
 int kernel_open(struct daemon *d);

@@ -56,11 +56,11 @@ static int on_admit(void *ud, const struct hello *hello, char reason[HELLO_REASO
     return -EAGAIN;
 }
 
-static void on_refused(void *ud, const char *who, const char *reason)
+static void on_refused(void *ud, const char *who, const char *reason, uint32_t times)
 {
     (void)ud;
     if (!strstr(reason, JOIN_WELCOME)) {
-        log_write(LOG_REFUSED, "who=\"%s\" reason=\"%s\"", who, reason);
+        log_write(LOG_REFUSED, "who=\"%s\" reason=\"%s\" times=%u", who, reason, times);
     }
 }
 

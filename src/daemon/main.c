@@ -103,6 +103,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "vipd: %s\n", error);
         return 2;
     }
+    if (config.keys.n == 0) {
+        fprintf(stderr, "vipd: %s: key 'key-file' is missing: the nodes speak to each other with the cluster's key only; make it "
+                        "on one node with vipctl keygen and copy it to the others\n", path);
+        return 2;
+    }
     if (check) {
         printf("%s: good: node %s of cluster %s, %d peers\n", path, config.node, config.cluster, config.n_peers);
         return 0;
@@ -118,9 +123,6 @@ int main(int argc, char **argv)
     log_init(config.node, config.log);
     if (confine(&config)) {
         return 1;
-    }
-    if (config.has_key) {
-        log_write(LOG_KEY_UNUSED, "file=%s", config.key_file);
     }
     return daemon_run(&config);
 }

@@ -2,10 +2,11 @@
  *
  * Happy path: every node of the table (before the founding: of the configuration) has a connection, whose hello is checked
  * against the identity that the table or the data directory has on record; Raft's messages, forwarded requests and
- * reports come over it; heartbeats and answers come as datagrams. Failure modes: a stranger, a node of another cluster
+ * reports come over it; heartbeats and answers come as datagrams, sealed for the pair. Failure modes: a stranger, a node of another cluster
  * or with another data directory is refused and told why; this node itself is the stranger (its disk was wiped): it ends. */
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +14,13 @@
 #include "daemon/daemon.h"
 #include "wire/heartbeat.h"
 #include "wire/report.h"
+
+_Static_assert(CONFIG_KEY_SIZE == TLS_KEY_SIZE && CONFIG_KEYS_MAX == TLS_KEYS_MAX, "a key of the file is a key of the wire");
+
+_Static_assert(DATAGRAM_MAX + SEAL_OVERHEAD == PACKET_MAX && PEERS_SESSIONS_MAX <= DATAGRAM_ALLOW_MAX, "what io/ has room for");
+
+#define DROPS_TOLD_EVERY_MS 60000
+#define DROPS_NEWS 1000 /* dropped by the kernel since it was last told */
 
 const char *members_name(const struct daemon *d, uint64_t id)
 {
@@ -145,13 +153,13 @@ static int on_admit(void *ud, const struct hello *hello, char reason[HELLO_REASO
     return 0;
 }
 
-static void on_refused(void *ud, const char *who, const char *reason)
+static void on_refused(void *ud, const char *who, const char *reason, uint32_t times)
 {
     (void)ud;
     if (strstr(reason, JOIN_WELCOME)) {
         return;
     }
-    log_write(LOG_REFUSED, "who=\"%s\" reason=\"%s\"", who, reason);
+    log_write(LOG_REFUSED, "who=\"%s\" reason=\"%s\" times=%u", who, reason, times);
 }
 
 /* ---------------------------------------------------------------- connections */
@@ -163,6 +171,8 @@ static void on_connected(void *ud, uint64_t id, const struct hello *hello)
     (void)id;
     founding_met(d, hello);
     requests_role(d);
+    struct event event = {.type = EV_REACHED};
+    daemon_event(d, &event);
 }
 
 static void on_disconnected(void *ud, uint64_t id, const char *why)
@@ -321,12 +331,45 @@ void members_table_changed(struct daemon *d)
 
 /* ---------------------------------------------------------------- datagrams */
 
-/* A datagram speaks for a node only if it comes from that node's address. */
-static bool from_node(const struct daemon *d, uint64_t id, const struct endpoint *from)
+/* Somebody sends what no node of this cluster sent now. A few datagrams of a session that is over are no news: a node that
+ * restarts leaves them. */
+static void tell_dropped(struct daemon *d)
 {
-    int slot = table_node_by_id(d->table, id);
-    return slot != SLOT_NONE && addr_equal(&d->table->nodes[slot].at.addr, &from->addr) &&
-           d->table->nodes[slot].at.port == from->port;
+    const struct peers_counters *peers = peers_counters(d->peers);
+    uint64_t kernel = datagram_counters(d->datagram)->dropped;
+
+    if (throttle_pass(&d->drops, (int64_t)(daemon_now() / MS), 1, DROPS_TOLD_EVERY_MS)) {
+        d->drops_told = kernel;
+        log_write(LOG_DROPPED, "kernel=%" PRIu64 " sessionless=%" PRIu64 " unsealed=%" PRIu64 " forged=%" PRIu64
+                  " replayed=%" PRIu64, kernel, peers->sessionless, peers->unsealed, peers->forged, peers->replayed);
+    }
+}
+
+/* 0, or it is nothing that a node of this cluster sent. */
+static int open_datagram(struct daemon *d, const void *data, size_t len, struct datagram_message *ret, uint64_t *ret_id)
+{
+    _Alignas(8) uint8_t plain[PACKET_MAX];
+    size_t n;
+    int rv = peers_open(d->peers, data, len, plain, &n, ret_id);
+    if (rv) {
+        if (rv != -ENOKEY) {
+            tell_dropped(d);
+        }
+        return rv;
+    }
+    rv = heartbeat_decode(plain, n, d->table->cluster_id, ret);
+    if (rv) {
+        uint64_t *counter = rv == HEARTBEAT_OTHER_CLUSTER   ? &d->counters.other_cluster
+                            : rv == HEARTBEAT_OTHER_VERSION ? &d->counters.other_version
+                                                            : &d->counters.malformed;
+        ++*counter;
+        return rv;
+    }
+    if ((ret->type == DATAGRAM_HEARTBEAT ? ret->heartbeat.from : ret->answer.from) != *ret_id) {
+        d->counters.strangers++; /* a member that speaks for another */
+        return -EBADMSG;
+    }
+    return 0;
 }
 
 static void on_datagram(void *ud, const struct endpoint *from, const void *data, size_t len)
@@ -334,20 +377,15 @@ static void on_datagram(void *ud, const struct endpoint *from, const void *data,
     struct daemon *d = ud;
     struct datagram_message message;
     struct event event = {0};
+    uint64_t id;
+    (void)from; /* the session says who it is */
     if (!d->table->cluster_id) {
         return;
     }
-    int rv = heartbeat_decode(data, len, d->table->cluster_id, &message);
-    if (rv) {
-        uint64_t *counter = rv == HEARTBEAT_OTHER_CLUSTER   ? &d->counters.other_cluster
-                            : rv == HEARTBEAT_OTHER_VERSION ? &d->counters.other_version
-                                                            : &d->counters.malformed;
-        ++*counter;
-        return;
+    if (datagram_counters(d->datagram)->dropped - d->drops_told >= DROPS_NEWS) {
+        tell_dropped(d);
     }
-    uint64_t id = message.type == DATAGRAM_HEARTBEAT ? message.heartbeat.from : message.answer.from;
-    if (!from_node(d, id, from)) {
-        d->counters.strangers++;
+    if (open_datagram(d, data, len, &message, &id)) {
         return;
     }
     peers_hint(d->peers, id);
@@ -361,11 +399,33 @@ static void on_datagram(void *ud, const struct endpoint *from, const void *data,
     daemon_event(d, &event);
 }
 
+/* The kernel drops what has none of the sessions that there are. */
+static void on_sessions(void *ud)
+{
+    struct daemon *d = ud;
+    uint64_t ids[PEERS_SESSIONS_MAX];
+    uint32_t words[PEERS_SESSIONS_MAX];
+    size_t n = peers_sessions(d->peers, ids);
+    if (!d->datagram) {
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        words[i] = (uint32_t)ids[i];
+    }
+    int rv = datagram_allow(d->datagram, SEAL_ID_LOW, words, n);
+    if (rv) {
+        log_write(LOG_FATAL, "what=\"filtering datagrams\" error=\"%s\"", strerror(-rv));
+        daemon_stop(d, 1); /* the new session would be cut off */
+    }
+}
+
+/* Nothing is sent to a node before there is a connection to it (EV_REACHED then). */
 static void send_to(struct daemon *d, uint64_t to, const uint8_t *bytes, size_t len)
 {
+    uint8_t sealed[DATAGRAM_MAX + SEAL_OVERHEAD];
     int slot = table_node_by_id(d->table, to);
-    if (slot != SLOT_NONE && d->datagram) {
-        datagram_send(d->datagram, &d->table->nodes[slot].at, bytes, len);
+    if (slot != SLOT_NONE && d->datagram && peers_seal(d->peers, to, bytes, len, sealed) == 0) {
+        datagram_send(d->datagram, &d->table->nodes[slot].at, sealed, len + SEAL_OVERHEAD);
     }
 }
 
@@ -395,8 +455,12 @@ void members_report(struct daemon *d, uint64_t leader)
 
 struct peers_config members_config(const struct daemon *d, uint64_t self)
 {
-    return (struct peers_config){
-        .cluster = d->config->cluster, .name = d->config->node, .self = self, .listen = d->config->listen};
+    return (struct peers_config){.cluster = d->config->cluster,
+                                 .name = d->config->node,
+                                 .keys = d->keys.key,
+                                 .n_keys = d->keys.n,
+                                 .self = self,
+                                 .listen = d->config->listen};
 }
 
 int members_open(struct daemon *d)
@@ -410,6 +474,7 @@ int members_open(struct daemon *d)
         .greet = on_greet,
         .turn_away = on_turn_away,
         .turned_away = on_turned_away,
+        .sessions = on_sessions,
     };
     struct peers_config config = members_config(d, d->self);
     struct hello hello;
@@ -418,6 +483,9 @@ int members_open(struct daemon *d)
     int rv = peers_init(&d->peers, &d->loop, &config, &hello, &OPS, d);
     if (!rv) {
         rv = datagram_init(&d->datagram, &d->loop, &d->config->listen, on_datagram, d);
+    }
+    if (!rv) {
+        on_sessions(d);
     }
     if (rv) {
         log_write(LOG_FATAL, "what=\"listening on %s\" error=\"%s\"", endpoint_format(&d->config->listen, text),

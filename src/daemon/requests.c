@@ -46,6 +46,10 @@ static void dispatch(struct daemon *d, struct call *call)
         call_answer(d, call, false);
         return;
     }
+    if (call->kind == API_NODE) {
+        call_key(d, call);
+        return;
+    }
     if (leads && !(call->kind == API_DAEMON && call->index && core_leader(d->core) != d->self)) {
         call_lead(d, call);
         return;
@@ -59,7 +63,7 @@ static void dispatch(struct daemon *d, struct call *call)
         call_no_quorum(d, call); /* the asker finds the new leader */
         return;
     }
-    if (call_forward(d, call)) {
+    if (call_forward(d, call, core_leader(d->core))) {
         return;
     }
     uint64_t now = call_now_ms();
@@ -102,6 +106,8 @@ static void poll_call(struct daemon *d, struct call *call, uint64_t now)
     if (call->state != CALL_DONE && call->state != CALL_READING && now >= call->until_ms) {
         if (call->kind == API_READ) {
             call_answer(d, call, true);
+        } else if (call->kind == API_NODE) {
+            call_no_node(d, call);
         } else {
             call_no_quorum(d, call);
         }
@@ -168,7 +174,8 @@ static bool in_group(void *ud, gid_t group)
 /* NULL: it may be done for this client. The node that took a request from its client judged it already. */
 static const char *refusal(struct daemon *d, const struct call *call, const char **ret_hint)
 {
-    bool changes = (call->kind == API_CHANGE && !call->request.dry_run) || call->kind == API_DAEMON;
+    bool changes = (call->kind == API_CHANGE && !call->request.dry_run) || call->kind == API_DAEMON ||
+                   (call->kind == API_NODE && strcmp(call->request.op, "key.show") != 0);
 
     return !call->local ? NULL
                         : access_refusal(&d->requests->access, call->uid, in_group, call->local, changes, ret_hint);

@@ -2,12 +2,13 @@
  * sendmmsg() per BATCH, at once.
  *
  * Failures: a datagram that cannot be sent (a filter, no route, full queues) is counted and skipped: its successor may go
- * elsewhere. A flood: at most READS_MAX are taken per turn of the loop, the rest waits in the kernel or is dropped there,
- * which the kernel counts (SO_RXQ_OVFL). An error that the network left on the socket is read off and counted. */
+ * elsewhere. A flood: what nobody wants the kernel drops at once (datagram_allow); at most READS_MAX are taken per turn of the
+ * loop, the rest waits in the kernel or is dropped there. The kernel counts both (SO_RXQ_OVFL). An error that the network left on the socket is read off and counted. */
 
 #include "io/datagram.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,9 +18,10 @@
 #include "io/sockaddr.h"
 
 #define BATCH 32
+#define UDP_HEADER 8 /* bytes: a socket's filter sees it */
 #define READS_MAX (4 * BATCH)
 #define RECEIVE_BUFFER (1 << 20)                  /* bytes: seconds of heartbeats of a full cluster */
-#define SLOT_SIZE ((DATAGRAM_MAX + 1 + 7) / 8 * 8) /* one byte more than allowed tells what is too long */
+#define SLOT_SIZE ((PACKET_MAX + 1 + 7) / 8 * 8) /* one byte more than allowed tells what is too long */
 
 struct datagram
 {
@@ -32,7 +34,7 @@ struct datagram
     void (*closed)(void *ud);
     void *closed_ud;
     struct datagram_counters counters;
-    uint32_t overflowed_before; /* the kernel's count, which wraps */
+    uint32_t dropped_before; /* the kernel's count, which wraps */
     struct mmsghdr headers[BATCH];
     struct iovec vectors[BATCH];
     struct sockaddr_storage names[BATCH];
@@ -49,8 +51,8 @@ static void note_overflow(struct datagram *datagram, struct msghdr *header)
     for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c != NULL; c = CMSG_NXTHDR(header, c)) {
         if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL) {
             memcpy(&count, CMSG_DATA(c), sizeof count);
-            datagram->counters.overflowed += (uint32_t)(count - datagram->overflowed_before);
-            datagram->overflowed_before = count;
+            datagram->counters.dropped += (uint32_t)(count - datagram->dropped_before);
+            datagram->dropped_before = count;
         }
     }
 }
@@ -58,7 +60,7 @@ static void note_overflow(struct datagram *datagram, struct msghdr *header)
 static void prepare_receive(struct datagram *datagram)
 {
     for (unsigned i = 0; i < BATCH; i++) {
-        datagram->vectors[i] = (struct iovec){.iov_base = datagram->slots[i], .iov_len = DATAGRAM_MAX + 1};
+        datagram->vectors[i] = (struct iovec){.iov_base = datagram->slots[i], .iov_len = PACKET_MAX + 1};
         datagram->headers[i] = (struct mmsghdr){
             .msg_hdr = {.msg_name = &datagram->names[i],
                         .msg_namelen = sizeof datagram->names[i],
@@ -76,7 +78,7 @@ static void deliver(struct datagram *datagram, unsigned i)
     struct endpoint from;
 
     note_overflow(datagram, &header->msg_hdr);
-    if (header->msg_len > DATAGRAM_MAX) {
+    if (header->msg_len > PACKET_MAX) {
         datagram->counters.oversize++;
     } else if (!sockaddr_to(&datagram->names[i], &from)) {
         datagram->counters.failed++;
@@ -161,7 +163,7 @@ static bool add(struct datagram *datagram, struct outgoing *outgoing, const stru
 {
     unsigned i = outgoing->n;
 
-    if (out->len > DATAGRAM_MAX || out->to.port == 0 || out->to.addr.family != datagram->at.addr.family) {
+    if (out->len > PACKET_MAX || out->to.port == 0 || out->to.addr.family != datagram->at.addr.family) {
         datagram->counters.failed++;
         return false;
     }
@@ -216,6 +218,28 @@ bool datagram_send(struct datagram *datagram, const struct endpoint *to, const v
     struct datagram_out out = {.to = *to, .data = data, .len = len};
 
     return datagram_send_all(datagram, &out, 1) == 1;
+}
+
+/* ------------------------------------------------------------------------------------------------------------ filter */
+
+/* Two instructions a word: a conditional jump reaches no further than 255. */
+int datagram_allow(struct datagram *datagram, uint32_t offset, const uint32_t *words, size_t n)
+{
+    struct sock_filter program[2 + 2 * DATAGRAM_ALLOW_MAX];
+    struct sock_fprog fprog = {.filter = program};
+    unsigned short at = 0;
+
+    if (n > DATAGRAM_ALLOW_MAX) {
+        abort();
+    }
+    program[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, UDP_HEADER + offset); /* too short: dropped */
+    for (size_t i = 0; i < n; i++) {
+        program[at++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, words[i], 0, 1);
+        program[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, UINT32_MAX);
+    }
+    program[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 0);
+    fprog.len = at;
+    return setsockopt(datagram->fd, SOL_SOCKET, SO_ATTACH_FILTER, &fprog, sizeof fprog) < 0 ? -errno : 0;
 }
 
 /* ------------------------------------------------------------------------------------------------- beginning and end */

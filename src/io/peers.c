@@ -99,6 +99,16 @@ struct peer *peers_find(const struct peers *peers, uint64_t id)
     return NULL;
 }
 
+struct peer *peers_at(const struct peers *peers, const struct addr *addr)
+{
+    for (unsigned i = 0; i < NODES_MAX; i++) {
+        if (peers->peers[i].id != 0 && addr_equal(&peers->peers[i].at.addr, addr)) {
+            return (struct peer *)&peers->peers[i];
+        }
+    }
+    return NULL;
+}
+
 void peers_plan(struct peers *peers, struct peer *peer)
 {
     uint64_t now = now_ms(peers);
@@ -213,6 +223,7 @@ void peers_unset(struct peers *peers, uint64_t id)
             conn_close(conn, "no longer a member");
         }
     }
+    session_end_all(peers, peer);
     peer->active = NULL;
     peer->id = 0;
     if (active != NULL) {
@@ -338,7 +349,7 @@ struct endpoint peers_listening(const struct peers *peers)
 
 /* ------------------------------------------------------------------------------------------------ beginning and end */
 
-static void or_default_ms(uint32_t *value, uint32_t otherwise)
+static void or_default(uint32_t *value, uint32_t otherwise)
 {
     *value = *value == 0 ? otherwise : *value;
 }
@@ -348,7 +359,8 @@ static int configure(struct peers *peers, const struct peers_config *config)
     struct peers_config *own = &peers->config;
 
     if (config->self == 0 || config->cluster == NULL || strlen(config->cluster) >= NAME_SIZE || config->name == NULL ||
-        strlen(config->name) >= NAME_SIZE || config->listen.addr.family == 0) {
+        strlen(config->name) >= NAME_SIZE || config->listen.addr.family == 0 || config->n_keys == 0 ||
+        config->n_keys > TLS_KEYS_MAX) {
         return -EINVAL;
     }
     *own = *config;
@@ -356,15 +368,20 @@ static int configure(struct peers *peers, const struct peers_config *config)
     memcpy(peers->name, config->name, strlen(config->name) + 1);
     own->cluster = peers->cluster;
     own->name = peers->name;
-    or_default_ms(&own->connect_timeout_ms, 500);
-    or_default_ms(&own->hello_timeout_ms, 1000);
-    or_default_ms(&own->user_timeout_ms, 1000);
-    or_default_ms(&own->ping_ms, 500);
-    or_default_ms(&own->dead_ms, 2000);
-    or_default_ms(&own->retry_min_ms, 50);
-    or_default_ms(&own->retry_max_ms, 500);
-    or_default_ms(&own->refused_max_ms, 5000);
-    or_default_ms(&own->strangers_max, 64);
+    own->keys = NULL; /* the caller's; tls has its own */
+    or_default(&own->connect_timeout_ms, 500);
+    or_default(&own->hello_timeout_ms, 1000);
+    or_default(&own->peer_timeout_ms, 5000);
+    or_default(&own->user_timeout_ms, 1000);
+    or_default(&own->ping_ms, 500);
+    or_default(&own->dead_ms, 2000);
+    or_default(&own->retry_min_ms, 50);
+    or_default(&own->retry_max_ms, 500);
+    or_default(&own->refused_max_ms, 5000);
+    or_default(&own->strangers_max, 64);
+    or_default(&own->strangers_per_address_max, 16);
+    or_default(&own->accepts_per_s, 50);
+    or_default(&own->foreign_per_s, 200);
     own->queue_max = own->queue_max != 0 ? own->queue_max : channel_max(CHANNEL_RAFT) + ((size_t)1 << 20);
     return own->retry_min_ms <= own->retry_max_ms && own->ping_ms < own->dead_ms ? 0 : -EINVAL;
 }
@@ -399,6 +416,15 @@ int peers_init(struct peers **ret, uv_loop_t *loop, const struct peers_config *c
     if (r == 0) {
         r = peers_set_hello(peers, hello);
     }
+    if (r == 0) {
+        r = tls_init(&peers->tls, peers->cluster);
+    }
+    if (r == 0) {
+        r = sealer_init(&peers->sealer);
+    }
+    if (r == 0) {
+        tls_set_keys(peers->tls, config->keys, config->n_keys);
+    }
     if (r == 0 && getrandom(&peers->random, sizeof peers->random, 0) < 0) {
         r = -errno;
     }
@@ -420,6 +446,9 @@ static void finish(struct peers *peers)
     void (*closed)(void *ud) = peers->closed;
     void *ud = peers->closed_ud;
 
+    tls_free(peers->tls);
+    sealer_free(peers->sealer);
+    explicit_bzero(peers->peers, sizeof peers->peers);
     free(peers);
     if (closed != NULL) {
         closed(ud);

@@ -1,8 +1,9 @@
 #ifndef VIPD_IO_PEERS_H
 #define VIPD_IO_PEERS_H
 
-/* The mesh of connections between the nodes: one a pair, shared by all channels, dialled by whoever can, and kept. It
- * knows who a peer says it is and whether it is alive; whether it may be here the owner decides in admit(). */
+/* The mesh of connections between the nodes: one a pair, inside TLS, shared by all channels, dialled by whoever can, and
+ * kept. Only who has a key of the cluster gets as far as a hello; this file knows who a peer says it is and whether it is
+ * alive; whether it may be here the owner decides in admit(). */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,6 +12,8 @@
 
 #include "base/addr.h"
 #include "base/err.h"
+#include "io/seal.h"
+#include "io/tls.h"
 #include "wire/frame.h"
 #include "wire/hello.h"
 
@@ -21,10 +24,14 @@ struct peers_config
 {
     const char *cluster; /* copied, as is name */
     const char *name;
+    const uint8_t (*keys)[TLS_KEY_SIZE]; /* copied: the first is used, each is accepted */
+    unsigned n_keys;                     /* 1..TLS_KEYS_MAX */
     uint64_t self; /* this node's id, not 0 */
     struct endpoint listen; /* also the source address of outgoing connections; port 0: the kernel chooses */
     uint32_t connect_timeout_ms; /* 500 */
-    uint32_t hello_timeout_ms;   /* 1000: from the connection to its use */
+    uint32_t hello_timeout_ms;   /* 1000: for TLS, for the hello, and for the word that brings the connection to use */
+    uint32_t peer_timeout_ms;    /* 5000: the same, for connections to and from addresses of peers: a handshake costs, and
+                                  * what a busy peer has begun is not thrown away; a dead one is known sooner */
     uint32_t user_timeout_ms;    /* 1000: TCP_USER_TIMEOUT */
     uint32_t ping_ms;            /* 500: the longest that a connection is left without a word from here */
     uint32_t dead_ms;            /* 2000: the longest that one is believed without a word from there */
@@ -32,6 +39,9 @@ struct peers_config
     uint32_t retry_max_ms;       /* 500 */
     uint32_t refused_max_ms;     /* 5000: ... and up to this after a refusal */
     uint32_t strangers_max;      /* 64: accepted connections that are not in use yet */
+    uint32_t strangers_per_address_max; /* 16: of them from one address (IPv6: from one /64, unless a peer's) */
+    uint32_t accepts_per_s;      /* 50: connections that one address may begin in a second */
+    uint32_t foreign_per_s;      /* 200: and all addresses together that are no peer's */
     size_t queue_max;            /* bytes for one peer that the kernel has not taken; default: the longest Raft message
                                   * and 1 MiB; other channels may exceed it by PEERS_QUEUE_SLACK */
 };
@@ -51,9 +61,11 @@ struct peers_ops
      * Asked for both dialled and accepted connections, after this file's own checks (protocol, cluster, cluster id, the
      * ids of both ends); an id that is not in peers_set() after it is refused as no member. */
     int (*admit)(void *ud, const struct hello *hello, char reason[HELLO_REASON_SIZE]);
-    /* A connection was refused, by this side or the other (the reason tells); the same reason of one peer that was
-     * dialled at most once a minute. */
-    void (*refused)(void *ud, const char *who, const char *reason);
+    /* Connections were refused, by this side or the other (the reason tells). `times`: how many since this was last told
+     * of the same peer or, of what is no peer, of anybody; told at most once a minute for each kind. */
+    void (*refused)(void *ud, const char *who, const char *reason, uint32_t times);
+    /* Optional: peers_sessions() has changed. Nothing of this file may be called from it but that. */
+    void (*sessions)(void *ud);
     /* Optional: the last word on a hello to node `to` (0 = unknown), for `pinned` and what changes often. */
     void (*greet)(void *ud, uint64_t to, struct hello *hello);
     /* Optional: the last word on the answer to a hello that is refused here, for `to` and `gone`. */
@@ -67,12 +79,16 @@ struct peers_counters
     uint64_t dialled, dials_failed;
     uint64_t accepted;
     uint64_t connected, lost; /* connections in use: begun, ended */
-    uint64_t refused, refused_by_peer;
+    uint64_t refused, refused_by_peer; /* by a hello */
+    uint64_t unproven;   /* by TLS, either way: another key or cluster, or no proof of one */
     uint64_t malformed;  /* closed for what is no frame, no hello, or has no place where it came */
     uint64_t late;       /* closed for not coming to use in time */
-    uint64_t evicted;    /* accepted connections closed for newer ones, over strangers_max */
+    uint64_t evicted;    /* accepted connections closed for newer ones, over strangers_max or _per_address_max */
+    uint64_t hasty;      /* accepted connections closed at once, over accepts_per_s or foreign_per_s */
     uint64_t duplicate;  /* second connections of a pair, closed */
     uint64_t silent;     /* connections in use closed by dead_ms */
+    uint64_t unsealed, sessionless;   /* datagrams: no sealed ones at all; of no session that there is */
+    uint64_t forged, replayed;        /* datagrams of a session: not opened; opened before */
     uint64_t messages_in, messages_out, bytes_in, bytes_out; /* payloads of message() and peers_send() */
     uint64_t raft_dropped, queue_full; /* messages over the bound: Raft's, which are lost, and others, refused */
 };
@@ -99,6 +115,17 @@ void peers_close(struct peers *peers, void (*closed)(void *ud), void *ud);
 /* For the connections to come. -EINVAL as in peers_init(). */
 NODISCARD int peers_set_hello(struct peers *peers, const struct hello *hello);
 
+/* From now on the first of 1..TLS_KEYS_MAX keys is used for dialling, and each is accepted. What was made with a key that is
+ * accepted no more ends at once: connections and the sessions of datagrams; the rest stays as it is. */
+void peers_set_keys(struct peers *peers, const uint8_t (*keys)[TLS_KEY_SIZE], unsigned n);
+/* Makes connections anew that were made with another key than the one in use: one after the other, without an end of the
+ * datagrams' sessions. */
+void peers_renew(struct peers *peers);
+/* The ids of the keys, the one in use first; how many. */
+unsigned peers_keys(const struct peers *peers, uint64_t ret[TLS_KEYS_MAX]);
+/* Connections in use that were made with the key in use, and with another. */
+void peers_by_key(const struct peers *peers, unsigned *ret_used, unsigned *ret_other);
+
 /* Keep a connection to this peer, from now on; or its address has changed (a connection in use stays). -EINVAL: id 0 or
  * this node's own, no address or port; -EAFNOSUPPORT: not of the listening family; -ENOSPC: NODES_MAX are set. */
 NODISCARD int peers_set(struct peers *peers, uint64_t id, const struct endpoint *at);
@@ -115,6 +142,18 @@ void peers_hint(struct peers *peers, uint64_t id);
  * full; -ENOMEM; -EINVAL: HELLO and PING are not for callers. On CHANNEL_RAFT a full queue drops the message and
  * returns 0: Raft repeats. 0 does not mean that it arrives: disconnected() tells that some may not have. */
 NODISCARD int peers_send(struct peers *peers, uint64_t id, enum channel channel, const void *data, size_t len);
+
+/* Datagrams: with keys of the connections of a pair, which outlive those (peers_session.c). The peer is one that connected()
+ * told of in this run of this node, though it need not be connected now.
+ * Writes len + SEAL_OVERHEAD bytes. -ENOKEY: there has been no connection yet; -EIO. */
+NODISCARD int peers_seal(struct peers *peers, uint64_t id, const void *plain, size_t len, uint8_t *ret);
+/* Opens what came: *ret_len bytes (at most len - SEAL_OVERHEAD) that peer *ret_id sent, and that come for the first time.
+ * -EBADMSG: forged, replayed, or nothing of ours; -ENOKEY: of no session that there is. Both are counted. */
+NODISCARD int peers_open(struct peers *peers, const void *datagram, size_t len, uint8_t *ret, size_t *ret_len,
+                         uint64_t *ret_id);
+/* The ids by which datagrams may come now; how many. What has no such id peers_open() would not open. */
+#define PEERS_SESSIONS_MAX (NODES_MAX * 8)
+size_t peers_sessions(const struct peers *peers, uint64_t ret[PEERS_SESSIONS_MAX]);
 
 bool peers_is_connected(const struct peers *peers, uint64_t id);
 NODISCARD int peers_info(const struct peers *peers, uint64_t id, struct peer_info *ret); /* -ENOENT: not set */

@@ -1,4 +1,5 @@
-/* One connection of the mesh. Both ends may dial, and do; which connection a pair uses is decided by the end with the
+/* One connection of the mesh. TLS comes first (io/stream.c): who gets past it has a key of the cluster, and nobody else
+ * costs more than one handshake. Then, inside it: both ends may dial, and do; which connection a pair uses is decided by the end with the
  * lower id alone ("lower" below), so both agree whatever crosses on the way and no established one is given up:
  *
  *   lower dials    lower: hello ->   higher: hello ->   lower: in use, ping with the link's name ->   higher: in use
@@ -9,14 +10,15 @@
  * pair. A second one is turned away by the lower end while it has one in use, unless the hello proves that the other
  * end has lost that one: it is of a later run, or it names that very link as its last.
  *
- * Failures: dialling fails or takes too long, the handshake takes too long (CONN_DIALLING, _HELLO, _GREETED): closed,
- * the next attempt planned. No frame, no hello, or a message out of place: closed, counted, no answer. A hello that is
+ * Failures: dialling fails or takes too long, the handshake takes too long (CONN_DIALLING, _SECURING, _HELLO, _GREETED):
+ * closed, the next attempt planned. The other end has another key: both are told so by TLS, closed. No frame, no hello, or a message out of place: closed, counted, no answer. A hello that is
  * not acceptable: the reason is sent back, then closed. In use: the stream breaks, or nothing comes for dead_ms: closed,
  * disconnected(), dialled anew at once. An own stall looks like the other's silence, so dead_ms is believed only when
  * the loop has read the sockets once more. */
 
 #include "io/peers_private.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,8 +32,9 @@ static const struct
     uint8_t next;     /* set of states */
     uint32_t allowed; /* set of channels that may come in */
 } STATES[CONN_STATES_N] = {
-    [CONN_NEW] = {"new", 1 << CONN_DIALLING | 1 << CONN_HELLO | 1 << CONN_CLOSED, 0},
-    [CONN_DIALLING] = {"dialling", 1 << CONN_HELLO | 1 << CONN_CLOSED, 0},
+    [CONN_NEW] = {"new", 1 << CONN_DIALLING | 1 << CONN_SECURING | 1 << CONN_CLOSED, 0},
+    [CONN_DIALLING] = {"dialling", 1 << CONN_SECURING | 1 << CONN_CLOSED, 0},
+    [CONN_SECURING] = {"securing", 1 << CONN_HELLO | 1 << CONN_CLOSED, 0},
     [CONN_HELLO] = {"hello", 1 << CONN_GREETED | 1 << CONN_ACTIVE | 1 << CONN_REFUSING | 1 << CONN_CLOSED,
                     CHANNEL_BIT(CHANNEL_HELLO)},
     [CONN_GREETED] = {"greeted", 1 << CONN_ACTIVE | 1 << CONN_REFUSING | 1 << CONN_CLOSED,
@@ -55,6 +58,15 @@ static void set_state(struct conn *conn, enum conn_state next, uint32_t timeout_
         conn->due_ms = conn->since_ms + timeout_ms;
         peers_wake(conn->peers, conn->due_ms);
     }
+}
+
+/* How long a part of the handshake may take. */
+static uint32_t patience(const struct conn *conn)
+{
+    const struct peers *peers = conn->peers;
+    bool known = conn->dialled || peers_at(peers, &conn->remote.addr) != NULL;
+
+    return known ? peers->config.peer_timeout_ms : peers->config.hello_timeout_ms;
 }
 
 /* ---------------------------------------------------------------------------------------------------------- its end */
@@ -101,46 +113,22 @@ static void give_up(struct conn *conn, const char *why, bool refused)
 static void give_up_malformed(struct conn *conn)
 {
     conn->peers->counters.malformed++;
+    peers_tell_refused(conn, REFUSAL_MALFORMED, NULL, tls_failure_text(TLS_FAILURE_MALFORMED));
     give_up(conn, "it sent what has no place there", false);
 }
 
-static void describe(const struct conn *conn, const struct hello *hello, char *ret, size_t size)
+/* TLS ended it: the other end has another key, or is no node at all. */
+static void give_up_unproven(struct conn *conn, enum tls_failure failure)
 {
-    char at[ENDPOINT_TEXT_MAX];
+    const char *reason = tls_failure_text(failure);
 
-    endpoint_format(&conn->remote, at);
-    if (hello->name[0] != '\0') {
-        snprintf(ret, size, "%s at %s", hello->name, at);
-    } else {
-        snprintf(ret, size, "%s", at);
+    if (failure == TLS_FAILURE_MALFORMED) {
+        give_up_malformed(conn);
+        return;
     }
-}
-
-/* An attempt that is refused is repeated for ever: it is told when the reason is new, and once a minute. */
-static bool is_news(struct conn *conn, const char *reason)
-{
-    struct peer *peer = conn->dialled ? peers_find(conn->peers, conn->id) : NULL;
-    uint64_t now = uv_now(conn->peers->loop);
-
-    if (peer == NULL) {
-        return true;
-    }
-    if (strcmp(peer->reason, reason) == 0 && now - peer->reason_ms < 60000) {
-        return false;
-    }
-    snprintf(peer->reason, sizeof peer->reason, "%s", reason);
-    peer->reason_ms = now;
-    return true;
-}
-
-static void tell_refused(struct conn *conn, const struct hello *hello, const char *reason)
-{
-    char who[NAME_SIZE + ENDPOINT_TEXT_MAX + 8];
-
-    if (is_news(conn, reason)) {
-        describe(conn, hello, who, sizeof who);
-        conn->peers->ops.refused(conn->peers->ud, who, reason);
-    }
+    conn->peers->counters.unproven++;
+    peers_tell_refused(conn, REFUSAL_PROOF, NULL, reason);
+    give_up(conn, reason, true);
 }
 
 /* `refused`: the other's, which this one refuses with that reason; else NULL. */
@@ -168,7 +156,7 @@ static void refuse(struct conn *conn, const struct hello *hello, const char *rea
     struct peer *peer = peers_find(peers, conn->id);
 
     peers->counters.refused++;
-    tell_refused(conn, hello, reason);
+    peers_tell_refused(conn, REFUSAL_HELLO, hello, reason);
     if (conn->state == CONN_CLOSED) { /* by the callback */
         return;
     }
@@ -193,7 +181,7 @@ static void refused_by_peer(struct conn *conn, const struct hello *hello)
     conn->peers->counters.refused_by_peer++;
     snprintf(reason, sizeof reason, "it refuses this node: %.*s", HELLO_REASON_SIZE, hello->reason);
     reason[HELLO_REASON_SIZE - 1] = '\0';
-    tell_refused(conn, hello, reason);
+    peers_tell_refused(conn, REFUSAL_BY_PEER, hello, reason);
     give_up(conn, reason, true);
     if (conn->peers->ops.turned_away != NULL && !conn->peers->closing) {
         conn->peers->ops.turned_away(conn->peers->ud, hello);
@@ -263,9 +251,11 @@ static void bring_to_use(struct conn *conn, uint64_t link)
     }
     peer->active = conn;
     peer->link = link;
+    session_use(conn);
     peer->retry_ms = 0;
     peer->refused = false;
     peer->reason[0] = '\0';
+    memset(peer->told, 0, sizeof peer->told); /* what comes after this is news */
     peers->counters.connected++;
     peers->ops.connected(peers->ud, conn->id, &conn->hello);
 }
@@ -362,11 +352,15 @@ static void take_first_hello(struct conn *conn, const struct hello *hello)
     }
     conn->id = hello->from;
     conn->hello = *hello;
+    if (session_add(conn) < 0) {
+        give_up(conn, "no keys came of it", false);
+        return;
+    }
     if (conn->dialled && is_lower(conn)) {
         choose(conn);
         return;
     }
-    set_state(conn, CONN_GREETED, conn->peers->config.hello_timeout_ms);
+    set_state(conn, CONN_GREETED, patience(conn));
     int r = conn->dialled ? send_ping(conn, 0) : send_hello(conn, NULL, NULL);
     if (r < 0) {
         give_up(conn, "it could not be written to", false);
@@ -404,12 +398,19 @@ static void take_word(struct conn *conn, const struct frame *frame)
 
 /* --------------------------------------------------------------------------------------------------- events of it */
 
+static void stream_connected(void *ud)
+{
+    struct conn *conn = ud;
+
+    set_state(conn, CONN_SECURING, patience(conn));
+}
+
 static void stream_opened(void *ud)
 {
     struct conn *conn = ud;
 
-    set_state(conn, CONN_HELLO, conn->peers->config.hello_timeout_ms);
-    if (send_hello(conn, NULL, NULL) < 0) {
+    set_state(conn, CONN_HELLO, patience(conn));
+    if (conn->dialled && send_hello(conn, NULL, NULL) < 0) {
         give_up(conn, "it could not be written to", false);
     }
 }
@@ -434,7 +435,9 @@ static void stream_broken(void *ud, int error)
 {
     struct conn *conn = ud;
 
-    if (error == -EPROTO || error == -EPROTONOSUPPORT || error == -EMSGSIZE) {
+    if (error == -EKEYREJECTED) {
+        give_up_unproven(conn, stream_failure(&conn->stream));
+    } else if (error == -EPROTO || error == -EPROTONOSUPPORT || error == -EMSGSIZE) {
         give_up_malformed(conn);
     } else {
         give_up(conn, error == UV_EOF ? "it closed the connection" : uv_strerror(error), false);
@@ -459,7 +462,12 @@ static void stream_closed(void *ud)
 }
 
 static const struct stream_ops STREAM_OPS = {
-    .opened = stream_opened, .frame = stream_frame, .broken = stream_broken, .closed = stream_closed};
+    .connected = stream_connected,
+    .opened = stream_opened,
+    .frame = stream_frame,
+    .broken = stream_broken,
+    .closed = stream_closed,
+};
 
 static void keep_alive(struct conn *conn)
 {
@@ -469,6 +477,10 @@ static void keep_alive(struct conn *conn)
     bool dead = now - stream->in_ms >= config->dead_ms;
     bool queued = stream_queued(stream) > 0; /* it has something to say, a ping would only wait behind it */
 
+    if (conn->renew_ms != 0 && now >= conn->renew_ms) {
+        conn_close(conn, "made anew with the key in use");
+        return;
+    }
     if (dead && conn->doubted) {
         conn->peers->counters.silent++;
         give_up(conn, "it was silent for too long", false);
@@ -482,6 +494,9 @@ static void keep_alive(struct conn *conn)
     uint64_t speak_ms = (queued ? now : stream->out_ms) + config->ping_ms;
     uint64_t doubt_ms = dead ? now + DOUBT_MS : stream->in_ms + config->dead_ms;
     conn->due_ms = speak_ms < doubt_ms ? speak_ms : doubt_ms;
+    if (conn->renew_ms != 0 && conn->renew_ms < conn->due_ms) {
+        conn->due_ms = conn->renew_ms;
+    }
     peers_wake(conn->peers, conn->due_ms);
 }
 
@@ -494,9 +509,13 @@ void conn_due(struct conn *conn)
     case CONN_DIALLING:
         give_up(conn, "it did not answer", false);
         break;
+    case CONN_SECURING:
     case CONN_HELLO:
     case CONN_GREETED:
         conn->peers->counters.late++;
+        if (!conn->dialled && peers_at(conn->peers, &conn->remote.addr) == NULL) {
+            peers_tell_refused(conn, REFUSAL_LATE, NULL, "it did not come to use in time");
+        }
         give_up(conn, "it did not come to use in time", false);
         break;
     case CONN_REFUSING:
@@ -527,7 +546,7 @@ struct conn *conn_new(struct peers *peers, bool dialled, uint64_t id)
     }
     peers->conns = conn;
     peers->handles++;
-    stream_init(&conn->stream, peers->loop, peers->scratch, &STREAM_OPS, conn, 0);
+    stream_init(&conn->stream, peers->loop, peers->tls, peers->scratch, &STREAM_OPS, conn, 0);
     return conn;
 }
 
@@ -545,11 +564,11 @@ int conn_dial(struct conn *conn, const struct endpoint *to)
 
 int conn_accept(struct conn *conn)
 {
-    struct peers *peers = conn->peers;
+    const struct peers *peers = conn->peers;
     int r = stream_accept(&conn->stream, (uv_stream_t *)&peers->listener, peers->config.user_timeout_ms, &conn->remote);
 
     if (r == 0) {
-        set_state(conn, CONN_HELLO, peers->config.hello_timeout_ms);
+        set_state(conn, CONN_SECURING, patience(conn));
     }
     return r;
 }

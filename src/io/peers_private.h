@@ -1,9 +1,10 @@
 #ifndef VIPD_IO_PEERS_PRIVATE_H
 #define VIPD_IO_PEERS_PRIVATE_H
 
-/* Between peers.c (the mesh: peers, dialling, time), peers_listen.c (accepting) and peers_conn.c (one connection: its
- * states, the handshake, liveness). */
+/* Between peers.c (the mesh: peers, dialling, time), peers_listen.c (accepting), peers_conn.c (one connection: its
+ * states, the handshake, liveness), peers_session.c (datagrams), peers_key.c (the cluster's keys) and peers_refusal.c (what is told of refusals). */
 
+#include "base/throttle.h"
 #include "io/peers.h"
 #include "io/stream.h"
 
@@ -13,13 +14,46 @@ enum conn_state
 {
     CONN_NEW = 0,
     CONN_DIALLING, /* the kernel connects */
+    CONN_SECURING, /* TLS: the proof that the other has the key is awaited */
     CONN_HELLO,    /* the other's hello is awaited; a dialled one has sent its own */
     CONN_GREETED,  /* hellos exchanged; the word of the other that makes it the one in use is awaited */
     CONN_ACTIVE,   /* in use */
     CONN_REFUSING, /* the reason is on its way; the other's end is awaited */
     CONN_CLOSED,
 };
-#define CONN_STATES_N 7
+#define CONN_STATES_N 8
+
+/* What connections are refused for; each kind is told by itself. */
+enum refusal
+{
+    REFUSAL_PROOF,     /* TLS: another key, another cluster, ... */
+    REFUSAL_HELLO,     /* this side does not accept the hello */
+    REFUSAL_BY_PEER,   /* the other side does not accept ours */
+    REFUSAL_MALFORMED, /* it is no node that speaks there */
+    REFUSAL_LATE,      /* it says nothing, or too slowly */
+    REFUSAL_CROWD,     /* too many at a time, or too fast */
+};
+#define REFUSALS_N 6
+
+/* Datagrams both ways, with keys of one connection. */
+struct session
+{
+    uint64_t number; /* grows; 0 = none */
+    uint64_t run;    /* of the peer */
+    uint64_t key;    /* of the cluster: the id of that which the connection was made with */
+    struct seal in, out;
+};
+#define SESSIONS_PER_PEER 8
+#define SESSION_PLACES 2048 /* of the table by id: mostly empty */
+
+#define SOURCES_MAX 64
+
+/* An address that connections come from. */
+struct source
+{
+    struct addr addr;
+    struct throttle accepts;
+};
 
 struct conn
 {
@@ -32,9 +66,11 @@ struct conn
     uint64_t id;     /* of the peer: whom it was dialled for, or who it says it is; 0 = not known yet */
     struct endpoint remote;
     struct hello hello; /* the other's, from CONN_GREETED on */
+    uint64_t session;   /* its number, 0 = none yet */
     uint64_t link;      /* name that the lower id gave it when it came to use; 0 before */
     uint64_t since_ms;  /* of its state; loop time, as all times here */
     uint64_t due_ms;
+    uint64_t renew_ms;  /* it was made with another key than is used now: to be made anew then; 0 = it stays */
 };
 
 struct peer
@@ -50,8 +86,11 @@ struct peer
     uint64_t dial_ms;    /* start of the last attempt */
     uint64_t heard_ms;   /* last hint, 0 = never */
     uint64_t due_ms;     /* of the next attempt, PEERS_NEVER = none planned */
-    char reason[HELLO_REASON_SIZE]; /* last reported refusal, and when */
-    uint64_t reason_ms;
+    struct session sessions[SESSIONS_PER_PEER];
+    struct session *sealing;  /* of the last connection in use; NULL = none yet */
+    struct session *heard_by; /* by which the last datagram came */
+    struct throttle told[REFUSALS_N];
+    char reason[HELLO_REASON_SIZE]; /* of a hello, last told */
 };
 
 struct peers
@@ -59,6 +98,10 @@ struct peers
     uv_loop_t *loop;
     uv_tcp_t listener;
     uv_timer_t timer; /* one for all: at the earliest due_ms */
+    struct tls *tls;
+    struct sealer *sealer;
+    uint16_t by_id[SESSION_PLACES]; /* sessions by the id of what comes: 1 + place, 0 = free; open addressing */
+    uint64_t sessions;              /* numbers given */
     struct peers_config config;
     char cluster[NAME_SIZE], name[NAME_SIZE];
     struct endpoint listening;
@@ -71,6 +114,10 @@ struct peers
     uint64_t timer_ms; /* when the timer is set to, PEERS_NEVER = off */
     uint64_t accept_ms; /* since when accepted_n counts */
     unsigned accepted_n;
+    struct source sources[SOURCES_MAX];
+    struct throttle foreign;          /* accepted from addresses of no peer */
+    struct throttle told[REFUSALS_N]; /* of what is no peer */
+    char reason[HELLO_REASON_SIZE];   /* of a hello of it, last told */
     bool accept_waits; /* a connection waits to be accepted: too many in this turn of the loop */
     bool closing;
     void (*closed)(void *ud);
@@ -97,6 +144,22 @@ void peers_handle_closed(struct peers *peers);
  * peers_close() closes them. */
 NODISCARD int peers_listen(struct peers *peers);
 void peers_accept_waiting(struct peers *peers); /* the connection that peers->accept_waits tells of */
+
+/* The peer at whose address the other end of a connection is, NULL = none. Several nodes may share one: any of them. */
+struct peer *peers_at(const struct peers *peers, const struct addr *addr);
+
+/* peers_session.c */
+/* The hello was admitted: this end can open what the other seals with the connection's keys. -ENOENT: no peer; -EIO. */
+NODISCARD int session_add(struct conn *conn);
+/* The connection is in use: this end seals with its keys, and those of other runs of the peer are gone. */
+void session_use(struct conn *conn);
+void session_end_all(struct peers *peers, struct peer *peer);
+/* What was made with a key of the cluster that is accepted no more. */
+void session_end_keys(struct peers *peers);
+
+/* peers_refusal.c */
+/* Tells refused(), unless it was told lately; `hello` is the other's, NULL = unknown. */
+void peers_tell_refused(struct conn *conn, enum refusal refusal, const struct hello *hello, const char *reason);
 
 /* peers_conn.c */
 struct conn *conn_new(struct peers *peers, bool dialled, uint64_t id);

@@ -1,7 +1,9 @@
-/* Happy path: stream_dial() -> connect_done() -> opened(); or stream_accept(). Then read_done() -> frame() for each
- * whole frame; stream_send() -> uv_write(), which tries the socket at once and queues the rest -> write_done().
+/* Happy path: stream_dial() -> connect_done() -> connected(), and the first flight of the TLS handshake is sent; or
+ * stream_accept(). Then read_done() -> take(): the handshake goes on -> opened(); after it frame() for each whole frame.
+ * stream_send() -> records -> uv_write(), which tries the socket at once and queues the rest -> write_done().
  *
- * Failures: the socket could not be made, bound or connected: an error of the call, or broken() from connect_done().
+ * Failures: the other end cannot prove that it has the key, or what came is no TLS: what TLS has to say about it is sent,
+ * then broken() with -EKEYREJECTED. An accepted stream costs no TLS session before its first byte. The socket could not be made, bound or connected: an error of the call, or broken() from connect_done().
  * The other end closes, resets or is silent too long (TCP_USER_TIMEOUT), or sends what is no frame: broken() from
  * read_done() or write_done(), once. A callback may close the stream: each is followed by a look at `closing`. libuv
  * finishes pending requests with UV_ECANCELED between uv_close() and close_done(); they are passed over. */
@@ -20,7 +22,8 @@
 struct pending
 {
     uv_write_t request;
-    uint8_t bytes[]; /* header and payload */
+    size_t len;
+    uint8_t bytes[]; /* records */
 };
 
 static void fail(struct stream *stream, int error)
@@ -38,10 +41,58 @@ static void lend_scratch(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
     struct stream *stream = handle->data;
 
     (void)suggested;
-    *ret = uv_buf_init((char *)stream->scratch, STREAM_SCRATCH_SIZE);
+    *ret = uv_buf_init((char *)stream->scratch, STREAM_READ_SIZE);
 }
 
-static void take(struct stream *stream, const uint8_t *bytes, size_t len)
+static void write_done(uv_write_t *request, int status)
+{
+    struct stream *stream = request->data;
+
+    free((struct pending *)request);
+    if (status < 0) {
+        fail(stream, status);
+    }
+}
+
+static struct pending *make_pending(struct stream *stream, size_t size)
+{
+    struct pending *pending = malloc(sizeof *pending + size);
+
+    if (pending != NULL) {
+        pending->request.data = stream;
+        pending->len = 0;
+    }
+    return pending;
+}
+
+static int write_pending(struct stream *stream, struct pending *pending)
+{
+    uv_buf_t buf = uv_buf_init((char *)pending->bytes, (unsigned)pending->len);
+    int r = uv_write(&pending->request, (uv_stream_t *)&stream->tcp, &buf, 1, write_done);
+
+    if (r < 0) {
+        free(pending);
+    }
+    return r;
+}
+
+/* What TLS itself has to say: the handshake, alerts, new keys. */
+static int flush(struct stream *stream)
+{
+    size_t waiting = tls_session_waiting(stream->session);
+
+    if (waiting == 0 || stream->broken || stream->closing || !uv_is_writable((const uv_stream_t *)&stream->tcp)) {
+        return 0;
+    }
+    struct pending *pending = make_pending(stream, waiting);
+    if (pending == NULL) {
+        return -ENOMEM;
+    }
+    pending->len = tls_session_take(stream->session, pending->bytes, waiting);
+    return write_pending(stream, pending);
+}
+
+static void decode(struct stream *stream, const uint8_t *bytes, size_t len)
 {
     struct frame frame;
     size_t taken;
@@ -58,6 +109,51 @@ static void take(struct stream *stream, const uint8_t *bytes, size_t len)
         if (r == FRAME_READY) {
             stream->ops->frame(stream->ud, &frame);
         }
+    }
+}
+
+/* One step of what was fed; whether there may be more. */
+static bool take_record(struct stream *stream)
+{
+    uint8_t *plain = stream->scratch + STREAM_READ_SIZE;
+    size_t len = 0;
+    int r = tls_session_read(stream->session, plain, TLS_RECORD_MAX, &len);
+    int flushed = flush(stream);
+
+    if (r == 0) {
+        r = flushed;
+    }
+    if (r != 0) {
+        fail(stream, r == TLS_ENDED ? UV_EOF : r);
+        return false;
+    }
+    if (!stream->opened && tls_session_secured(stream->session)) {
+        stream->opened = true;
+        stream->ops->opened(stream->ud);
+    }
+    decode(stream, plain, len);
+    return len > 0;
+}
+
+static int open_session(struct stream *stream, bool dialled)
+{
+    int r = tls_session_init(&stream->session, stream->tls, dialled);
+
+    return r < 0 ? r : flush(stream);
+}
+
+static void take(struct stream *stream, const uint8_t *bytes, size_t len)
+{
+    int r = stream->session == NULL ? open_session(stream, false) : 0;
+
+    if (r == 0) {
+        r = tls_session_feed(stream->session, bytes, len);
+    }
+    if (r < 0) {
+        fail(stream, r);
+        return;
+    }
+    while (!stream->broken && !stream->closing && take_record(stream)) {
     }
 }
 
@@ -101,17 +197,20 @@ static void connect_done(uv_connect_t *request, int status)
         return;
     }
     int r = status < 0 ? status : start(stream);
+    if (r == 0) {
+        r = open_session(stream, true);
+    }
     if (r < 0) {
         fail(stream, r);
     } else {
-        stream->ops->opened(stream->ud);
+        stream->ops->connected(stream->ud);
     }
 }
 
-void stream_init(struct stream *stream, uv_loop_t *loop, uint8_t *scratch, const struct stream_ops *ops, void *ud,
-                 uint32_t allowed)
+void stream_init(struct stream *stream, uv_loop_t *loop, struct tls *tls, uint8_t *scratch,
+                 const struct stream_ops *ops, void *ud, uint32_t allowed)
 {
-    *stream = (struct stream){.ops = ops, .ud = ud, .scratch = scratch};
+    *stream = (struct stream){.ops = ops, .ud = ud, .tls = tls, .scratch = scratch};
     if (uv_tcp_init(loop, &stream->tcp) < 0) {
         abort(); /* without a family it makes no socket, so nothing can fail */
     }
@@ -168,41 +267,87 @@ int stream_accept(struct stream *stream, uv_stream_t *server, uint32_t user_time
     return r < 0 ? r : start(stream);
 }
 
-static void write_done(uv_write_t *request, int status)
+/* The next record: the first takes the frame's header along. */
+static int seal_record(struct stream *stream, const uint8_t header[FRAME_HEADER], const uint8_t **data, size_t *len,
+                       bool first)
 {
-    struct stream *stream = request->data;
+    uint8_t record[TLS_RECORD_MAX];
+    size_t room = TLS_RECORD_MAX - (first ? FRAME_HEADER : 0);
+    size_t n = *len < room ? *len : room;
+    const uint8_t *plain = *data;
 
-    free((struct pending *)request);
-    if (status < 0) {
-        fail(stream, status);
+    if (first) {
+        memcpy(record, header, FRAME_HEADER);
+        if (n > 0) {
+            memcpy(record + FRAME_HEADER, *data, n);
+        }
+        plain = record;
     }
+    int r = tls_session_write(stream->session, plain, n + (first ? FRAME_HEADER : 0));
+    *data += n;
+    *len -= n;
+    return r;
+}
+
+/* A record at a time, so that TLS never holds more than one. */
+static int seal_frame(struct stream *stream, enum channel channel, const uint8_t *data, size_t len,
+                      struct pending *pending, size_t size)
+{
+    uint8_t header[FRAME_HEADER];
+    int r = 0;
+
+    frame_header(channel, len, header);
+    for (bool first = true; r == 0 && (first || len > 0); first = false) {
+        r = seal_record(stream, header, &data, &len, first);
+        pending->len += tls_session_take(stream->session, pending->bytes + pending->len, size - pending->len);
+    }
+    if (tls_session_waiting(stream->session) > 0) {
+        abort(); /* a record has more overhead than it can have */
+    }
+    return r;
 }
 
 int stream_send(struct stream *stream, enum channel channel, const void *data, size_t len)
 {
-    if (stream->broken || stream->closing || stream->ending || !uv_is_writable((const uv_stream_t *)&stream->tcp)) {
+    size_t plain = FRAME_HEADER + len;
+
+    if (!stream->opened || stream->broken || stream->closing || stream->ending ||
+        !uv_is_writable((const uv_stream_t *)&stream->tcp)) {
         return -ENOTCONN;
     }
     if (len > channel_max(channel)) {
         return -EMSGSIZE;
     }
-    struct pending *pending = malloc(sizeof *pending + FRAME_HEADER + len);
+    size_t size = plain + (plain / TLS_RECORD_MAX + 1) * TLS_RECORD_OVERHEAD + tls_session_waiting(stream->session);
+    struct pending *pending = make_pending(stream, size);
     if (pending == NULL) {
         return -ENOMEM;
     }
-    frame_header(channel, len, pending->bytes);
-    if (len > 0) {
-        memcpy(pending->bytes + FRAME_HEADER, data, len);
-    }
-    pending->request.data = stream;
-    uv_buf_t buf = uv_buf_init((char *)pending->bytes, (unsigned)(FRAME_HEADER + len));
-    int r = uv_write(&pending->request, (uv_stream_t *)&stream->tcp, &buf, 1, write_done);
-    if (r < 0) {
+    int r = seal_frame(stream, channel, data, len, pending, size);
+    if (r < 0) { /* part of it may be in the session: there is no going on */
         free(pending);
         return r;
     }
-    stream->out_ms = uv_now(stream->tcp.loop);
-    return 0;
+    r = write_pending(stream, pending);
+    if (r == 0) {
+        stream->out_ms = uv_now(stream->tcp.loop);
+    }
+    return r;
+}
+
+enum tls_failure stream_failure(const struct stream *stream)
+{
+    return stream->session == NULL ? TLS_FAILURE_NONE : tls_session_failure(stream->session);
+}
+
+int stream_export(struct stream *stream, const char *label, void *ret, size_t len)
+{
+    return tls_session_export(stream->session, label, ret, len);
+}
+
+uint64_t stream_key(const struct stream *stream)
+{
+    return stream->session == NULL ? 0 : tls_session_key(stream->session);
 }
 
 size_t stream_queued(const struct stream *stream)
@@ -234,6 +379,7 @@ static void close_done(uv_handle_t *handle)
     struct stream *stream = handle->data;
 
     frame_decoder_close(&stream->decoder);
+    tls_session_free(stream->session);
     stream->ops->closed(stream->ud);
 }
 

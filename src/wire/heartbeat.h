@@ -13,7 +13,7 @@
 #include "core/message.h"
 
 #define HEARTBEAT_VERSION 2
-#define DATAGRAM_MAX 1400 /* bytes: fits in one frame of every usual network, tunnels included */
+#define DATAGRAM_MAX 1360 /* bytes: sealed (io/seal.h) it fits in one frame of every usual network, tunnels included */
 
 enum datagram_type
 {

@@ -89,7 +89,7 @@ class Node:
 
     def __init__(self, cluster, index):
         self.cluster = cluster
-        self.name = NAMES[index]
+        self.name = cluster.names[index]
         self.netns = f"{cluster.prefix}-{self.name}"
         self.ip4 = f"10.77.0.{index + 1}"
         self.ip6 = f"fd77::{index + 1:x}"
@@ -265,14 +265,16 @@ class Cluster:
     over_ipv6   the daemons speak IPv6 to each other
     separate    they speak over a network of their own (eth1), so that VIPs and cluster traffic fail apart
     founders    how many of the nodes are the founding voters (default: all)
+    names       of the nodes (default: a, b, c, ...); at most 13 bytes, for the interfaces named after them
     """
 
     live = []  # those to be cleaned up, should the program end in their middle
     last_words = []  # of those that a failure ended: (prefix, the ends of their logs)
 
-    def __init__(self, n=3, profile="default", over_ipv6=False, separate=False, founders=None, name=None):
+    def __init__(self, n=3, profile="default", over_ipv6=False, separate=False, founders=None, name=None, names=NAMES):
         self.prefix = f"vipd-e2e-{os.getpid()}-{secrets.token_hex(3)}"
         self.name = name or f"e2e-{secrets.token_hex(3)}"
+        self.names = names
         self.profile, self.over_ipv6, self.separate = profile, over_ipv6, separate
         self.bridge, self.client, self.watcher = (f"{self.prefix}-{what}" for what in ("bridge", "client", "witness"))
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="vipd-e2e-"))

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "seeds.h"
+#include "io/seal.h"
 #include "wire/frame.h"
 #include "wire/heartbeat.h"
 #include "wire/hello.h"
@@ -47,6 +48,39 @@ static void datagrams(void)
     answer("answer-few", 13, 1, 3);
     answer("answer-last-seq", UINT64_MAX, 1, 3);
     answer("answer-cut", 14, UINT64_MAX - 100, ANSWER_REPORTS_MAX);
+}
+
+static void seals(void)
+{
+    const uint8_t secret[SEAL_SECRET_SIZE] = "the secret of the seeds, as in seeds_peers.c"; /* as in target_seal.c */
+    struct sealer *sealer;
+    struct seal out;
+    uint8_t bytes[64 + SEAL_OVERHEAD];
+
+    seed_need(sealer_init(&sealer) == 0, "the cipher");
+    seal_init(&out, secret);
+    seed_need(seal_put(sealer, &out, "", 0, bytes) == 0, "a seal");
+    seed("seal", "empty", bytes, SEAL_OVERHEAD);
+    out.counter = 70000;
+    seed_need(seal_put(sealer, &out, "a heartbeat", 11, bytes) == 0, "a seal");
+    seed("seal", "heartbeat", bytes, 11 + SEAL_OVERHEAD);
+    bytes[SEAL_HEAD] ^= 1;
+    seed("seal", "forged", bytes, 11 + SEAL_OVERHEAD);
+    bytes[4]++;
+    seed("seal", "next-version", bytes, 11 + SEAL_OVERHEAD);
+    sealer_free(sealer);
+}
+
+/* As a handshake begins, as far as that is always the same; recorded-hello is a whole one. */
+static void handshakes(void)
+{
+    static const uint8_t begun[] = "\0\x16\x03\x01\x01\x00\x01\x00\x00\xfc\x03\x03 a random number of 32 bytes in all\0\0\x02\x13\x02\x01";
+    static const uint8_t alert[] = "\x03\x15\x03\x03\0\x02\x02\x28";
+    static const uint8_t http[] = "\0GET / HTTP/1.1\r\n\r\n";
+
+    seed("tls", "begun", begun, sizeof begun - 1);
+    seed("tls", "alert", alert, sizeof alert - 1);
+    seed("tls", "http", http, sizeof http - 1);
 }
 
 /* ------------------------------------------------------------------ hello, report */
@@ -179,6 +213,8 @@ void seeds_peers(void)
     uint8_t bytes[4096];
 
     datagrams();
+    seals();
+    handshakes();
     (void)hello("refused", true, bytes);
     frames(bytes, hello("plain", false, bytes));
     report("witness", 0, 0);

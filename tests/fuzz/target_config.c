@@ -46,7 +46,7 @@ static void check_config(const struct config *config)
     FUZZ_CHECK(config->cluster[0] != '\0' && ends(config->cluster, sizeof config->cluster));
     FUZZ_CHECK(config->node[0] != '\0' && ends(config->node, sizeof config->node));
     FUZZ_CHECK(config->data[0] == '/' && strlen(config->data) <= CONFIG_PATH_MAX);
-    FUZZ_CHECK(strlen(config->key_file) <= CONFIG_PATH_MAX && config->has_key == (config->key_file[0] != '\0'));
+    FUZZ_CHECK(strlen(config->key_file) <= CONFIG_PATH_MAX && (config->keys.n > 0) == (config->key_file[0] != '\0'));
     FUZZ_CHECK(config->control[0] == '/' && ends(config->control, sizeof config->control));
     FUZZ_CHECK(config->n_interfaces >= 0 && config->n_interfaces <= LINKS_MAX);
     for (int i = 0; i < config->n_interfaces; i++) {

@@ -43,6 +43,7 @@ THIRD_PARTY = {
     r"libsmartcols/.*": ("libsmartcols", None),
     r"systemd/sd-journal\.h": ("libsystemd's journal", None),
     r"systemd/sd-daemon\.h": ("libsystemd's readiness", None),
+    r"openssl/.*": ("OpenSSL", re.compile(r"^io/(tls|seal)\.c$")),
     r"bpf/(?!bpf_helpers|bpf_endian).*": ("libbpf", re.compile(r"^io/fence[a-z_.]*$")),
 }
 

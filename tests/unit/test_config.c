@@ -242,7 +242,7 @@ static void what_is_left_out_has_its_default(void **state)
     assert_endpoint(&config.listen, "10.1.0.1:7400");
     assert_string_equal(config.data, "/var/lib/vipd");
     assert_string_equal(config.key_file, "");
-    assert_false(config.has_key);
+    assert_int_equal(config.keys.n, 0);
     assert_int_equal(config.n_peers, 2);
     assert_int_equal(config.n_interfaces, 0);
     assert_string_equal(config.control, "/run/vipd/control.sock");
@@ -282,6 +282,7 @@ static void write_key(const char *text, mode_t mode)
 
 #define HEX16 "0123456789abcdef0123456789ABCDEF"
 #define HEX HEX16 HEX16
+#define OTHER "00000000000000000000000000000000" HEX16
 
 static void every_key_reaches_its_field(void **state)
 {
@@ -305,9 +306,9 @@ static void every_key_reaches_its_field(void **state)
     assert_endpoint(&config.listen, "[2001:db8::1]:7400");
     assert_string_equal(config.data, "/srv/v");
     assert_string_equal(config.key_file, key_path);
-    assert_true(config.has_key);
-    for (size_t i = 0; i < sizeof(config.key); i++) {
-        assert_int_equal(config.key[i], bytes[i % COUNT(bytes)]);
+    assert_int_equal(config.keys.n, 1);
+    for (size_t i = 0; i < CONFIG_KEY_SIZE; i++) {
+        assert_int_equal(config.keys.key[0][i], bytes[i % COUNT(bytes)]);
     }
     assert_int_equal(config.n_peers, 3); /* sorted */
     assert_string_equal(config.peers[0].name, "B.x_1");
@@ -350,6 +351,14 @@ static void a_key_that_others_can_read_is_refused_with_the_remedy(void **state)
         {HEX "0", 0600, "does not hold a key"},
         {HEX HEX HEX, 0600, "does not hold a key"},
         {HEX16 "0123456789abcdefghijklmnopqrstuv", 0600, "does not hold a key"},
+        {HEX "\n" OTHER "\n", 0600, NULL},
+        {HEX "\n" OTHER, 0600, NULL},
+        {HEX OTHER, 0600, "does not hold a key"},
+        {HEX "\n\n" OTHER, 0600, "does not hold a key"},
+        {HEX "\n" HEX16, 0600, "does not hold a key"},
+        {HEX "\n" OTHER "\n\n", 0600, "does not hold a key"},
+        {HEX "\n" OTHER "\n" HEX "\n", 0600, "does not hold a key"},
+        {HEX "\n" HEX "\n", 0600, "holds the same key twice"},
     };
 
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -362,7 +371,7 @@ static void a_key_that_others_can_read_is_refused_with_the_remedy(void **state)
         rv = parse(text, &config, error);
         if (cases[i].message == NULL) {
             assert_int_equal(rv, 0);
-            assert_true(config.has_key);
+            assert_int_equal(config.keys.n, 1 + (strlen(cases[i].text) > 70));
             continue;
         }
         assert_int_equal(rv, -EINVAL);
@@ -604,13 +613,19 @@ static char *read_text(const char *path)
 static void the_example_is_good_and_complete(void **state)
 {
     struct config config;
-    char error[CONFIG_ERROR_SIZE] = "", key[64];
+    static const char path[] = "/etc/vipd/cluster.key"; /* not on this host */
+    char error[CONFIG_ERROR_SIZE] = "", key[64], here[16384];
+    const char *text = read_text("docs/vipd.yaml.example");
+    const char *at = strstr(text, path);
 
-    if (config_load("docs/vipd.yaml.example", &config, error) != 0) {
+    assert_non_null(at);
+    write_key(HEX "\n", 0600);
+    snprintf(here, sizeof(here), "%.*s%s%s", (int)(at - text), text, key_path, at + strlen(path));
+    if (parse(here, &config, error) != 0) {
         fail_msg("%s", error);
     }
     assert_int_equal(config.n_peers, 3);
-    const char *text = read_text("docs/vipd.yaml.example");
+    assert_int_equal(config.keys.n, 1);
     for (int i = 0; i < CONFIG_KEYS_N; i++) {
         snprintf(key, sizeof(key), "%s:", CONFIG_KEYS[i].name);
         assert_non_null(strstr(text, key));

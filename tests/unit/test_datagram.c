@@ -61,7 +61,7 @@ struct socket
     struct endpoint at;
     unsigned received;
     struct endpoint from;
-    uint8_t data[DATAGRAM_MAX];
+    uint8_t data[PACKET_MAX];
     size_t len;
     bool close_on_receipt, closed;
 };
@@ -105,12 +105,12 @@ static void stop(struct socket *socket)
 static void exchange(struct endpoint any_port)
 {
     struct socket a, b;
-    uint8_t data[DATAGRAM_MAX];
+    uint8_t data[PACKET_MAX];
 
     memset(data, 0x5a, sizeof data);
     start_at(&a, any_port);
     start_at(&b, any_port);
-    for (size_t len = 0; len <= DATAGRAM_MAX; len += DATAGRAM_MAX / 4) {
+    for (size_t len = 0; len <= PACKET_MAX; len += PACKET_MAX / 4) {
         unsigned had = b.received;
         assert_true(datagram_send(a.datagram, &b.at, data, len));
         UNTIL(b.received == had + 1);
@@ -135,7 +135,7 @@ static void a_list_is_sent_whole_past_those_that_cannot_be(void **state)
     enum { N = 100 };
     struct socket a, b;
     struct datagram_out list[N];
-    uint8_t data[DATAGRAM_MAX + 1] = {0};
+    uint8_t data[PACKET_MAX + 1] = {0};
     unsigned bad = 0;
 
     start_at(&a, ANY_PORT);
@@ -144,7 +144,7 @@ static void a_list_is_sent_whole_past_those_that_cannot_be(void **state)
         list[i] = (struct datagram_out){.to = b.at, .data = data, .len = 8};
     }
     list[0].to.addr = (struct addr){.family = 6, .bytes = {[15] = 1}}, bad++; /* another family */
-    list[1].len = DATAGRAM_MAX + 1, bad++;
+    list[1].len = PACKET_MAX + 1, bad++;
     list[2].to.port = 0, bad++;
     list[40].to.addr = (struct addr){.family = 4, .bytes = {255, 255, 255, 255}}, bad++; /* EACCES: no broadcast */
     list[41].to.addr = (struct addr){.family = 4, .bytes = {192, 0, 2, 1}}, bad++; /* from loopback: EINVAL, or no route */
@@ -169,7 +169,7 @@ static void too_long_a_datagram_is_counted_and_dropped(void **state)
     assert_true(fd >= 0);
     start_at(&a, ANY_PORT);
     socklen_t len = sockaddr_from(&a.at, &address);
-    assert_int_equal(sendto(fd, data, DATAGRAM_MAX + 1, 0, (struct sockaddr *)&address, len), DATAGRAM_MAX + 1);
+    assert_int_equal(sendto(fd, data, PACKET_MAX + 1, 0, (struct sockaddr *)&address, len), PACKET_MAX + 1);
     assert_int_equal(sendto(fd, data, sizeof data, 0, (struct sockaddr *)&address, len), sizeof data);
     assert_int_equal(sendto(fd, data, 3, 0, (struct sockaddr *)&address, len), 3);
     UNTIL(a.received == 1);
@@ -225,7 +225,7 @@ static void what_the_kernel_drops_is_counted(void **state)
     assert_true(datagram_send(a.datagram, &b.at, "x", 1));
     unsigned had = b.received;
     UNTIL(b.received == had + 1);
-    assert_int_equal(datagram_counters(b.datagram)->overflowed + b.received, sent + 1);
+    assert_int_equal(datagram_counters(b.datagram)->dropped + b.received, sent + 1);
     stop(&a);
     stop(&b);
 }
@@ -262,6 +262,42 @@ static void a_port_has_one_owner(void **state)
 
 #define LOOP_TEST(name) cmocka_unit_test_setup_teardown(name, open_loop, close_loop)
 
+/* What is not allowed does not get as far as the queue, however much there is of it. */
+static void the_kernel_drops_what_is_not_allowed(void **state)
+{
+    struct socket a, b;
+    uint8_t wanted[] = "----\x12\x34\x56\x78 wanted", other[] = "----\x12\x34\x56\x79 other";
+    uint32_t words[DATAGRAM_ALLOW_MAX];
+
+    start_at(&a, ANY_PORT);
+    start_at(&b, ANY_PORT);
+    for (uint32_t i = 0; i < DATAGRAM_ALLOW_MAX; i++) {
+        words[i] = 0xa0000000u + i;
+    }
+    for (unsigned round = 0; round < 2; round++) { /* alone, and the last of as many as there may be */
+        words[round * (DATAGRAM_ALLOW_MAX - 1)] = 0x12345678;
+        assert_int_equal(datagram_allow(b.datagram, 4, words, round == 0 ? 1 : DATAGRAM_ALLOW_MAX), 0);
+        b.received = 0;
+        uint64_t before = datagram_counters(b.datagram)->dropped;
+        for (unsigned i = 0; i < 5000; i++) { /* more than the queue holds */
+            datagram_send(a.datagram, &b.at, other, sizeof other);
+        }
+        datagram_send(a.datagram, &b.at, other, 3); /* too short to have it */
+        assert_true(datagram_send(a.datagram, &b.at, wanted, sizeof wanted));
+        UNTIL(b.received == 1);
+        assert_memory_equal(b.data, wanted, sizeof wanted);
+        assert_int_equal(datagram_counters(b.datagram)->dropped - before, 5001);
+        words[0] = 0xa0000000u;
+    }
+    assert_int_equal(datagram_allow(b.datagram, 4, NULL, 0), 0); /* nothing at all */
+    assert_true(datagram_send(a.datagram, &b.at, wanted, sizeof wanted));
+    assert_int_equal(datagram_allow(b.datagram, 4, words, DATAGRAM_ALLOW_MAX), 0);
+    assert_true(datagram_send(a.datagram, &b.at, wanted, sizeof wanted));
+    UNTIL(b.received == 2);
+    stop(&a);
+    stop(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -272,6 +308,7 @@ int main(void)
         LOOP_TEST(what_the_kernel_drops_is_counted),
         LOOP_TEST(it_may_be_closed_from_within_a_receipt),
         LOOP_TEST(a_port_has_one_owner),
+        LOOP_TEST(the_kernel_drops_what_is_not_allowed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -46,9 +46,14 @@ static void guard_due(uv_timer_t *timer)
         }                                                      \
     } while (0)
 
+static const uint8_t KEYS[3][TLS_KEY_SIZE] = {"the key of the cluster", "the next one", "the key of another cluster"};
+static struct tls *stranger_tls; /* strangers have the key, unless a test says otherwise */
+
 static int open_loop(void **state)
 {
     (void)state;
+    assert_int_equal(tls_init(&stranger_tls, "prod"), 0);
+    tls_set_keys(stranger_tls, KEYS, 1);
     assert_int_equal(uv_loop_init(&loop), 0);
     assert_int_equal(uv_timer_init(&loop, &guard), 0);
     return 0;
@@ -60,6 +65,7 @@ static int close_loop(void **state)
     uv_close((uv_handle_t *)&guard, NULL);
     for (unsigned i = 0; i < 1000 && uv_run(&loop, UV_RUN_NOWAIT) != 0; i++) {
     }
+    tls_free(stranger_tls);
     return uv_loop_close(&loop); /* fails when a handle was left behind, as by a test that failed */
 }
 
@@ -81,8 +87,10 @@ struct node
     char text[64];
     const char *deny;         /* reason of admit() */
     unsigned refusals;
+    uint32_t times;           /* of the last one */
     char reason[HELLO_REASON_SIZE], who[128], why[64];
     uint64_t unset_on_message; /* id to unset from within message() */
+    unsigned sessions; /* how often they changed */
     bool closed;
 };
 
@@ -144,11 +152,12 @@ static int on_admit(void *ud, const struct hello *hello, char reason[HELLO_REASO
     return 0;
 }
 
-static void on_refused(void *ud, const char *who, const char *reason)
+static void on_refused(void *ud, const char *who, const char *reason, uint32_t times)
 {
     struct node *node = ud;
 
     node->refusals++;
+    node->times = times;
     snprintf(node->who, sizeof node->who, "%s", who);
     snprintf(node->reason, sizeof node->reason, "%s", reason);
 }
@@ -158,12 +167,18 @@ static void on_greet(void *ud, uint64_t to, struct hello *hello)
     hello->pinned = 1000 + to;
 }
 
+static void on_sessions(void *ud)
+{
+    ((struct node *)ud)->sessions++;
+}
+
 static const struct peers_ops OPS = {.connected = on_connected,
                                      .disconnected = on_disconnected,
                                      .message = on_message,
                                      .admit = on_admit,
                                      .refused = on_refused,
-                                     .greet = on_greet};
+                                     .greet = on_greet,
+                                     .sessions = on_sessions};
 
 static struct endpoint loopback(uint16_t port)
 {
@@ -172,7 +187,13 @@ static struct endpoint loopback(uint16_t port)
 
 static struct peers_config quick(void)
 {
-    return (struct peers_config){.cluster = "prod", .listen = loopback(0)};
+    /* all come from one address here, and the tests hurry */
+    return (struct peers_config){.cluster = "prod",
+                                 .listen = loopback(0),
+                                 .keys = KEYS,
+                                 .n_keys = 1,
+                                 .strangers_per_address_max = 1000,
+                                 .accepts_per_s = 1000000};
 }
 
 static uint64_t runs = 100;
@@ -251,11 +272,11 @@ static int dead_end(struct endpoint *ret)
 
 /* --------------------------------------------------------------------------------------------------------- strangers */
 
-/* A bare stream that says what the test tells it to. */
+/* A stream that says what the test tells it to. */
 struct stranger
 {
     struct stream stream;
-    bool opened, broken, closed;
+    bool connected, opened, broken, closed;
     int error;
     unsigned frames;
     enum channel channel; /* of the last frame */
@@ -264,6 +285,11 @@ struct stranger
 };
 
 static uint8_t scratch[STREAM_SCRATCH_SIZE];
+
+static void stranger_connected(void *ud)
+{
+    ((struct stranger *)ud)->connected = true;
+}
 
 static void stranger_opened(void *ud)
 {
@@ -298,15 +324,18 @@ static void stranger_closed(void *ud)
     ((struct stranger *)ud)->closed = true;
 }
 
-static const struct stream_ops STRANGER_OPS = {
-    .opened = stranger_opened, .frame = stranger_frame, .broken = stranger_broken, .closed = stranger_closed};
+static const struct stream_ops STRANGER_OPS = {.connected = stranger_connected,
+                                               .opened = stranger_opened,
+                                               .frame = stranger_frame,
+                                               .broken = stranger_broken,
+                                               .closed = stranger_closed};
 
 static void approach_from(struct stranger *stranger, const struct node *node, uint8_t last_byte)
 {
     struct endpoint from = {.addr = {.family = 4, .bytes = {127, 0, 0, last_byte}}};
 
     memset(stranger, 0, sizeof *stranger);
-    stream_init(&stranger->stream, &loop, scratch, &STRANGER_OPS, stranger, CHANNEL_ALL);
+    stream_init(&stranger->stream, &loop, stranger_tls, scratch, &STRANGER_OPS, stranger, CHANNEL_ALL);
     assert_int_equal(stream_dial(&stranger->stream, &from, &node->at, 60000), 0);
     UNTIL(stranger->opened);
 }
@@ -330,9 +359,31 @@ static int stranger_fd(const struct stranger *stranger)
     return fd;
 }
 
+/* Whether it went out: the other end may have closed already. */
+static bool try_to_say(struct stranger *stranger, const void *bytes, size_t len)
+{
+    uint8_t record[8192];
+
+    assert_int_equal(tls_session_write(stranger->stream.session, bytes, len), 0);
+    size_t n = tls_session_take(stranger->stream.session, record, sizeof record);
+    return send(stranger_fd(stranger), record, n, MSG_NOSIGNAL) == (ssize_t)n;
+}
+
 static void say_bytes(struct stranger *stranger, const void *bytes, size_t len)
 {
-    assert_int_equal(send(stranger_fd(stranger), bytes, len, MSG_NOSIGNAL), (ssize_t)len);
+    assert_true(try_to_say(stranger, bytes, len));
+}
+
+/* A connection without TLS; the kernel completes it whatever the node does. */
+static int bare_connection(const struct node *node)
+{
+    struct sockaddr_storage address;
+    socklen_t len = sockaddr_from(&node->at, &address);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_true(fd >= 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, len), 0);
+    return fd;
 }
 
 static struct hello hello_of(uint64_t from, uint64_t run)
@@ -390,7 +441,7 @@ static void host_connection(uv_stream_t *listener, int status)
         return; /* it waits until the host stops */
     }
     memset(host->next, 0, sizeof *host->next);
-    stream_init(&host->next->stream, &loop, scratch, &STRANGER_OPS, host->next, CHANNEL_ALL);
+    stream_init(&host->next->stream, &loop, stranger_tls, scratch, &STRANGER_OPS, host->next, CHANNEL_ALL);
     assert_int_equal(stream_accept(&host->next->stream, listener, 60000, &from), 0);
     host->next = NULL;
     host->taken = true;
@@ -612,10 +663,9 @@ static void ipv6_works_as_well(void **state)
 
 /* ---------------------------------------------------------------------------------------------------------- refusals */
 
-struct refusal
+struct refused_case
 {
     const char *what;
-    const char *cluster;
     uint64_t cluster_id;
     bool member;
     const char *deny;
@@ -624,11 +674,10 @@ struct refusal
 
 static void who_does_not_belong_is_told_why(void **state)
 {
-    static const struct refusal cases[] = {
-        {"another cluster", "test", 7, true, NULL, "of another cluster: test"},
-        {"its namesake", "prod", 8, true, NULL, "of another cluster of the same name"},
-        {"no member", "prod", 7, false, NULL, "no member of this cluster"},
-        {"not admitted", "prod", 7, true, "the data directory is another one", "the data directory is another one"},
+    static const struct refused_case cases[] = {
+        {"its namesake", 8, true, NULL, "of another cluster of the same name"},
+        {"no member", 7, false, NULL, "no member of this cluster"},
+        {"not admitted", 7, true, "the data directory is another one", "the data directory is another one"},
     };
 
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -640,7 +689,6 @@ static void who_does_not_belong_is_told_why(void **state)
 
         start(&a, 1);
         a.deny = cases[i].deny;
-        config.cluster = cases[i].cluster;
         start_as(&b, 2, config);
         b.hello.cluster_id = cases[i].cluster_id;
         assert_int_equal(peers_set_hello(b.peers, &b.hello), 0);
@@ -669,6 +717,96 @@ static void who_does_not_belong_is_told_why(void **state)
         stop(&b);
         close(fd);
     }
+}
+
+/* Both dial, so each meets the other in both parts; still each tells it once, and neither learns more. */
+static void another_key_or_cluster_is_told_by_both_once(void **state)
+{
+    for (int other_key = 0; other_key < 2; other_key++) {
+        struct node a, b;
+        struct peers_config config = quick();
+
+        config.retry_max_ms = config.refused_max_ms = 50;
+        start_as(&a, 1, config);
+        config.keys = other_key ? KEYS + 2 : KEYS;
+        config.cluster = other_key ? "prod" : "test";
+        start_as(&b, 2, config);
+        meet(&b, &a);
+        meet(&a, &b);
+        UNTIL(peers_counters(a.peers)->unproven >= 4 && peers_counters(b.peers)->unproven >= 4);
+        assert_int_equal(a.refusals, 1);
+        assert_int_equal(b.refusals, 1);
+        assert_int_equal(a.times, 1);
+        assert_non_null(strstr(a.who, "127.0.0.1:"));
+        assert_non_null(strstr(a.reason, other_key ? "key" : "cluster"));
+        assert_non_null(strstr(b.reason, other_key ? "key" : "cluster"));
+        assert_int_equal(peers_counters(a.peers)->refused + peers_counters(b.peers)->refused, 0); /* no hello was said */
+        assert_true(peers_find(b.peers, 1)->refused); /* a person has to do something first */
+
+        /* a minute later it is told again, with how many there were */
+        peers_find(a.peers, 2)->told[REFUSAL_PROOF].since_ms -= 60000;
+        UNTIL(a.refusals == 2);
+        assert_true(a.times >= 4);
+        assert_int_equal(a.connected[2] + b.connected[1], 0);
+        stop(&a);
+        stop(&b);
+    }
+}
+
+/* Strangers cannot wear a node out with handshakes, nor keep its peers out. */
+static void who_comes_too_often_is_closed_at_once(void **state)
+{
+    struct node a, b;
+    struct peers_config config = quick();
+    int fds[60];
+
+    for (int foreign = 0; foreign < 2; foreign++) {
+        config.accepts_per_s = foreign ? 1000 : 20;
+        config.foreign_per_s = foreign ? 20 : 1000;
+        start_as(&a, 1, config);
+        start(&b, 2);
+        for (unsigned i = 0; i < COUNT(fds); i++) {
+            fds[i] = bare_connection(&a);
+        }
+        UNTIL(peers_counters(a.peers)->accepted == COUNT(fds));
+        assert_true(peers_counters(a.peers)->hasty >= COUNT(fds) - 40); /* a second may have ended meanwhile */
+        assert_int_equal(a.refusals, 1);
+        if (foreign) { /* whose address is known is not counted with the others */
+            assert_int_equal(peers_set(a.peers, 2, &b.at), 0);
+            meet(&b, &a);
+            UNTIL(together(&a, &b));
+        }
+        for (unsigned i = 0; i < COUNT(fds); i++) {
+            close(fds[i]);
+        }
+        UNTIL(open_connections(&a) == (unsigned)foreign);
+        stop(&a);
+        stop(&b);
+    }
+}
+
+/* One address cannot take the room of all. */
+static void one_address_has_its_share(void **state)
+{
+    static struct stranger crowd[20], other;
+    struct node a;
+    struct peers_config config = quick();
+
+    config.strangers_per_address_max = 4;
+    config.hello_timeout_ms = config.peer_timeout_ms = 2 * DEADLINE_MS;
+    start_as(&a, 1, config);
+    approach_from(&other, &a, 2);
+    for (unsigned i = 0; i < COUNT(crowd); i++) {
+        approach_from(&crowd[i], &a, 3);
+    }
+    UNTIL(peers_counters(a.peers)->evicted == COUNT(crowd) - 4);
+    UNTIL(crowd[COUNT(crowd) - 5].broken);
+    assert_false(other.broken || crowd[COUNT(crowd) - 4].broken);
+    leave(&other);
+    for (unsigned i = 0; i < COUNT(crowd); i++) {
+        leave(&crowd[i]);
+    }
+    stop(&a);
 }
 
 static void the_dialling_side_refuses_as_well(void **state)
@@ -728,14 +866,21 @@ static void garbage_is_closed_and_counted(void **state)
             seed = seed * 1664525 + 1013904223;
             bytes[k] = (uint8_t)(seed >> 24);
         }
-        bytes[0] = bytes[0] == 'V' ? 'W' : bytes[0];
-        approach(&stranger, &a);
+        bytes[0] = bytes[0] == 'V' || bytes[0] == 22 ? 'W' : bytes[0]; /* neither a frame nor a handshake */
+        int bare = bare_connection(&a); /* where TLS should begin */
+        assert_int_equal(send(bare, bytes, sizeof bytes, MSG_NOSIGNAL), sizeof bytes);
+        UNTIL(peers_counters(a.peers)->malformed == 2 * i - 1 && open_connections(&a) == 0);
+        close(bare);
+
+        approach(&stranger, &a); /* and inside it */
         say_bytes(&stranger, bytes, sizeof bytes);
         UNTIL(stranger.broken);
         leave(&stranger);
-        assert_int_equal(peers_counters(a.peers)->malformed, i);
+        assert_int_equal(peers_counters(a.peers)->malformed, 2 * i);
     }
-    assert_int_equal(a.connected[2] + a.refusals, 0);
+    assert_int_equal(a.connected[2], 0);
+    assert_int_equal(a.refusals, 1); /* told once */
+    assert_string_equal(a.reason, "it does not speak as a node does");
     stop(&a);
     close(fd);
 }
@@ -803,7 +948,7 @@ static void frames_out_of_place_are_closed_and_counted(void **state)
 
 static unsigned drip(struct stranger *stranger, const uint8_t *byte, bool more)
 {
-    return more && !stranger->broken && send(stranger_fd(stranger), byte, 1, MSG_NOSIGNAL) == 1;
+    return more && !stranger->broken && try_to_say(stranger, byte, 1);
 }
 
 static void who_says_nothing_or_too_slowly_is_closed(void **state)
@@ -815,7 +960,7 @@ static void who_says_nothing_or_too_slowly_is_closed(void **state)
     struct hello hello = hello_of(2, 50);
     size_t len, said = 0;
 
-    config.hello_timeout_ms = 60;
+    config.hello_timeout_ms = config.peer_timeout_ms = 60;
     int fd = expect_stranger(&a, config);
     assert_int_equal(hello_encode(&hello, bytes + FRAME_HEADER, sizeof bytes - FRAME_HEADER, &len), 0);
     frame_header(CHANNEL_HELLO, len, bytes);
@@ -823,9 +968,12 @@ static void who_says_nothing_or_too_slowly_is_closed(void **state)
     approach(&quiet, &a); /* says nothing */
     approach(&half, &a);  /* says half of it */
     say_bytes(&half, bytes, (FRAME_HEADER + len) / 2);
+    int bare = bare_connection(&a); /* does not even begin with TLS */
     approach(&slow, &a);  /* says another byte whenever something happens, but never all */
     UNTIL((said += drip(&slow, bytes + said, said < len), slow.broken && quiet.broken && half.broken));
-    assert_int_equal(peers_counters(a.peers)->late, 3);
+    UNTIL(peers_counters(a.peers)->late == 4);
+    assert_int_equal(a.refusals, 0); /* at a peer's address others may be in a hurry, too */
+    close(bare);
     assert_true(said > 0);
     leave(&quiet);
     leave(&half);
@@ -836,7 +984,7 @@ static void who_says_nothing_or_too_slowly_is_closed(void **state)
     say_hello(&half, &hello);
     UNTIL(half.broken);
     assert_int_equal(half.frames, 1);
-    assert_int_equal(peers_counters(a.peers)->late, 4);
+    assert_int_equal(peers_counters(a.peers)->late, 5);
     assert_int_equal(a.connected[2], 0);
     leave(&half);
     stop(&a);
@@ -851,7 +999,7 @@ static void a_crowd_of_strangers_is_bounded_and_keeps_nobody_out(void **state)
         struct node a, b;
         struct peers_config config = quick();
         config.strangers_max = 8;
-        config.hello_timeout_ms = 2 * DEADLINE_MS; /* their number bounds them, not time */
+        config.hello_timeout_ms = config.peer_timeout_ms = 2 * DEADLINE_MS; /* their number bounds them, not time */
         start_as(&a, 1, config);
         start(&b, 2);
         assert_int_equal(peers_set(a.peers, 3, &(struct endpoint){.addr = a.at.addr, .port = 1}), 0);
@@ -885,16 +1033,13 @@ static void a_burst_of_connections_is_accepted_in_parts(void **state)
     enum { BURST = 100 };
     struct node a;
     struct peers_config config = quick();
-    struct sockaddr_storage address;
     int fds[BURST];
 
     config.strangers_max = 2 * BURST;
+    config.foreign_per_s = 2 * BURST;
     start_as(&a, 1, config);
-    socklen_t len = sockaddr_from(&a.at, &address);
-    for (unsigned i = 0; i < BURST; i++) { /* the kernel completes them while the loop stands still */
-        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        assert_true(fds[i] >= 0);
-        assert_int_equal(connect(fds[i], (struct sockaddr *)&address, len), 0);
+    for (unsigned i = 0; i < BURST; i++) { /* while the loop stands still */
+        fds[i] = bare_connection(&a);
     }
     UNTIL(peers_counters(a.peers)->accepted > 0);
     assert_true(peers_counters(a.peers)->accepted < BURST / 2);
@@ -1034,6 +1179,250 @@ static void a_silent_peer_is_given_up_and_a_pinging_one_is_not(void **state)
     assert_int_equal(a.disconnected[3] + b.disconnected[1], 0);
     stop(&a);
     stop(&b);
+    close(fd);
+}
+
+/* --------------------------------------------------------------------------------------------------------- datagrams */
+
+struct packet
+{
+    uint8_t bytes[64 + SEAL_OVERHEAD];
+    size_t len;
+};
+
+static struct packet sealed_by(struct node *from, uint64_t to, const char *text)
+{
+    struct packet packet = {.len = strlen(text) + SEAL_OVERHEAD};
+
+    assert_int_equal(peers_seal(from->peers, to, text, strlen(text), packet.bytes), 0);
+    return packet;
+}
+
+/* What becomes of it at `at`; 0: it is from `from` and as it was. */
+static int opened_at(struct node *at, const struct packet *packet, uint64_t from, const char *text)
+{
+    uint8_t plain[sizeof packet->bytes];
+    size_t len = 0;
+    uint64_t id = 0;
+    int r = peers_open(at->peers, packet->bytes, packet->len, plain, &len, &id);
+
+    if (r == 0) {
+        assert_int_equal(id, from);
+        assert_int_equal(len, strlen(text));
+        assert_memory_equal(plain, text, len);
+    }
+    return r;
+}
+
+static bool passes(struct node *from, struct node *to)
+{
+    struct packet packet = sealed_by(from, to->id, "beat");
+
+    return opened_at(to, &packet, from->id, "beat") == 0;
+}
+
+static void datagrams_pass_once_and_only_to_the_other(void **state)
+{
+    struct node a, b, c;
+    uint8_t bytes[64];
+    uint64_t ids[PEERS_SESSIONS_MAX];
+
+    start(&a, 1);
+    start(&b, 2);
+    start(&c, 3);
+    meet(&a, &b);
+    assert_int_equal(peers_seal(a.peers, 2, "x", 1, bytes), -ENOKEY);
+    meet(&b, &a);
+    meet(&a, &c);
+    meet(&c, &a);
+    UNTIL(together(&a, &b) && together(&a, &c));
+    assert_true(a.sessions > 0 && peers_sessions(a.peers, ids) >= 2);
+    assert_true(passes(&a, &b) && passes(&b, &a) && passes(&a, &c) && passes(&c, &a));
+    assert_int_equal(peers_seal(b.peers, 3, "x", 1, bytes), -ENOKEY); /* never met */
+
+    struct packet packet = sealed_by(&a, 2, "once");
+    assert_null(memmem(packet.bytes, packet.len, "once", 4));
+    assert_int_equal(opened_at(&a, &packet, 0, ""), -ENOKEY); /* reflected */
+    assert_int_equal(opened_at(&c, &packet, 0, ""), -ENOKEY); /* to somebody else */
+    assert_int_equal(peers_counters(a.peers)->sessionless + peers_counters(c.peers)->sessionless, 2);
+    packet.bytes[packet.len - 1] ^= 1;
+    assert_int_equal(opened_at(&b, &packet, 0, ""), -EBADMSG);
+    assert_int_equal(peers_counters(b.peers)->forged, 1);
+    packet.bytes[packet.len - 1] ^= 1;
+    assert_int_equal(opened_at(&b, &packet, 1, "once"), 0);
+    assert_int_equal(opened_at(&b, &packet, 0, ""), -EBADMSG);
+    assert_int_equal(peers_counters(b.peers)->replayed, 1);
+    packet.bytes[0] ^= 1;
+    assert_int_equal(opened_at(&b, &packet, 0, ""), -EBADMSG);
+    assert_int_equal(peers_counters(b.peers)->unsealed, 1);
+    stop(&a);
+    stop(&b);
+    stop(&c);
+}
+
+/* Leases are renewed while a connection is lost and made again, by whatever each end has at that moment. */
+static void datagrams_outlive_the_connection(void **state)
+{
+    struct node a, b;
+
+    start(&a, 1);
+    start(&b, 2);
+    meet(&a, &b);
+    meet(&b, &a);
+    UNTIL(together(&a, &b));
+    for (unsigned round = 2; round < 30; round++) {
+        struct packet before = sealed_by(&a, 2, "late");
+        conn_close(connection_to(round % 2 ? &a : &b, round % 2 ? 2 : 1), "by the test");
+        while (!together(&a, &b) || a.connected[2] < round || b.connected[1] < round) {
+            assert_true(passes(&a, &b) && passes(&b, &a));
+            uv_run(&loop, UV_RUN_ONCE);
+        }
+        assert_true(passes(&a, &b) && passes(&b, &a));
+        assert_int_equal(opened_at(&b, &before, 1, "late"), 0); /* it was on its way meanwhile */
+    }
+    stop(&a);
+    stop(&b);
+}
+
+static void a_restart_or_removal_ends_what_was_recorded(void **state)
+{
+    struct node a, b;
+    struct peers_config config = quick();
+    uint64_t ids[PEERS_SESSIONS_MAX];
+
+    start(&a, 1);
+    start(&b, 2);
+    meet(&a, &b);
+    meet(&b, &a);
+    UNTIL(together(&a, &b));
+    struct packet recorded = sealed_by(&b, 1, "held"), to_b = sealed_by(&a, 2, "acked");
+    config.listen = b.at;
+    stop(&b);
+    UNTIL(a.disconnected[2] == 1);
+    start_as(&b, 2, config);
+    meet(&b, &a);
+    UNTIL(together(&a, &b));
+    assert_int_equal(opened_at(&a, &recorded, 0, ""), -ENOKEY);
+    assert_int_equal(opened_at(&b, &to_b, 0, ""), -ENOKEY);
+    assert_true(passes(&a, &b) && passes(&b, &a));
+
+    struct packet packet = sealed_by(&b, 1, "held");
+    peers_unset(a.peers, 2);
+    assert_int_equal(opened_at(&a, &packet, 0, ""), -ENOKEY);
+    assert_int_equal(peers_sessions(a.peers, ids), 0);
+    stop(&a);
+    stop(&b);
+}
+
+static bool all_by(const struct node *node, uint64_t key, unsigned n)
+{
+    uint64_t ids[TLS_KEYS_MAX];
+    unsigned used, other;
+
+    assert_true(peers_keys(node->peers, ids) > 0);
+    peers_by_key(node->peers, &used, &other);
+    return ids[0] == key && used == n && other == 0;
+}
+
+/* The four steps of a change, with datagrams all the while. */
+static void the_key_changes_without_a_gap(void **state)
+{
+    static const uint8_t both[2][TLS_KEY_SIZE] = {"the key of the cluster", "the next one"};
+    static const uint8_t swapped[2][TLS_KEY_SIZE] = {"the next one", "the key of the cluster"};
+    uint64_t old = tls_key_id(both[0]), new = tls_key_id(both[1]);
+    struct node a, b, c;
+
+    start(&a, 1);
+    start(&b, 2);
+    start(&c, 3);
+    struct node *nodes[] = {&a, &b, &c};
+    for (unsigned i = 0; i < 3; i++) {
+        meet(nodes[i], nodes[(i + 1) % 3]);
+        meet(nodes[i], nodes[(i + 2) % 3]);
+    }
+#define PASSES (passes(&a, &b) && passes(&b, &a) && passes(&a, &c) && passes(&c, &a) && passes(&b, &c) && passes(&c, &b))
+    UNTIL(together(&a, &b) && together(&a, &c) && together(&b, &c));
+    struct packet recorded = sealed_by(&a, 2, "old");
+    for (unsigned i = 0; i < 3; i++) {
+        peers_set_keys(nodes[i]->peers, both, 2);
+    }
+    assert_true(all_by(&a, old, 2));
+    for (unsigned i = 0; i < 3; i++) {
+        peers_set_keys(nodes[i]->peers, swapped, 2); /* nothing happens by that alone */
+    }
+    assert_int_equal(a.disconnected[2] + a.disconnected[3], 0);
+    assert_false(all_by(&a, new, 2));
+    for (unsigned i = 0; i < 3; i++) {
+        peers_renew(nodes[i]->peers);
+        peers_renew(nodes[i]->peers); /* again is no harm */
+    }
+    UNTIL((assert_true(PASSES), all_by(&a, new, 2) && all_by(&b, new, 2) && all_by(&c, new, 2)));
+    assert_true(a.disconnected[2] >= 1 && a.disconnected[3] >= 1);
+    for (unsigned i = 0; i < 3; i++) {
+        peers_set_keys(nodes[i]->peers, swapped, 1);
+        assert_true(PASSES);
+    }
+    assert_int_equal(opened_at(&b, &recorded, 0, ""), -ENOKEY); /* what was sealed under the old one is worthless */
+    assert_true(all_by(&a, new, 2) && together(&b, &c));
+
+    /* a key that is taken away at once ends what was made with it */
+    peers_set_keys(a.peers, KEYS + 2, 1);
+    assert_false(peers_is_connected(a.peers, 2));
+    assert_int_equal(peers_seal(a.peers, 2, "x", 1, (uint8_t[64]){0}), -ENOKEY);
+    UNTIL(b.disconnected[1] >= 2 && c.disconnected[1] >= 2 && b.refusals > 0);
+    stop(&a);
+    stop(&b);
+    stop(&c);
+}
+
+/* The seals of a connection that the test plays one end of. */
+static void seals_of(struct stranger *stranger, bool dialled, struct seal *ret_out)
+{
+    uint8_t secret[SEAL_SECRET_SIZE];
+    const char *label = dialled ? "EXPORTER-vipd-1 datagrams of who dialled" : "EXPORTER-vipd-1 datagrams of who accepted";
+
+    assert_int_equal(stream_export(&stranger->stream, label, secret, sizeof secret), 0);
+    seal_init(ret_out, secret);
+}
+
+/* The lower end takes a connection into use and seals with it; the higher one has not heard of that yet, and the connection
+ * is lost: what comes is opened all the same, however many such attempts follow. */
+static void what_the_lower_end_chose_is_opened_even_if_the_higher_never_knew(void **state)
+{
+    struct node b;
+    struct stranger stranger;
+    struct endpoint nowhere;
+    struct hello hello = hello_of(1, 50);
+    struct sealer *sealer;
+    struct seal first = {0}, seal;
+    int fd = dead_end(&nowhere);
+
+    assert_int_equal(sealer_init(&sealer), 0);
+    start(&b, 2);
+    assert_int_equal(peers_set(b.peers, 1, &nowhere), 0);
+    for (unsigned i = 0; i < 30; i++) {
+        struct packet packet = {.len = 4 + SEAL_OVERHEAD};
+
+        approach(&stranger, &b);
+        say_hello(&stranger, &hello);
+        UNTIL(stranger.frames == 1); /* its hello: now it has been admitted */
+        seals_of(&stranger, true, &seal);
+        first = i == 0 ? seal : first;
+        leave(&stranger);
+        UNTIL(open_connections(&b) <= 1);
+        if (i == 0) {
+            assert_int_equal(seal_put(sealer, &first, "beat", 4, packet.bytes), 0);
+            assert_int_equal(opened_at(&b, &packet, 1, "beat"), 0);
+        } else { /* new, but the one that is in use stays */
+            assert_int_equal(seal_put(sealer, &first, "more", 4, packet.bytes), 0);
+            assert_int_equal(opened_at(&b, &packet, 1, "more"), 0);
+        }
+    }
+    assert_int_equal(b.connected[1], 0);
+    uint64_t ids[PEERS_SESSIONS_MAX];
+    assert_int_equal(peers_sessions(b.peers, ids), SESSIONS_PER_PEER); /* and no more */
+    stop(&b);
+    sealer_free(sealer);
     close(fd);
 }
 
@@ -1237,6 +1626,9 @@ int main(void)
         LOOP_TEST(a_hint_cuts_the_waiting_short),
         LOOP_TEST(ipv6_works_as_well),
         LOOP_TEST(who_does_not_belong_is_told_why),
+        LOOP_TEST(another_key_or_cluster_is_told_by_both_once),
+        LOOP_TEST(who_comes_too_often_is_closed_at_once),
+        LOOP_TEST(one_address_has_its_share),
         LOOP_TEST(the_dialling_side_refuses_as_well),
         LOOP_TEST(a_node_that_dials_itself_is_refused),
         LOOP_TEST(garbage_is_closed_and_counted),
@@ -1248,6 +1640,11 @@ int main(void)
         LOOP_TEST(a_second_connection_is_taken_only_when_the_first_is_lost),
         LOOP_TEST(the_higher_end_names_the_link_that_it_lost),
         LOOP_TEST(a_silent_peer_is_given_up_and_a_pinging_one_is_not),
+        LOOP_TEST(datagrams_pass_once_and_only_to_the_other),
+        LOOP_TEST(datagrams_outlive_the_connection),
+        LOOP_TEST(a_restart_or_removal_ends_what_was_recorded),
+        LOOP_TEST(the_key_changes_without_a_gap),
+        LOOP_TEST(what_the_lower_end_chose_is_opened_even_if_the_higher_never_knew),
         LOOP_TEST(a_big_message_passes_whole_and_in_order),
         LOOP_TEST(what_a_slow_reader_can_hold_up_is_bounded),
         LOOP_TEST(sending_has_its_errors),
