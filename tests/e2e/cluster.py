@@ -199,10 +199,10 @@ class Node:
     def vipctl_raw(self, *args, timeout=COMMAND_S):
         return run(VIPCTL, "-s", self.control, *args, check=False, timeout=timeout)
 
-    def vipctl(self, *args, code=DONE):
+    def vipctl(self, *args, code=DONE, timeout=COMMAND_S):
         """Runs vipctl at this node with -o json and returns the parsed answer; `code` is the exit code that is expected."""
         patience = [] if "--timeout" in args or code != DONE else ["--timeout", f"{PATIENCE_S}s"]
-        done = self.vipctl_raw(*args, *patience, "-o", "json")
+        done = self.vipctl_raw(*args, *patience, "-o", "json", timeout=timeout)
         if done.returncode != code:
             raise Refused(done, code)
         try:

@@ -10,9 +10,10 @@ VIPS_MAX = 16384
 
 
 @pytest.mark.slow
+@pytest.mark.limit(600)
 def test_sixty_four_nodes(say):
     with Cluster(64, profile=CALM) as cluster:
-        cluster.start().wait_formed(timeout=120)
+        cluster.start().wait_formed(timeout=400)
         rows = cluster.any().rows("node", "list")
         assert sorted(row["role"] for row in rows) == ["standby"] * 57 + ["voter"] * 7
         vips = [cluster.vip4(number) for number in range(8)]
