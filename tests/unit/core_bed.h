@@ -24,6 +24,7 @@ struct bed
     uint64_t seq[NODES_MAX]; /* of the last heartbeat from each node */
     struct answer answer;    /* copies of what the last step's last ACT_ANSWER and ACT_PROPOSE point to */
     struct command command;
+    unsigned proposals;      /* ... and how many there were */
 };
 
 static inline enum outcome_code bed_apply(struct bed *bed, struct command *command)
@@ -54,13 +55,20 @@ static inline void bed_step(struct bed *bed, struct event event)
             bed->answer = *action->answer;
         } else if (action->type == ACT_PROPOSE) {
             bed->command = *action->propose.command;
+            bed->proposals++;
         }
     }
 }
 
-/* Lets it become `ms`, and steps a timer. */
+/* Lets it become `ms`, with a timer stepped every interval, as a process that is not stalled would, and one at the end. */
 static inline void bed_at(struct bed *bed, uint64_t ms)
 {
+    time_ns interval = bed->table->timing.interval_ms * MS;
+
+    while (bed->now + interval < bed->start + ms * MS) {
+        bed->now += interval;
+        bed_step(bed, (struct event){.type = EV_TIMER});
+    }
     bed->now = bed->start + ms * MS;
     bed_step(bed, (struct event){.type = EV_TIMER});
 }
