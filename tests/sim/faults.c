@@ -285,7 +285,7 @@ static void slew(const struct fault *fault, bool on)
 {
     for (int i = 0; i < world.n; i++) {
         struct sim_node *node = &world.nodes[i];
-        if (on && node->alive && node->phase == STARTED && node->slew_told == 0) {
+        if (on && node->alive && node->caught_up && node->slew_told == 0) {
             node->slew_told = fault->arg2 >> i & 1 ? (int32_t)fault->arg : -(int32_t)fault->arg;
         } else if (!on) {
             slew_ends(node);

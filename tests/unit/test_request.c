@@ -169,7 +169,8 @@ static void test_a_change_goes_into_the_log(void **state)
     struct bed *bed = *state;
     struct command command = {.type = COMMAND_SETTINGS};
 
-    command.settings = (struct settings){3, 100, 1000};
+    command.settings = bed->table->settings;
+    command.settings.announce_count = 3;
     assert_int_equal(ask(bed, &command, false, false), OUTCOME_DONE);
     assert_int_equal(bed->proposals, 1);
     assert_int_equal(bed->command.type, COMMAND_SETTINGS);
