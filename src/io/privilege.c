@@ -19,8 +19,8 @@ static const struct need NEEDS[] = {
     {CAP_BPF, "CAP_BPF"}, /* the last: left out without the fence */
 };
 
-/* Children of a root process get what the bounding set leaves, those of another user nothing: the ambient set is
- * emptied. */
+/* Children get nothing: those of root what the bounding set leaves, which is emptied, those of another user what is
+ * ambient. */
 static int apply(int n)
 {
     /* only who has CAP_SETPCAP can shrink the bounding set; without it no_new_privs does the same for the children */
@@ -28,7 +28,7 @@ static int apply(int n)
 
     capng_clear(CAPNG_SELECT_BOTH);
     for (int i = 0; i < n; i++) {
-        if (capng_updatev(CAPNG_ADD, CAPNG_PERMITTED | CAPNG_EFFECTIVE | CAPNG_BOUNDING_SET, NEEDS[i].capability, -1)) {
+        if (capng_updatev(CAPNG_ADD, CAPNG_PERMITTED | CAPNG_EFFECTIVE, NEEDS[i].capability, -1)) {
             return -EINVAL;
         }
     }
