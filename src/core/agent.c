@@ -172,7 +172,7 @@ static void update_lease(struct core *core, time_ns now, struct actions *actions
     time_ns acked = majority_acked(core);
     core->agent.lease_end = acked ? acked + slew_lease(core) : 0;
     core->agent.supported_until = acked ? acked + core_lease(core) : 0;
-    if (core->agent.foreign && acked > core->agent.foreign) {
+    if (core->agent.foreign && (acked > core->agent.foreign || !RULE(N6_LATER))) {
         core->agent.foreign = 0;
         core->agent.dirty = core->agent.reannounce = true;
     }
@@ -182,7 +182,7 @@ static void update_lease(struct core *core, time_ns now, struct actions *actions
         core->agent.dirty = core->agent.beat_now = core->lead.plan_dirty = true;
         core_log(actions, running ? LOG_CORE_LEASE_GAINED : LOG_CORE_LEASE_LOST, core->slot, SLOT_NONE, 0);
     }
-    time_ns gate = running && !core->agent.foreign ? core->agent.lease_end : 0;
+    time_ns gate = running && !(core->agent.foreign && RULE(N6_GATE)) ? core->agent.lease_end : 0;
     if (RULE(N3_GATE) && gate && core->agent.gate <= now && forbidden_present(core, now)) {
         gate = 0;
         core->agent.dirty = true;

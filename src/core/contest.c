@@ -191,7 +191,7 @@ void contest_foreign(struct core *core, const struct event *event, struct action
     }
     if (present && !core->agent.foreign) {
         /* N6: what is sent in this very step counts, what was sent before does not */
-        core->agent.foreign = core->agent.beat_last < event->now ? event->now - 1 : event->now;
+        core->agent.foreign = core->agent.beat_last < event->now && RULE(N6_SOON) ? event->now - 1 : event->now;
         core->agent.beat_now = core->agent.dirty = true;
         if (!known && event->now >= core->agent.told_at) {
             core->agent.told_at = event->now + LATE_TOLD;
@@ -239,7 +239,7 @@ bool contest_may_add(struct core *core, unsigned vip, unsigned *n, time_ns now, 
 {
     const struct vip *v = &core->table->vips[vip];
     struct contest *c = &core->agent.contests[vip];
-    if (c->kind != CONFLICT_TAKEN && c->kind != CONFLICT_YIELDED && (!v->fresh || v->no_probe || c->clear)) {
+    if (c->kind != CONFLICT_TAKEN && c->kind != CONFLICT_YIELDED && (!v->fresh || v->no_probe || c->clear || !RULE(N6_PROBE))) {
         return true;
     }
     if (c->probing || now < again_at(c)) {

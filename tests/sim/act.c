@@ -20,6 +20,12 @@ static void propose(struct sim_node *node, uint64_t token, const struct command 
     }
     if (rv != 0) {
         index = 0;
+    } else if (command->type == COMMAND_FENCE) {
+        ambush_trigger(TRIGGER_FENCE, command->fence.node);
+    } else if (command->type == COMMAND_ADMIT) {
+        ambush_trigger(TRIGGER_ADMIT, command->node.node);
+    } else if (command->type == COMMAND_MOVE && command->move.moves[0].to >= 0) {
+        ambush_trigger(TRIGGER_MOVE, command->move.moves[0].to);
     }
     world_note("propose", node->slot, (uint64_t)command->type, index);
     if (token != 0) {
@@ -62,6 +68,7 @@ static void add(struct sim_node *node, uint16_t vip)
         world_violated(VIOLATION_BUG, "%c adds the address of no VIP", 'a' + node->slot);
         return;
     }
+    foreign_check_add(node, vip);
     if (!RULE(N3_SERIAL)) {
         node->flying[address] = clock_own(node) + chance_below(&world.work, world.unit);
         return;
@@ -103,6 +110,7 @@ void act_links(struct sim_node *node)
     node->report.n_links = 1;
     memcpy(node->report.links[0].name, "eth0", 5);
     node->report.links[0].up = node->kernel.link_up;
+    foreign_mac(node->slot, 0, node->report.links[0].mac);
     node->report.links[0].n_prefixes = 1;
     node->report.links[0].prefixes[0] =
         (struct prefix){.addr = {.family = 4, .bytes = {10, 0, 0, (uint8_t)(node->slot + 1)}}, .len = 24};
@@ -117,13 +125,15 @@ static void lease(struct sim_node *node, const struct action *action)
     if (!RULE(N5_ABSOLUTE) && end > node->step_at) {
         end = clock_own(node) + (end - node->step_at);
     }
+    foreign_check_gate(node, end);
     kernel_lease(node, end);
 }
 
-static void send_heartbeat(const struct sim_node *node, const struct action *action)
+static void send_heartbeat(struct sim_node *node, const struct action *action)
 {
     uint8_t buf[DATAGRAM_MAX];
 
+    foreign_sent(node, action->heartbeat.seq);
     net_send(node->slot, (int)action->to - 1, INPUT_DATAGRAM, buf,
              heartbeat_encode(&action->heartbeat, node->table->cluster_id, buf));
 }
@@ -134,6 +144,9 @@ static void send_answer(const struct sim_node *node, const struct action *action
 
     net_send(node->slot, (int)action->to - 1, INPUT_DATAGRAM, buf,
              answer_encode(action->answer, node->table->cluster_id, buf));
+    if (action->answer->acked) {
+        ambush_trigger(TRIGGER_ACK, node->slot);
+    }
 }
 
 static void say(const struct sim_node *node, const struct action *action)
@@ -173,9 +186,8 @@ unsigned act_execute(struct sim_node *node, const struct action *action)
     case ACT_ADDR_ADD:
         add(node, action->vip);
         break;
-    case ACT_PROBE: /* there is no foreign host: nobody answers */
-        event = (struct event){.type = EV_PROBE, .probe = {.vip = action->probe.vip, .moved = action->probe.moved}};
-        node_event(node, &event);
+    case ACT_PROBE:
+        foreign_probe(node, action);
         break;
     case ACT_ANNOUNCE:
         announce(node, action->vip);

@@ -17,11 +17,13 @@ enum op_kind
     OP_DRAIN,
     OP_UNDRAIN,
     OP_TRANSFER,
+    OP_NODES, /* the set that it may be on */
+    OP_RULES, /* its group, what it is apart from, what it prefers */
     OP_KINDS_N,
 };
 
 static const char *const OP_NAMES[OP_KINDS_N] = {"add",  "delete", "enable",  "disable", "pin",
-                                                 "unpin", "drain",  "undrain", "transfer"};
+                                                 "unpin", "drain",  "undrain", "transfer", "nodes", "rules"};
 
 enum existence
 {
@@ -37,6 +39,7 @@ static struct
         bool active, last; /* last: of those after the faults */
         enum op_kind kind;
         int address, node;
+        uint64_t nodes;
         uint64_t request;
         unsigned tries;
         int final; /* calm: how many of the last changes are through */
@@ -62,16 +65,19 @@ static int own_address(int session)
 
 static void choose(int s)
 {
-    static const unsigned SHARES[OP_KINDS_N] = {300, 120, 100, 100, 150, 50, 40, 80, 60};
+    static const unsigned SHARES[OP_KINDS_N] = {250, 100, 70, 70, 90, 40, 40, 80, 60, 100, 100};
     unsigned at = (unsigned)chance_below(&world.client, 1000);
     enum op_kind kind = OP_ADD;
 
     while (at >= SHARES[kind]) {
         at -= SHARES[kind++];
     }
-    client.sessions[s].kind = kind;
+    client.sessions[s].kind = kind == OP_RULES && world.seed % 3 != 0 ? OP_ADD : kind;
     client.sessions[s].address = own_address(s);
     client.sessions[s].node = (int)chance_below(&world.client, (uint64_t)world.n);
+    client.sessions[s].nodes = chance_permille(&world.client, 500)
+                                   ? 0
+                                   : 1ull << client.sessions[s].node | 1ull << chance_below(&world.client, (uint64_t)world.n);
 }
 
 /* After the faults: every node is undrained, every pin is taken off. */
@@ -202,6 +208,8 @@ static void done(int s, const struct outcome *outcome)
     case OP_DRAIN:
     case OP_UNDRAIN:
     case OP_TRANSFER:
+    case OP_NODES:
+    case OP_RULES:
     case OP_KINDS_N:
         break;
     }
@@ -216,6 +224,40 @@ static void deliver(int s, uint64_t request, const struct outcome *outcome)
 }
 
 /* ------------------------------------------------------------------ on the node that is asked */
+
+/* A third of the seeds has them; in half of these they stay. */
+bool client_keeps_rules(void)
+{
+    return world.seed % 6 == 3;
+}
+
+static void fill_rules(struct sim_node *node)
+{
+    struct vip_spec *spec = &node->spec;
+    struct chance *c = &world.client;
+
+    if (chance_permille(c, 500)) {
+        snprintf(spec->group, sizeof spec->group, "g%u", (unsigned)chance_below(c, 3));
+    }
+    for (uint64_t i = chance_below(c, 3); i > 0; i--) {
+        struct addr addr = address_of((int)chance_below(c, ADDRS));
+        int other = table_vip_by_addr(node->table, &addr);
+        if (other != SLOT_NONE && (spec->n_apart == 0 || spec->apart[0] != other)) {
+            spec->apart[spec->n_apart++] = (uint16_t)other;
+        }
+    }
+    if (chance_permille(c, 400)) {
+        spec->prefers[spec->n_prefers++] =
+            (struct prefer){.node = (int8_t)chance_below(c, (uint64_t)world.n), .weight = 100};
+    }
+}
+
+/* What the last change of a VIP takes back. */
+static uint32_t last_set(void)
+{
+    return VIP_SET_PINNED | VIP_SET_NODES |
+           (client_keeps_rules() ? 0u : (uint32_t)(VIP_SET_GROUP | VIP_SET_APART | VIP_SET_PREFERS));
+}
 
 static bool fill(struct sim_node *node, int s)
 {
@@ -236,6 +278,8 @@ static bool fill(struct sim_node *node, int s)
     if (kind == OP_ADD) {
         node->spec.address = (struct prefix){address_of(address), 24};
         node->spec.enabled = true;
+        node->spec.yield = world.seed % 4 == 0 && address % 4 == 0;
+        node->spec.no_probe = address % 8 == 1;
         c->type = COMMAND_VIP_ADD;
         c->vip_add.n_vips = 1;
         c->vip_add.vips = &node->spec;
@@ -264,7 +308,16 @@ static bool fill(struct sim_node *node, int s)
     c->vip_set.vip = (uint16_t)vip;
     memcpy(c->vip_set.name, name, sizeof name);
     c->vip_set.spec = node->spec;
-    c->vip_set.set = kind == OP_PIN || kind == OP_UNPIN ? VIP_SET_PINNED : VIP_SET_ENABLED;
+    if (kind == OP_RULES) {
+        c->vip_set.set = VIP_SET_GROUP | VIP_SET_APART | VIP_SET_PREFERS;
+        fill_rules(node);
+        return true;
+    }
+    c->vip_set.set = kind == OP_NODES                         ? VIP_SET_NODES
+                     : kind == OP_UNPIN && world.calm          ? last_set()
+                     : kind == OP_PIN || kind == OP_UNPIN ? VIP_SET_PINNED
+                                                               : VIP_SET_ENABLED;
+    c->vip_set.spec.nodes = kind == OP_NODES ? client.sessions[s].nodes : 0;
     c->vip_set.spec.enabled = kind == OP_ENABLE;
     c->vip_set.spec.pinned = kind == OP_PIN ? (int8_t)to : SLOT_NONE;
     return true;

@@ -7,7 +7,8 @@
 
 const char *const FAULT_NAMES[FAULT_KINDS_N] = {
     "crash", "reboot", "leave", "stall",     "crash-all", "stall-all", "cut",    "isolate", "partition", "loss",
-    "delay", "repeat", "clock", "disk-slow", "disk-fail", "remove",    "kernel", "link",    "forge",   "slew",
+    "delay", "repeat", "clock", "disk-slow", "disk-fail", "remove",    "kernel", "link",    "forge",   "stranger",
+    "ambush", "slew",
 };
 const char *const MOMENT_NAMES[MOMENTS_N] = {"now", "before-action", "before-step", "written", "start"};
 
@@ -16,7 +17,7 @@ static const unsigned WEIGHTS[FAULT_KINDS_N] = {
     [FAULT_CRASH] = 100, [FAULT_REBOOT] = 30, [FAULT_LEAVE] = 25, [FAULT_STALL] = 140, [FAULT_CRASH_ALL] = 4,
     [FAULT_STALL_ALL] = 4, [FAULT_CUT] = 110, [FAULT_ISOLATE] = 80, [FAULT_PARTITION] = 50, [FAULT_LOSS] = 40,
     [FAULT_DELAY] = 50, [FAULT_REPEAT] = 40, [FAULT_CLOCK] = 60, [FAULT_DISK_SLOW] = 40, [FAULT_DISK_FAIL] = 10,
-    [FAULT_REMOVE] = 40, [FAULT_KERNEL] = 40, [FAULT_LINK] = 30, [FAULT_FORGE] = 30,
+    [FAULT_REMOVE] = 40, [FAULT_KERNEL] = 40, [FAULT_LINK] = 30, [FAULT_FORGE] = 30, [FAULT_STRANGER] = 30, [FAULT_AMBUSH] = 120,
 };
 
 /* ------------------------------------------------------------------ the plan */
@@ -70,6 +71,11 @@ static void plan_one(struct chance *c, struct fault *fault, int nodes, uint64_t 
         fault->node = (int)chance_below(c, (uint64_t)nodes);
         fault->other = (fault->node + 1 + (int)chance_below(c, (uint64_t)nodes - 1)) % nodes;
         fault->arg = 1 + (unsigned)chance_below(c, 3);
+        if (chance_below(c, 4) == 0) { /* the leader alone does not hear who holds most */
+            fault->node = -3;
+            fault->other = -2;
+            fault->arg = CHANNEL_DATAGRAMS;
+        }
         break;
     case FAULT_ISOLATE:
         fault->arg = chance_below(c, 2) == 0 ? 3 : 1 + (unsigned)chance_below(c, 3);
@@ -99,9 +105,19 @@ static void plan_one(struct chance *c, struct fault *fault, int nodes, uint64_t 
         fault->arg = (unsigned)chance_below(c, 1001);
         fault->arg2 = chance_below(c, 2) == 0 ? 0 : (unsigned)chance_below(c, 1001);
         break;
-    case FAULT_REMOVE:
-    case FAULT_FORGE:
+    case FAULT_STRANGER:
+        fault->for_ns *= chance_span(c, 1, 8);
         fault->arg = (unsigned)chance_below(c, ADDRS);
+        break;
+    case FAULT_FORGE:
+        fault->arg2 = chance_below(c, 3) == 0 ? 1 + (unsigned)chance_below(c, (uint64_t)nodes) : 0; /* as from a member */
+        fault->arg = (unsigned)chance_below(c, ADDRS);
+        break;
+    case FAULT_REMOVE:
+        fault->arg = (unsigned)chance_below(c, ADDRS);
+        break;
+    case FAULT_AMBUSH:
+        ambush_plan(c, fault, nodes, unit);
         break;
     case FAULT_LEAVE:
     case FAULT_CRASH_ALL:
@@ -143,6 +159,11 @@ void faults_plan(struct schedule *schedule, uint64_t seed, unsigned n, int nodes
         weights[k] = all || chance_below(&c, 2) == 0 ? WEIGHTS[k] : 0;
         sum += weights[k];
     }
+    if (chance_below(&c, 4) == 0) { /* mostly ambushes, with room for all of their stages */
+        weights[FAULT_AMBUSH] += 2 * sum;
+        sum += 2 * sum;
+        gap = 2 * unit;
+    }
     if (sum == 0) {
         weights[FAULT_CRASH] = sum = 1;
     }
@@ -162,36 +183,44 @@ void faults_plan(struct schedule *schedule, uint64_t seed, unsigned n, int nodes
     plan_slews(schedule, seed, nodes, unit);
 }
 
+static void print_node(FILE *to, const char *what, int node)
+{
+    if (node >= 0) {
+        fprintf(to, " %s=%c", what, 'a' + node);
+    } else {
+        fprintf(to, " %s=%s", what, node == -1 ? "any" : node == -2 ? "leader" : "holder");
+    }
+}
+
 void faults_print(FILE *to, const struct fault *fault)
 {
     fprintf(to, "%10.4f %-10s", (double)fault->at / 1e9, FAULT_NAMES[fault->kind]);
-    if (fault->node >= 0) {
-        fprintf(to, " node=%c", 'a' + fault->node);
-    } else {
-        fprintf(to, " node=%s", fault->node == -2 ? "leader" : "holder");
-    }
+    print_node(to, "node", fault->node);
     if (fault->kind == FAULT_CUT || fault->kind == FAULT_DELAY) {
-        fprintf(to, " to=%c", 'a' + fault->other);
+        print_node(to, "to", fault->other);
     }
     fprintf(to, " for=%.4f", (double)fault->for_ns / 1e9);
     if (fault->moment != MOMENT_NOW) {
         fprintf(to, " moment=%s", MOMENT_NAMES[fault->moment]);
+    }
+    if (fault->kind == FAULT_AMBUSH) {
+        ambush_print(to, fault);
     }
     fprintf(to, " arg=%u,%u\n", fault->arg, fault->arg2);
 }
 
 /* ------------------------------------------------------------------ begin */
 
-static struct sim_node *target(const struct fault *fault)
+static int which_node(int wanted)
 {
-    int which = fault->node >= 0 ? fault->node : 0, most = -1;
+    int which = wanted >= 0 ? wanted : 0, most = -1;
 
-    for (int i = 0; i < world.n && fault->node < 0; i++) {
+    for (int i = 0; i < world.n && wanted < 0; i++) {
         int weight = 0;
-        if (fault->node == -2) {
+        if (wanted == -2) {
             weight = node_leads(&world.nodes[i]);
         }
-        for (int a = 0; a < ADDRS && fault->node == -3; a++) {
+        for (int a = 0; a < ADDRS && wanted == -3; a++) {
             weight += world.nodes[i].kernel.addresses[a].present;
         }
         if (weight > most) {
@@ -199,10 +228,10 @@ static struct sim_node *target(const struct fault *fault)
             which = i;
         }
     }
-    return &world.nodes[which];
+    return which;
 }
 
-static void restart_in(struct sim_node *node, uint64_t ns)
+void faults_restart(struct sim_node *node, uint64_t ns)
 {
     node->start_at = world.now + ns;
     world_at(node->start_at, TIMER_START, node->slot);
@@ -222,7 +251,7 @@ static void hit(struct sim_node *node, const struct fault *fault)
         node->true_base = world.now;
         node->slew = 0;
     }
-    restart_in(node, fault->for_ns);
+    faults_restart(node, fault->for_ns);
 }
 
 void faults_hit(struct sim_node *node)
@@ -307,14 +336,14 @@ static void leave(struct sim_node *node, const struct fault *fault)
     if (node->alive && node->phase == STARTED) {
         struct input input = {.kind = INPUT_TERM};
         node_input(node, &input);
-        restart_in(node, fault->for_ns);
+        faults_restart(node, fault->for_ns);
     }
 }
 
 void faults_begin(const struct fault *planned)
 {
     struct fault *fault = &world.schedule->list[planned - world.schedule->list];
-    struct sim_node *node = target(fault);
+    struct sim_node *node = &world.nodes[which_node(fault->node)];
     bool lasts = true;
 
     world.stats->faults[fault->kind]++;
@@ -339,6 +368,20 @@ void faults_begin(const struct fault *planned)
         lasts = false;
         break;
     case FAULT_CUT:
+        if (fault->node < 0) { /* settled now, and so for its end */
+            fault->node = node->slot;
+            fault->other = which_node(fault->other);
+        }
+        cut(fault, node->slot, true);
+        break;
+    case FAULT_STRANGER:
+        foreign_comes((int)fault->arg, fault->for_ns);
+        lasts = false;
+        break;
+    case FAULT_AMBUSH:
+        ambush_stand(fault);
+        lasts = false;
+        break;
     case FAULT_ISOLATE:
     case FAULT_PARTITION:
         cut(fault, node->slot, true);
@@ -378,7 +421,7 @@ void faults_begin(const struct fault *planned)
         set_link(node, false);
         break;
     case FAULT_FORGE:
-        net_announce(-1, (int)fault->arg);
+        net_announce((int)fault->arg2 - 1, (int)fault->arg);
         lasts = false;
         break;
     case FAULT_KINDS_N:
@@ -441,6 +484,8 @@ void faults_end(const struct fault *fault, int slot)
     case FAULT_DISK_FAIL:
     case FAULT_REMOVE:
     case FAULT_FORGE:
+    case FAULT_STRANGER:
+    case FAULT_AMBUSH:
     case FAULT_KINDS_N:
         break;
     }
@@ -480,6 +525,7 @@ void faults_heal(void)
     world.loss = world.repeat = 0;
     memset(world.cut, 0, sizeof world.cut);
     memset(world.cut_raft, 0, sizeof world.cut_raft);
+    memset(world.unheard, 0, sizeof world.unheard);
     memset(world.late, 0, sizeof world.late);
     world_note("calm", -1, 0, 0);
     for (int i = 0; i < world.n; i++) {
@@ -498,7 +544,7 @@ void faults_heal(void)
         if (node->lost) {
             lose(node, &c);
         } else if (!node->alive) {
-            restart_in(node, chance_below(&c, world.unit));
+            faults_restart(node, chance_below(&c, world.unit));
         }
     }
 }

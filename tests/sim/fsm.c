@@ -182,7 +182,10 @@ static void on_role(void *ud, bool leader, uint64_t term, uint64_t leader_id)
     if (!leader) {
         node->found_proposed = false;
     }
-    world.stats->elections += leader;
+    if (leader) {
+        world.stats->elections++;
+        ambush_trigger(TRIGGER_LEAD, node->slot);
+    }
     world_note(leader ? "leads" : "follows", node->slot, term, leader_id);
     client_role(node);
     node_event(node, &event);
@@ -207,6 +210,7 @@ void fsm_progress(struct sim_node *node)
         world_say(node->slot, "caught up: %llu of %llu", (unsigned long long)node->table->applied,
                   (unsigned long long)node->target);
         disk_event(node);
+        ambush_trigger(TRIGGER_CAUGHT_UP, node->slot);
     }
 }
 

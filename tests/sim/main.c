@@ -3,6 +3,7 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include "sim.h"
@@ -17,7 +18,7 @@ static const struct
 };
 
 static const char *USAGE =
-    "usage: sim [--seeds A..B] [--faults N] [--seconds S] [--break RULE[,RULE...]] [--want-violation]\n"
+    "usage: sim [--seeds A..B] [--faults N] [--seconds S] [--break RULE[,RULE...]] [--want safety|foreign|liveness|any]\n"
     "       sim --trace SEED [--faults N] [--break RULE]     prints everything that happens\n"
     "       sim --twice SEED                                 runs a seed twice and compares\n"
     "       sim --rules                                      the rules that can be broken\n"
@@ -26,7 +27,7 @@ static const char *USAGE =
     "  --faults N         planned faults of a seed (200, at most 4096)\n"
     "  --seconds S        faults stop after S simulated seconds of a seed, at the latest\n"
     "  --break RULE       the rule is not kept\n"
-    "  --want-violation   succeed when a violation is found, fail when none is\n";
+    "  --want KIND        succeed when a violation of that kind is found, fail when none is; others are passed over\n";
 
 static struct schedule schedule, shorter;
 
@@ -40,7 +41,7 @@ static double cpu_seconds(void)
 
 static const char *violation_text(enum violation violation)
 {
-    static const char *const TEXTS[] = {"none", "SAFETY", "LIVENESS", "BUG"};
+    static const char *const TEXTS[] = {"none", "SAFETY", "FOREIGN", "LIVENESS", "BUG"};
 
     return TEXTS[violation];
 }
@@ -107,7 +108,8 @@ static void print_stats(const struct sim_stats *s, double cpu, uint64_t seeds)
     for (int i = 0; i < FAULT_KINDS_N; i++) {
         printf(" %s %llu", FAULT_NAMES[i], (unsigned long long)s->faults[i]);
     }
-    printf("; in the middle of a step or write %llu\n", (unsigned long long)s->armed_hits);
+    printf("; in the middle of a step or write %llu, ambushes sprung %llu\n", (unsigned long long)s->armed_hits,
+           (unsigned long long)s->sprung);
     printf("messages %llu, lost %llu, repeated %llu, very late %llu, overflowed %llu\n",
            (unsigned long long)s->messages.sent, (unsigned long long)s->messages.lost,
            (unsigned long long)s->messages.repeated, (unsigned long long)s->messages.late,
@@ -155,7 +157,12 @@ static int run_twice(uint64_t seed, const struct options *options)
     return hashes[0] != hashes[1];
 }
 
-static int run_seeds(uint64_t from, uint64_t to, const struct options *options, bool wanted, bool brief)
+static bool is_wanted(enum violation violation, const char *want)
+{
+    return strcmp(want, "any") == 0 || strcasecmp(want, violation_text(violation)) == 0;
+}
+
+static int run_seeds(uint64_t from, uint64_t to, const struct options *options, const char *want, bool brief)
 {
     struct sim_stats stats = {0};
     uint64_t hash = 0;
@@ -164,10 +171,10 @@ static int run_seeds(uint64_t from, uint64_t to, const struct options *options, 
     for (uint64_t seed = from; seed <= to; seed++) {
         enum violation violation = run_seed(seed, options, &schedule, false, &stats);
         hash = hash * 31 + world.hash;
-        if (violation == VIOLATION_NONE) {
+        if (violation == VIOLATION_NONE || (want != NULL && !is_wanted(violation, want))) {
             continue;
         }
-        if (wanted) {
+        if (want != NULL) {
             printf("found after %llu seeds (seed %llu): %s: %s\n", (unsigned long long)(seed - from + 1),
                    (unsigned long long)seed, violation_text(violation), world.what);
             return 0;
@@ -177,7 +184,7 @@ static int run_seeds(uint64_t from, uint64_t to, const struct options *options, 
     }
     print_stats(&stats, cpu_seconds() - begun, to - from + 1);
     printf("hash %016llx\n", (unsigned long long)hash);
-    return wanted;
+    return want != NULL;
 }
 
 int main(int argc, char **argv)
@@ -186,14 +193,15 @@ int main(int argc, char **argv)
         {"seeds", required_argument, NULL, 's'},   {"faults", required_argument, NULL, 'f'},
         {"seconds", required_argument, NULL, 'S'}, {"break", required_argument, NULL, 'b'},
         {"trace", required_argument, NULL, 't'},   {"twice", required_argument, NULL, '2'},
-        {"rules", no_argument, NULL, 'r'},         {"want-violation", no_argument, NULL, 'w'},
+        {"rules", no_argument, NULL, 'r'},         {"want", required_argument, NULL, 'w'},
         {"brief", no_argument, NULL, 'q'},         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     struct options options = {.faults = 200};
     uint64_t from = 1, to = 100, trace = 0, twice = 0;
-    bool wanted = false, brief = false;
+    bool brief = false;
     char *dots;
+    const char *want = NULL;
 
     for (int option; (option = getopt_long(argc, argv, "h", OPTIONS, NULL)) != -1;) {
         switch (option) {
@@ -221,7 +229,7 @@ int main(int argc, char **argv)
             twice = strtoull(optarg, NULL, 10);
             break;
         case 'w':
-            wanted = true;
+            want = optarg;
             break;
         case 'q':
             brief = true;
@@ -244,5 +252,5 @@ int main(int argc, char **argv)
         options.trace = true;
         return run_seed(trace, &options, &schedule, false, &stats) != VIOLATION_NONE;
     }
-    return twice != 0 ? run_twice(twice, &options) : run_seeds(from, to, &options, wanted, brief);
+    return twice != 0 ? run_twice(twice, &options) : run_seeds(from, to, &options, want, brief);
 }

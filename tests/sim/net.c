@@ -60,9 +60,79 @@ static uint64_t echo(void)
     return chance_below(&world.net, (chance_permille(&world.net, 300) ? 40 : 3) * world.unit);
 }
 
+/* ------------------------------------------------------------------ what was sent to earlier runs */
+
+/* Of the datagrams of each pair the first of a run, whose numbers come again in the next one, and some of the later. */
+#define KEPT_FIRST 10
+#define KEPT 16
+
+static struct
+{
+    struct
+    {
+        size_t len;
+        uint8_t bytes[DATAGRAM_MAX];
+    } kept[2 * KEPT]; /* of this run, of the one before */
+    unsigned n;
+} pairs[SIM_NODES][SIM_NODES];
+
+void net_open(void)
+{
+    for (int from = 0; from < SIM_NODES; from++) {
+        for (int to = 0; to < SIM_NODES; to++) {
+            pairs[from][to].n = 0;
+            for (int i = 0; i < 2 * KEPT; i++) {
+                pairs[from][to].kept[i].len = 0;
+            }
+        }
+    }
+}
+
+static void keep(int from, int to, const void *data, size_t len)
+{
+    unsigned n = pairs[from][to].n++;
+
+    if (n >= KEPT) {
+        if (n % 64 != 0) {
+            return;
+        }
+        n = KEPT_FIRST + n / 64 % (KEPT - KEPT_FIRST);
+    }
+    pairs[from][to].kept[n].len = len;
+    memcpy(pairs[from][to].kept[n].bytes, data, len);
+}
+
+void net_started(int to)
+{
+    for (int from = 0; from < world.n; from++) {
+        if (pairs[from][to].n > 0) {
+            memcpy(&pairs[from][to].kept[KEPT], &pairs[from][to].kept[0], sizeof pairs[from][to].kept / 2);
+            pairs[from][to].n = 0;
+        }
+    }
+}
+
+void net_replay(int to)
+{
+    for (int from = 0; from < world.n; from++) {
+        for (int i = KEPT; i < 2 * KEPT; i++) {
+            if (pairs[from][to].kept[i].len > 0 && chance_permille(&world.net, 700)) {
+                world.stats->messages.repeated++;
+                post(from, to, INPUT_DATAGRAM, pairs[from][to].kept[i].bytes, pairs[from][to].kept[i].len,
+                     chance_below(&world.net, 2 * world.unit), 0);
+            }
+        }
+    }
+}
+
+/* ------------------------------------------------------------------ now */
+
 void net_send(int from, int to, enum input_kind kind, const void *data, size_t len)
 {
     world.stats->messages.sent++;
+    if (kind == INPUT_DATAGRAM) {
+        keep(from, to, data, len);
+    }
     if (is_cut(from, to, kind) || (!world.calm && chance_permille(&world.net, world.loss))) {
         world.stats->messages.lost++;
         return;
@@ -81,5 +151,15 @@ void net_announce(int from, int address)
             continue;
         }
         post(from, to, INPUT_ARP, NULL, 0, delay(from < 0 ? to : from, to), address);
+        if (!world.calm && chance_permille(&world.net, world.repeat)) {
+            post(from, to, INPUT_ARP, NULL, 0, chance_below(&world.net, 3 * world.unit), address);
+        }
+    }
+}
+
+void net_claim(int from, int to, int address)
+{
+    if (world.calm || !chance_permille(&world.net, world.loss)) {
+        post(from, to, INPUT_ARP, NULL, 0, delay(to, to), address);
     }
 }

@@ -39,6 +39,9 @@ static uint64_t next_timer(const struct sim_node *node)
         if (i < VIPS_MAX && node->announcing[i].on && node->announcing[i].at < own) {
             own = node->announcing[i].at;
         }
+        if (i < VIPS_MAX && node->probing[i].on && node->probing[i].at < own) {
+            own = node->probing[i].at;
+        }
         if (i < ADDRS && node->flying[i] != 0 && node->flying[i] < own) {
             own = node->flying[i];
         }
@@ -105,6 +108,7 @@ static void step(struct sim_node *node, struct event *event)
     if (event->type == EV_DISK && event->disk.caught_up && !core_caught_up(node->core)) {
         kernel_adopt_take(node, event);
     }
+    foreign_step(node, event);
     core_step(node->core, event, node->actions);
     node->next_action = 0;
     world.stats->steps++;
@@ -178,6 +182,23 @@ void node_input(struct sim_node *node, struct input *input)
     }
 }
 
+/* V1_ATOMIC broken: a heartbeat is found good now and acked in a while, with those of the same node that come meanwhile. */
+static bool check_only(struct sim_node *node, const struct heartbeat *beat, const struct node *from)
+{
+    bool good = !world.calm && node->caught_up && from->status == NODE_ADMITTED && from->gen == beat->gen &&
+                (node->table->voters >> node->slot & 1);
+
+    if (!good || (node->checked.at != 0 ? node->checked.datagram->heartbeat.from != beat->from
+                                        : !chance_permille(&world.work, 300))) {
+        return false;
+    }
+    *node->checked.datagram = *node->datagram;
+    if (node->checked.at == 0) {
+        node->checked.at = clock_own(node) + chance_below(&world.work, world.unit / 2);
+    }
+    return true;
+}
+
 static void on_datagram(struct sim_node *node, const struct input *input)
 {
     struct event event = {0};
@@ -187,6 +208,7 @@ static void on_datagram(struct sim_node *node, const struct input *input)
         return;
     }
     if (node->datagram->type == DATAGRAM_ANSWER) {
+        foreign_acked(node, &node->datagram->answer);
         event.type = EV_ANSWER;
         event.answer = &node->datagram->answer;
         node_event(node, &event);
@@ -194,11 +216,7 @@ static void on_datagram(struct sim_node *node, const struct input *input)
     }
     const struct heartbeat *beat = &node->datagram->heartbeat;
     int slot = table_node_by_id(node->table, beat->from);
-    if (!RULE(V1_ATOMIC) && node->checked.at == 0 && slot >= 0 && node->caught_up &&
-        node->table->nodes[slot].status == NODE_ADMITTED && node->table->nodes[slot].gen == beat->gen &&
-        (node->table->voters >> node->slot & 1) && chance_permille(&world.work, 300)) {
-        *node->checked.datagram = *node->datagram;
-        node->checked.at = clock_own(node) + chance_below(&world.work, world.unit / 2);
+    if (!RULE(V1_ATOMIC) && slot >= 0 && check_only(node, beat, &node->table->nodes[slot])) {
         return;
     }
     event.type = EV_HEARTBEAT;
@@ -246,16 +264,6 @@ static void on_address(struct sim_node *node, int address)
     }
 }
 
-static void on_arp(struct sim_node *node, int address)
-{
-    struct event event = {.type = EV_FOREIGN, .foreign.addr = address_of(address)};
-
-    if (RULE(N6) && node->kernel.addresses[address].present &&
-        table_vip_by_addr(node->table, &event.foreign.addr) != SLOT_NONE) {
-        node_event(node, &event);
-    }
-}
-
 static void on_input(struct sim_node *node)
 {
     struct input input = node->inbox[node->inbox_head];
@@ -288,7 +296,7 @@ static void on_input(struct sim_node *node)
         act_links(node);
         break;
     case INPUT_ARP:
-        on_arp(node, input.address);
+        foreign_heard(node, input.from, input.address);
         break;
     case INPUT_REQUEST:
         client_request(node, &input);
@@ -392,7 +400,7 @@ static bool timer(struct sim_node *node)
         ack_checked(node);
         return true;
     }
-    return flying_due(node, own) || announce_due(node, own);
+    return flying_due(node, own) || foreign_probe_due(node, own) || announce_due(node, own);
 }
 
 /* ------------------------------------------------------------------ begin */
@@ -423,6 +431,11 @@ static void open_process(struct sim_node *node)
     memset(node->announcing, 0, sizeof node->announcing);
     memset(node->calls, 0, sizeof node->calls);
     memset(node->flying, 0, sizeof node->flying);
+    memset(node->probing, 0, sizeof node->probing);
+    memset(node->asked, 0, sizeof node->asked);
+    memset(node->kept, 0, sizeof node->kept);
+    memset(node->sent_at, 0, sizeof node->sent_at);
+    node->shut = SHUT_NOT;
     memset(&node->report, 0, sizeof node->report);
 }
 
@@ -436,6 +449,8 @@ void node_start(struct sim_node *node)
     core_init(node->core, node->id, node->run, node->table, clock_own(node));
     world.stats->restarts++;
     world_note("start", node->slot, node->epoch, 0);
+    net_started(node->slot);
+    ambush_trigger(TRIGGER_START, node->slot);
     node->run_at = UINT64_MAX;
     node_wake(node, world.now);
 }

@@ -49,7 +49,7 @@ void oracle_applied(const struct sim_node *node)
 
 /* ------------------------------------------------------------------ calm */
 
-static const struct sim_node *leader(void)
+const struct sim_node *oracle_leader(void)
 {
     const struct sim_node *best = NULL;
 
@@ -64,24 +64,14 @@ static const struct sim_node *leader(void)
 }
 
 /* In the end, when the node is admitted again. */
-static bool could_hold(const struct sim_node *node)
+bool oracle_could_hold(const struct sim_node *node)
 {
     return !node->lost && node->alive && !node->founder_witness && node->kernel.link_up;
 }
 
-static bool anyone_could(const struct vip *vip)
-{
-    for (int i = 0; i < world.n; i++) {
-        if (could_hold(&world.nodes[i]) && (vip->nodes == 0 || vip->nodes >> i & 1)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 bool oracle_held(char why[200])
 {
-    const struct sim_node *node = leader();
+    const struct sim_node *node = oracle_leader();
 
     if (node == NULL) {
         snprintf(why, 200, "nobody leads");
@@ -91,10 +81,10 @@ bool oracle_held(char why[200])
         const struct vip *vip = &node->table->vips[i];
         int address = address_index(&vip->address.addr);
 
-        if (!vip->used || vip->deleted || !vip->enabled || !anyone_could(vip)) {
+        if (!vip->used || vip->deleted || !vip->enabled) {
             continue;
         }
-        if (vip->owner < 0 || !kernel_holds(&world.nodes[vip->owner], address)) {
+        if ((vip->owner < 0 || !kernel_holds(&world.nodes[vip->owner], address)) && placed_could(node->table, i)) {
             snprintf(why, 200, "VIP %s is not held (owner %c, leader %c)", vip->name,
                      vip->owner < 0 ? '-' : 'a' + vip->owner, 'a' + node->slot);
             return false;
@@ -105,7 +95,7 @@ bool oracle_held(char why[200])
 
 bool oracle_even(char why[200])
 {
-    const struct sim_node *node = leader();
+    const struct sim_node *node = oracle_leader();
     int least = ADDRS + 1, most = -1;
 
     if (node == NULL) {
@@ -145,7 +135,10 @@ bool oracle_even(char why[200])
             return false;
         }
     }
-    if (most > least + 1) {
+    if (!placed_well(node->table, why)) {
+        return false;
+    }
+    if (most > least + 1 && !client_keeps_rules()) {
         snprintf(why, 200, "the spread is %d to %d", least, most);
         return false;
     }
@@ -154,7 +147,7 @@ bool oracle_even(char why[200])
 
 void oracle_end(void)
 {
-    const struct sim_node *node = leader();
+    const struct sim_node *node = oracle_leader();
 
     if (node != NULL) {
         client_check(node->table);

@@ -34,7 +34,10 @@
     X(N4, "a start does not remove what an earlier run left")                                                          \
     X(N5, "the kernel does not keep the lease")                                                                        \
     X(N5_ABSOLUTE, "the kernel is given a relative time")                                                              \
-    X(N6, "nobody looks at what others announce")                                                                      \
+    X(N6_GATE, "the gate stays open when another host claims what the node has")                                       \
+    X(N6_LATER, "acks of heartbeats sent before the claim open it again")                                              \
+    X(N6_SOON, "the heartbeat that is sent because of the claim does not open it again")                               \
+    X(N6_PROBE, "a VIP that nobody held is taken without asking for it")                                               \
     X(L1_SILENCE, "a silent node is not fenced")                                                                       \
     X(L1_RELEASE, "a node that does not release is not fenced")                                                        \
     X(L1_DEAF, "a node that does not hold what it could is not fenced")                                                \

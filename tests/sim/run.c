@@ -110,6 +110,15 @@ static void dispatch(struct timer *timer)
             node_start(node);
         }
         break;
+    case TIMER_STRANGER:
+        foreign_timer((int)timer->a, timer->b);
+        break;
+    case TIMER_AMBUSH:
+        ambush_deed(timer->node, (unsigned)timer->a, timer->b);
+        break;
+    case TIMER_AMBUSH_END:
+        ambush_over(timer->node, (unsigned)timer->a);
+        break;
     }
 }
 
@@ -129,11 +138,15 @@ static bool judge(struct calm *calm)
     }
     calm->next = world.now + 5 * MS;
     bool held = oracle_held(calm->why);
+    if (world.forged_at != 0) {
+        return foreign_judged(held, calm->why);
+    }
     bool even = held && oracle_even(calm->why) && client_calm();
     calm->held_since = !held ? 0 : calm->held_since != 0 ? calm->held_since : world.now;
     calm->even_since = !even ? 0 : calm->even_since != 0 ? calm->even_since : world.now;
-    if (even && world.now - calm->even_since > 3 * world.unit) {
-        return true;
+    uint64_t quiet = 3 * (world.timing.suspect_ms + world.timing.promise_ms) * MS; /* evening out waits for two promises */
+    if (even && world.now - calm->even_since > quiet) {
+        return foreign_judged(held, calm->why);
     }
     if (world.now - world.calm_since > CALM_MAX_NS) {
         world_violated(VIOLATION_LIVENESS, "%.0f s after the last fault: %s", (double)CALM_MAX_NS / 1e9,

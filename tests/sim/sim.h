@@ -58,6 +58,8 @@ enum fault_kind
     FAULT_KERNEL,    /* the kernel refuses additions or removals for a while */
     FAULT_LINK,      /* the interface is down for a while */
     FAULT_FORGE,     /* somebody announces a VIP who should not */
+    FAULT_STRANGER,  /* another host has a VIP's address for a while */
+    FAULT_AMBUSH,    /* waits for something to become of a node: ambush.c */
     FAULT_SLEW,      /* somebody slews clocks, some ahead and some back, by more than the drift; the nodes can know */
     FAULT_KINDS_N,
 };
@@ -73,6 +75,39 @@ enum fault_moment
     MOMENTS_N,
 };
 
+/* What an ambush waits for, and what it then does around the node. */
+enum trigger
+{
+    TRIGGER_FENCE = 0, /* the leader proposes to fence the node */
+    TRIGGER_ADMIT,     /* ... to admit it */
+    TRIGGER_MOVE,      /* ... to move a VIP to it */
+    TRIGGER_LEAD,      /* it was elected */
+    TRIGGER_START,
+    TRIGGER_CAUGHT_UP, /* since its start */
+    TRIGGER_ACK,       /* as a voter it has just acked another one's heartbeat */
+    TRIGGERS_N,
+};
+enum deed
+{
+    DEED_MUTE = 0,     /* its datagrams reach nobody */
+    DEED_DEAF,         /* no datagrams reach it */
+    DEED_BLIND,        /* no frames of Raft reach it */
+    DEED_CRASH_VOTERS, /* the others but the leader are killed, and soon started again */
+    DEED_CRASH_LEADER,
+    DEED_CRASH,
+    DEED_STALL,
+    DEED_REPLAY,       /* what was sent to its earlier runs arrives again */
+    DEED_REFUSE,       /* its kernel removes nothing */
+    DEED_UNHEARD,      /* the leader alone does not hear it, until it fences it */
+    DEEDS_N,
+};
+#define STAGES 3
+struct stage
+{
+    enum trigger trigger;
+    unsigned deeds; /* a set; none = there is no such stage */
+};
+
 struct fault
 {
     enum fault_kind kind;
@@ -82,12 +117,27 @@ struct fault
     enum fault_moment moment;
     unsigned arg;      /* of the moment, or of the kind: channels, directions, a set, permille, ppm, an address */
     unsigned arg2;
+    struct stage stages[STAGES]; /* of an ambush */
 };
 
 struct schedule
 {
     unsigned n;
     struct fault list[FAULTS_MAX];
+};
+
+/* A host outside of the cluster that has the address. */
+struct stranger
+{
+    uint64_t until, number;
+};
+
+#define AMBUSHES 3
+struct ambush
+{
+    const struct fault *fault;
+    uint64_t until, patience;
+    int stage, node;
 };
 
 /* ------------------------------------------------------------------ a node */
@@ -172,6 +222,23 @@ enum start_phase
     STARTED,
 };
 
+/* io/probe.c's part of a probe. */
+struct probing
+{
+    bool on, sent;
+    int left, address;
+    uint64_t at, interval, moved; /* at: own clock */
+};
+
+/* N6, as the simulator follows it: foreign.c. */
+enum shut
+{
+    SHUT_NOT = 0,
+    SHUT_NEXT, /* by the end of this step's actions */
+    SHUT,
+};
+#define SENT_KEPT 256 /* heartbeats */
+
 struct call /* a client's change that was proposed here */
 {
     uint64_t token, request, index;
@@ -225,6 +292,12 @@ struct sim_node
     uint64_t core_due, renew_due; /* own clock, ns */
     struct announcing announcing[VIPS_MAX];
     int about_to_announce; /* VIP slot whose may-hold has been asked, or -1 */
+    struct probing probing[VIPS_MAX];
+    uint64_t asked[VIPS_MAX], kept[VIPS_MAX]; /* by which move: nobody answered; owned before it started */
+    enum shut shut;
+    uint64_t shut_since; /* own clock */
+    uint64_t shut_acked; /* voters that acked what was sent since */
+    uint64_t sent_at[SENT_KEPT];
     uint64_t flying[ADDRS]; /* N3_SERIAL broken: when an addition under way is done, 0 = none */
     struct { uint64_t at; struct datagram_message *datagram; } checked; /* V1_ATOMIC broken: acked at that time */
     struct call calls[16];
@@ -250,7 +323,7 @@ struct message_stats
 
 struct sim_stats
 {
-    uint64_t faults[FAULT_KINDS_N], fault_total, armed_hits;
+    uint64_t faults[FAULT_KINDS_N], fault_total, armed_hits, sprung;
     uint64_t steps, turns, events, sim_ns;
     uint64_t restarts, elections, fences, clears, admits, moves, snapshots, changes, changes_refused, changes_lost;
     uint64_t announcements;
@@ -263,6 +336,7 @@ enum violation
 {
     VIOLATION_NONE = 0,
     VIOLATION_SAFETY,
+    VIOLATION_FOREIGN, /* N6: another host is not taken as it should be */
     VIOLATION_LIVENESS,
     VIOLATION_BUG, /* an abort in the product */
 };
@@ -287,9 +361,13 @@ struct world
     uint8_t cut_raft[SIM_NODES][SIM_NODES];
     unsigned loss, repeat; /* permille */
     uint64_t late[SIM_NODES][SIM_NODES];
+    struct stranger strangers[ADDRS];
     bool calm;
-    uint64_t calm_since;
+    uint64_t calm_since, forged_at, forged_after;
     struct schedule *schedule;
+    struct ambush ambushes[AMBUSHES];
+    unsigned ambush_at;
+    int unheard[SIM_NODES]; /* by which leader, + 1 */
 
     uint64_t digests[INDEX_MAX];
     uint64_t newest; /* highest index applied anywhere */
@@ -302,6 +380,8 @@ struct world
 extern struct world world;
 extern const char *const FAULT_NAMES[FAULT_KINDS_N];
 extern const char *const MOMENT_NAMES[MOMENTS_N];
+extern const char *const TRIGGER_NAMES[TRIGGERS_N];
+extern const char *const DEED_NAMES[DEEDS_N];
 
 /* world.c */
 enum timer_kind
@@ -314,6 +394,9 @@ enum timer_kind
     TIMER_FAULT_END,
     TIMER_SESSION,
     TIMER_START,
+    TIMER_AMBUSH,
+    TIMER_AMBUSH_END,
+    TIMER_STRANGER,
 };
 struct timer
 {
@@ -345,7 +428,11 @@ int address_index(const struct addr *addr); /* -1: none of the pool */
 #define CHANNEL_FRAMES 2u
 void net_send(int from, int to, enum input_kind kind, const void *data, size_t len);
 void net_announce(int from, int address); /* -1: a stranger */
+void net_claim(int from, int to, int address); /* to one node alone */
 void net_cut(int from, int to, unsigned channels, bool on);
+void net_open(void);
+void net_started(int to);  /* what was sent to it so far was sent to an earlier run */
+void net_replay(int to);   /* ... and comes again */
 
 /* disk.c */
 void disk_open(struct sim_disk *disk, const struct consensus_server *servers, unsigned n);
@@ -405,6 +492,7 @@ void client_proposed(struct sim_node *node, uint64_t token, uint64_t index);
 void client_outcome(struct sim_node *node, uint64_t token, const struct outcome *outcome);
 void client_applied(struct sim_node *node, uint64_t index, uint64_t request, const struct outcome *outcome);
 void client_role(struct sim_node *node);
+bool client_keeps_rules(void);  /* groups, apart-from and preferences stay in force to the end */
 bool client_calm(void);         /* the final changes are through */
 void client_check(const struct table *table); /* acknowledged changes survive */
 
@@ -415,14 +503,43 @@ void faults_end(const struct fault *fault, int slot);
 void faults_hit(struct sim_node *node); /* an armed one */
 void faults_heal(void);
 void faults_print(FILE *to, const struct fault *fault);
+void faults_restart(struct sim_node *node, uint64_t in_ns);
+
+/* ambush.c */
+void ambush_plan(struct chance *c, struct fault *fault, int nodes, uint64_t unit);
+void ambush_print(FILE *to, const struct fault *fault);
+void ambush_stand(const struct fault *fault);
+void ambush_trigger(enum trigger trigger, int node);
+void ambush_deed(int victim, unsigned deed, uint64_t for_ns);
+void ambush_over(int victim, unsigned deed);
+
+/* foreign.c: hosts outside of the cluster */
+void foreign_mac(int who, int address, uint8_t ret[MAC_SIZE]); /* -1: the stranger */
+void foreign_comes(int address, uint64_t for_ns);
+void foreign_timer(int address, uint64_t number);
+void foreign_probe(struct sim_node *node, const struct action *action);
+bool foreign_probe_due(struct sim_node *node, uint64_t own); /* whether there was something */
+void foreign_heard(struct sim_node *node, int from, int address);
+void foreign_check_add(const struct sim_node *node, int vip);
+void foreign_step(struct sim_node *node, const struct event *event); /* before the core is stepped */
+void foreign_sent(struct sim_node *node, uint64_t seq);
+void foreign_acked(struct sim_node *node, const struct answer *answer);
+void foreign_check_gate(struct sim_node *node, uint64_t end);
+bool foreign_judged(bool held, const char *why); /* calm: whether this has been looked at */
 
 /* oracle.c */
+const struct sim_node *oracle_leader(void); /* NULL = none */
 void oracle_holders(int address);
 void oracle_all_holders(const struct sim_node *node);
 void oracle_applied(const struct sim_node *node);
+bool oracle_could_hold(const struct sim_node *node); /* in the end, when it is admitted again */
 bool oracle_held(char why[200]); /* calm: every VIP that can be held is held by its owner */
 bool oracle_even(char why[200]);
 void oracle_end(void);
+
+/* placed.c */
+bool placed_could(const struct table *table, int vip); /* some node could be given the VIP, and its group with it */
+bool placed_well(const struct table *table, char why[200]);
 
 /* run.c */
 struct options

@@ -253,6 +253,7 @@ void world_open(uint64_t seed, bool trace, struct sim_stats *stats)
     world.work.state = seed * 4 + 3;
     world.client.state = seed * 4 + 4;
     world.now = 1000000000ull;
+    net_open();
 }
 
 void world_close(void)
