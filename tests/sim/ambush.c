@@ -15,7 +15,7 @@
 
 const char *const TRIGGER_NAMES[TRIGGERS_N] = {"fence", "admit", "move", "lead", "start", "caught-up", "ack"};
 const char *const DEED_NAMES[DEEDS_N] = {"mute",   "deaf",   "blind", "crash-voters", "crash-leader",
-                                         "crash", "stall", "replay", "refuse", "unheard"};
+                                         "crash", "stall", "replay", "refuse", "unheard", "latch"};
 
 /* How often it springs, in permille: what happens all the time is let pass mostly. */
 static const unsigned SPRINGS[TRIGGERS_N] = {
@@ -48,6 +48,9 @@ static const struct stage KNOWN[][STAGES] = {
     {{TRIGGER_ACK, DO(CRASH)}},
     {{TRIGGER_MOVE, DO(CRASH)}},
     {{TRIGGER_LEAD, DO(CRASH)}},
+    /* too late to the kernel */
+    {{TRIGGER_MOVE, DO(LATCH)}},
+    {{TRIGGER_ACK, DO(LATCH)}},
 };
 #define KNOWN_N (sizeof KNOWN / sizeof KNOWN[0])
 
@@ -183,12 +186,13 @@ static void heard_again(int node)
     }
 }
 
-/* Down and soon up again: within the promises that it gave. */
+/* Down, and mostly soon up again: within the promises that it gave. */
 static void crash(struct sim_node *node)
 {
     if (node->alive) {
         node_crash(node);
-        faults_restart(node, chance_span(&world.work, world.unit / 64, world.unit / 4));
+        faults_restart(node, chance_span(&world.work, world.unit / 64,
+                                         chance_permille(&world.work, 300) ? 4 * world.unit : world.unit / 4));
     }
 }
 
@@ -198,6 +202,24 @@ static void crash_some(int but, unsigned deed)
         if (i != but && (node_leads(&world.nodes[i]) == (deed == DEED_CRASH_LEADER))) {
             crash(&world.nodes[i]);
         }
+    }
+}
+
+static void latch(struct sim_node *node)
+{
+    struct fault *fault = &world.latches[node->slot];
+
+    if (node->alive && node->armed == NULL) {
+        *fault = (struct fault){.kind = FAULT_STALL, .for_ns = chance_span(&world.work, world.unit / 16, world.unit),
+                                .moment = MOMENT_BEFORE_ACTION, .arg = ACT_LEASE};
+        node->armed = fault;
+    }
+}
+
+void ambush_hit(int victim, const struct fault *armed)
+{
+    if (armed == &world.latches[victim]) {
+        world_at(world.nodes[victim].stalled_until + 50 * US, TIMER_AMBUSH, victim)->a = DEED_CRASH;
     }
 }
 
@@ -231,6 +253,9 @@ void ambush_deed(int victim, unsigned deed, uint64_t for_ns)
     case DEED_REFUSE:
         node->del_fails = 1000;
         break;
+    case DEED_LATCH:
+        latch(node);
+        return;
     case DEED_UNHEARD:
         unheard(victim);
         for_ns = 4 * world.unit;

@@ -261,6 +261,7 @@ void faults_hit(struct sim_node *node)
     node->armed = NULL;
     world.stats->armed_hits++;
     hit(node, fault);
+    ambush_hit(node->slot, fault);
 }
 
 static void arm_or_hit(struct sim_node *node, struct fault *fault)

@@ -13,13 +13,26 @@ void net_cut(int from, int to, unsigned channels, bool on)
         world.cut[from][to] = (uint8_t)(world.cut[from][to] + by);
     }
     if (channels & CHANNEL_FRAMES) {
+        if (on && world.cut_raft[from][to] == 0) {
+            world.cut_since[from][to] = world.now;
+        }
         world.cut_raft[from][to] = (uint8_t)(world.cut_raft[from][to] + by);
     }
 }
 
+/* Frames go over a connection: it breaks when what is sent has not been acknowledged for USER_TIMEOUT (io/stream.c), and there is
+ * no new one while either direction is cut. */
+#define USER_TIMEOUT (1000 * MS)
+
+static bool is_broken(int from, int to)
+{
+    return world.cut_raft[to][from] > 0 && world.now - world.cut_since[to][from] > USER_TIMEOUT;
+}
+
 static bool is_cut(int from, int to, enum input_kind kind)
 {
-    return kind == INPUT_DATAGRAM || kind == INPUT_ARP ? world.cut[from][to] > 0 : world.cut_raft[from][to] > 0;
+    return kind == INPUT_DATAGRAM || kind == INPUT_ARP ? world.cut[from][to] > 0
+                                                       : world.cut_raft[from][to] > 0 || is_broken(from, to);
 }
 
 /* Mostly well below a millisecond, now and then some, rarely as late as a message can be that a network has kept. */

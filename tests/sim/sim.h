@@ -99,6 +99,7 @@ enum deed
     DEED_REPLAY,       /* what was sent to its earlier runs arrives again */
     DEED_REFUSE,       /* its kernel removes nothing */
     DEED_UNHEARD,      /* the leader alone does not hear it, until it fences it */
+    DEED_LATCH,        /* it is stopped before it tells its kernel of a lease, and killed behind that */
     DEEDS_N,
 };
 #define STAGES 3
@@ -359,6 +360,7 @@ struct world
 
     uint8_t cut[SIM_NODES][SIM_NODES]; /* count of cuts by channel: see net.c */
     uint8_t cut_raft[SIM_NODES][SIM_NODES];
+    uint64_t cut_since[SIM_NODES][SIM_NODES]; /* of cut_raft */
     unsigned loss, repeat; /* permille */
     uint64_t late[SIM_NODES][SIM_NODES];
     struct stranger strangers[ADDRS];
@@ -368,6 +370,7 @@ struct world
     struct ambush ambushes[AMBUSHES];
     unsigned ambush_at;
     int unheard[SIM_NODES]; /* by which leader, + 1 */
+    struct fault latches[SIM_NODES];
 
     uint64_t digests[INDEX_MAX];
     uint64_t newest; /* highest index applied anywhere */
@@ -511,6 +514,7 @@ void ambush_print(FILE *to, const struct fault *fault);
 void ambush_stand(const struct fault *fault);
 void ambush_trigger(enum trigger trigger, int node);
 void ambush_deed(int victim, unsigned deed, uint64_t for_ns);
+void ambush_hit(int victim, const struct fault *armed); /* an armed fault has hit; perhaps one of an ambush */
 void ambush_over(int victim, unsigned deed);
 
 /* foreign.c: hosts outside of the cluster */
