@@ -11,6 +11,8 @@
 #include "sim.h"
 #include "wire/report.h"
 
+#define IDLE_MAX 200 /* timers in a row that find nothing to do, and are due again at once */
+
 /* ------------------------------------------------------------------ when it runs next */
 
 void node_wake(struct sim_node *node, uint64_t at)
@@ -113,6 +115,11 @@ static void step(struct sim_node *node, struct event *event)
     node->next_action = 0;
     world.stats->steps++;
     world_note("step", node->slot, (uint64_t)event->type, node->actions->n);
+    bool idle = event->type == EV_TIMER && node->actions->n == 0 && !node->actions->more && node->actions->deadline <= event->now;
+    node->idle_steps = idle ? node->idle_steps + 1 : 0;
+    if (node->idle_steps > IDLE_MAX) {
+        world_violated(VIOLATION_BUG, "%c turns without end: a deadline stays due, though there is nothing to do", 'a' + node->slot);
+    }
     uint64_t bound = event->now + 1000 * MS;
     node->core_due = node->actions->more            ? event->now
                      : node->actions->deadline < bound ? node->actions->deadline

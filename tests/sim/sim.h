@@ -277,6 +277,7 @@ struct sim_node
     unsigned next_action;
     struct event_ring urgent, queue;
     bool applied_queued;
+    unsigned idle_steps;
     bool pumping; /* an input is taken only when nothing is left to do */
     struct report report, told; /* own; another node's, what an event points to */
     struct datagram_message *datagram; /* likewise */
