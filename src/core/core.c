@@ -212,7 +212,7 @@ static void missing_changed(struct core *core, time_ns now, struct actions *acti
             if (now <= from + 2 * core_suspect(core)) {
                 core_deadline(actions, from + 2 * core_suspect(core) + 1); /* then the leader fences it alone */
             }
-        } else if (core->voted) {
+        } else {
             core_deadline(actions, from + core_suspect(core) + 1);
         }
     }

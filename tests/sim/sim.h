@@ -350,6 +350,7 @@ struct world
     uint64_t now, seed, number;
     uint64_t hash;
     bool trace;
+    bool broken; /* some rule is */
     struct timer *heap;
     size_t heap_n, heap_size;
     struct chance net, disk, work, client;

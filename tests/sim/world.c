@@ -247,6 +247,9 @@ void world_open(uint64_t seed, bool trace, struct sim_stats *stats)
     world.seed = seed;
     world.hash = 0xcbf29ce484222325ull;
     world.trace = trace;
+    for (int i = 0; i < SIM_RULES_N; i++) {
+        world.broken = world.broken || sim_broken[i];
+    }
     world.stats = stats;
     world.net.state = seed * 4 + 1;
     world.disk.state = seed * 4 + 2;
