@@ -344,6 +344,11 @@ enum violation
 };
 
 struct timer;
+struct due
+{
+    uint64_t at, number;
+    uint32_t slot;
+};
 
 struct world
 {
@@ -351,7 +356,9 @@ struct world
     uint64_t hash;
     bool trace;
     bool broken; /* some rule is */
-    struct timer *heap;
+    struct due *heap;
+    struct timer *timers;
+    uint32_t *free; /* of `timers`: the slots from heap_n on */
     size_t heap_n, heap_size;
     struct chance net, disk, work, client;
 

@@ -37,58 +37,63 @@ bool chance_permille(struct chance *c, unsigned permille)
 
 /* ------------------------------------------------------------------ what happens next */
 
-static bool sooner(const struct timer *a, const struct timer *b)
+/* The heap has the times; what is due then stays where it is in `timers`. */
+static bool sooner(const struct due *a, const struct due *b)
 {
     return a->at < b->at || (a->at == b->at && a->number < b->number);
 }
 
-static void sift_up(size_t i)
+static void sift_up(size_t i, struct due due)
 {
-    while (i > 0 && sooner(&world.heap[i], &world.heap[(i - 1) / 2])) {
-        struct timer swap = world.heap[i];
-
+    for (; i > 0 && sooner(&due, &world.heap[(i - 1) / 2]); i = (i - 1) / 2) {
         world.heap[i] = world.heap[(i - 1) / 2];
-        world.heap[(i - 1) / 2] = swap;
-        i = (i - 1) / 2;
     }
+    world.heap[i] = due;
 }
 
-static void sift_down(size_t i)
+static void sift_down(struct due due)
 {
-    for (;;) {
-        size_t least = i;
+    size_t i = 0;
 
-        for (size_t child = 2 * i + 1; child <= 2 * i + 2 && child < world.heap_n; child++) {
-            least = sooner(&world.heap[child], &world.heap[least]) ? child : least;
+    for (size_t child = 1; child < world.heap_n; child = 2 * i + 1) {
+        child += child + 1 < world.heap_n && sooner(&world.heap[child + 1], &world.heap[child]);
+        if (!sooner(&world.heap[child], &due)) {
+            break;
         }
-        if (least == i) {
-            return;
-        }
-        struct timer swap = world.heap[i];
-        world.heap[i] = world.heap[least];
-        world.heap[least] = swap;
-        i = least;
+        world.heap[i] = world.heap[child];
+        i = child;
     }
+    world.heap[i] = due;
 }
 
-/* Valid until the next call. The place in the heap depends on `at` alone, so the rest may be filled in afterwards. */
+static void grow(void)
+{
+    size_t size = world.heap_size == 0 ? 4096 : world.heap_size * 2;
+
+    world.heap = realloc(world.heap, size * sizeof *world.heap);
+    world.timers = realloc(world.timers, size * sizeof *world.timers);
+    world.free = realloc(world.free, size * sizeof *world.free);
+    if (world.heap == NULL || world.timers == NULL || world.free == NULL) {
+        abort();
+    }
+    for (size_t i = world.heap_size; i < size; i++) {
+        world.free[i] = (uint32_t)i; /* from heap_n on: those that are free */
+    }
+    world.heap_size = size;
+}
+
+/* Valid until the next call. */
 struct timer *world_at(uint64_t at, enum timer_kind kind, int node)
 {
     if (world.heap_n == world.heap_size) {
-        world.heap_size = world.heap_size == 0 ? 4096 : world.heap_size * 2;
-        world.heap = realloc(world.heap, world.heap_size * sizeof *world.heap);
-        if (world.heap == NULL) {
-            abort();
-        }
+        grow();
     }
-    uint64_t number = ++world.number;
-    size_t i = world.heap_n++;
-    world.heap[i] = (struct timer){.at = at > world.now ? at : world.now, .number = number, .kind = kind, .node = node};
-    sift_up(i);
-    while (world.heap[i].number != number) { /* it went up along its ancestors */
-        i = (i - 1) / 2;
-    }
-    return &world.heap[i];
+    uint32_t slot = world.free[world.heap_n];
+    struct timer *timer = &world.timers[slot];
+    *timer = (struct timer){.at = at > world.now ? at : world.now, .number = ++world.number, .kind = kind, .node = node};
+    world.heap_n++;
+    sift_up(world.heap_n - 1, (struct due){.at = timer->at, .number = timer->number, .slot = slot});
+    return timer;
 }
 
 bool world_take(struct timer *ret)
@@ -96,9 +101,13 @@ bool world_take(struct timer *ret)
     if (world.heap_n == 0) {
         return false;
     }
-    *ret = world.heap[0];
-    world.heap[0] = world.heap[--world.heap_n];
-    sift_down(0);
+    uint32_t slot = world.heap[0].slot;
+    *ret = world.timers[slot];
+    world.heap_n--;
+    world.free[world.heap_n] = slot;
+    if (world.heap_n > 0) {
+        sift_down(world.heap[world.heap_n]);
+    }
     world.now = ret->at;
     return true;
 }
@@ -230,13 +239,17 @@ int address_index(const struct addr *addr)
 
 void world_open(uint64_t seed, bool trace, struct sim_stats *stats)
 {
-    struct timer *heap = world.heap;
+    struct due *heap = world.heap;
+    struct timer *timers = world.timers;
+    uint32_t *unused = world.free;
     size_t heap_size = world.heap_size;
     struct sim_node kept[SIM_NODES];
 
     memcpy(kept, world.nodes, sizeof kept); /* memory that is used again */
     memset(&world, 0, sizeof world);
     world.heap = heap;
+    world.timers = timers;
+    world.free = unused;
     world.heap_size = heap_size;
     for (int i = 0; i < SIM_NODES; i++) {
         world.nodes[i].table = kept[i].table;
@@ -265,7 +278,8 @@ void world_close(void)
         node_close(&world.nodes[i]);
     }
     for (size_t i = 0; i < world.heap_n; i++) {
-        free(world.heap[i].input.data);
+        free(world.timers[world.heap[i].slot].input.data);
+        world.free[i] = world.heap[i].slot;
     }
     world.heap_n = 0;
 }
