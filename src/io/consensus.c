@@ -167,9 +167,58 @@ static int load_snapshot(struct consensus *c, const struct consensus_snapshot *s
     return consensus_decode(snapshot->configuration, snapshot->configuration_len, &ret->configuration);
 }
 
+/* The configuration that is in force at the start: the newest that is on disk, committed or not. */
+static int newest_configuration(const struct consensus_state *state, struct raft_configuration *ret)
+{
+    for (size_t i = state->n_entries; i > 0; i--) {
+        const struct consensus_entry *entry = &state->entries[i - 1];
+        if (entry->type == CONSENSUS_CHANGE) {
+            return consensus_decode(entry->data, entry->len, ret);
+        }
+    }
+    if (state->snapshot != NULL) {
+        return consensus_decode(state->snapshot->configuration, state->snapshot->configuration_len, ret);
+    }
+    raft_configuration_init(ret);
+    return 0;
+}
+
+/* The library makes the only voter the leader as it starts, in the term that is on disk. But in that term it may have
+ * led before it went down, and sent entries to standbys that never came to its own disk: others at their indexes, of the same term,
+ * would be taken for the same. So its start is a new term, on disk before anybody hears of it. 1: it was; 0; -errno. */
+static int begin_only_voter(struct consensus *c, const struct consensus_state *state)
+{
+    struct raft_configuration configuration;
+    unsigned voters = 0;
+    bool self = false;
+    int r = newest_configuration(state, &configuration);
+
+    if (r < 0) {
+        return r;
+    }
+    for (unsigned i = 0; i < configuration.n; i++) {
+        bool votes = configuration.servers[i].role == RAFT_VOTER;
+        voters += votes;
+        self = self || (votes && configuration.servers[i].id == c->options.id);
+    }
+    raft_configuration_close(&configuration);
+    if (!self || voters != 1) {
+        return 0;
+    }
+    struct consensus_work *work = consensus_work_new(c);
+    if (work == NULL) {
+        return -ENOMEM;
+    }
+    work->job.set_vote = true;
+    work->job.term = state->term + 1;
+    work->job.vote = c->options.id;
+    c->vote_job = work->job.number;
+    return 1;
+}
+
 /* The library looks at the entries during the call only, and at the data of configurations only; on an error it frees
  * array and batch. */
-static int start_library(struct consensus *c, const struct consensus_state *state,
+static int start_library(struct consensus *c, const struct consensus_state *state, bool new_term,
                          struct raft_snapshot_metadata *metadata)
 {
     struct raft_event event = {.type = RAFT_START};
@@ -191,8 +240,8 @@ static int start_library(struct consensus *c, const struct consensus_state *stat
                                              .batch = batch};
         }
     }
-    event.start.term = state->term;
-    event.start.voted_for = state->vote;
+    event.start.term = state->term + new_term;
+    event.start.voted_for = new_term ? c->options.id : state->vote;
     event.start.metadata = metadata;
     event.start.start_index = c->log.first;
     event.start.entries = entries;
@@ -222,7 +271,10 @@ int consensus_start(struct consensus *c, const struct consensus_state *state, ui
         r = load_snapshot(c, state->snapshot, &metadata);
     }
     if (r == 0) {
-        r = start_library(c, state, state->snapshot != NULL ? &metadata : NULL);
+        r = begin_only_voter(c, state);
+    }
+    if (r >= 0) {
+        r = start_library(c, state, r > 0, state->snapshot != NULL ? &metadata : NULL);
     }
     if (r < 0) {
         return r;

@@ -1049,6 +1049,55 @@ static void test_one_voter(void **state)
     world_end();
 }
 
+/* The only voter leads; an entry reaches a standby, and not the voter's own disk, before it goes down. What it writes at
+ * that index when it is back must not be taken for the same. (Simulator, seed 337.) */
+static void test_one_voter_again(void **state)
+{
+    struct consensus_server servers[2];
+    struct node *voter = &world.nodes[0], *standby = &world.nodes[1];
+    void *data;
+    size_t len;
+
+    world_begin(7);
+    world.calm = true;
+    for (unsigned i = 0; i < 2; i++) {
+        servers[i] = (struct consensus_server){.id = FIRST_ID + i,
+                                               .address = world.nodes[i].address,
+                                               .role = i == 0 ? CONSENSUS_VOTER : CONSENSUS_STANDBY};
+    }
+    assert_int_equal(consensus_founding(servers, 2, &data, &len), 0);
+    struct consensus_entry entry = {.index = 1, .term = 1, .type = CONSENSUS_CHANGE, .data = data, .len = len};
+    for (unsigned i = 0; i < 2; i++) {
+        disk_free(&world.nodes[i].disk);
+        memset(&world.nodes[i].disk, 0, sizeof world.nodes[i].disk);
+        disk_append(&world.nodes[i].disk, &entry);
+        world.nodes[i].disk.term = 1;
+        world.nodes[i].net_ms = world.nodes[i].disk_ms = 1;
+        start(&world.nodes[i]);
+    }
+    free(data);
+    settle(5000);
+    uint64_t term = consensus_term(voter->consensus), last = disk_last(&voter->disk);
+
+    voter->disk_ms = 1000;
+    assert_true(submit(voter));
+    for (uint64_t until = world.now + 500; disk_last(&standby->disk) == last && world.now < until;) {
+        happen();
+    }
+    assert_int_equal(disk_last(&standby->disk), last + 1);
+    assert_int_equal(disk_last(&voter->disk), last);
+    voter->n_jobs = 0; /* none of the writes under way is made */
+    crash(voter);
+    voter->disk_ms = 1;
+    start(voter);
+    assert_true(consensus_term(voter->consensus) > term);
+    assert_true(submit(voter));
+    settle(5000);
+    assert_int_equal(disk_term_of(&standby->disk, last + 1), disk_term_of(&voter->disk, last + 1));
+    assert_int_equal(standby->digest, voter->digest);
+    world_end();
+}
+
 static void test_far_behind(void **state)
 {
     struct node *first = quiet();
@@ -1413,6 +1462,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_teardown(test_commit_is_told, clean_up),
         cmocka_unit_test_teardown(test_transfer, clean_up),
         cmocka_unit_test_teardown(test_one_voter, clean_up),
+        cmocka_unit_test_teardown(test_one_voter_again, clean_up),
         cmocka_unit_test_teardown(test_far_behind, clean_up),
         cmocka_unit_test_teardown(test_truncation_is_told, clean_up),
         cmocka_unit_test_teardown(test_joins, clean_up),
