@@ -15,6 +15,7 @@ struct apply
     uint64_t index;
     const struct command *command;
     struct outcome *outcome; /* begins as OUTCOME_DONE without a sentence */
+    uint64_t checks_coming, checks_going; /* sets of checks that a document makes, and deletes, in this very entry */
 };
 
 /* apply.c */
@@ -78,6 +79,10 @@ void apply_document(const struct apply *apply);
 void apply_conflict(const struct apply *apply);
 
 /* apply_health.c */
+/* ... the parts that apply_document.c shares: whether a check may be so, its name aside; making it so; deleting it. */
+bool apply_check_may(const struct apply *apply, const struct check_spec *spec);
+void apply_check_put(const struct apply *apply, int slot, const struct check_spec *spec);
+void apply_check_remove(const struct apply *apply, int slot);
 void apply_check_set(const struct apply *apply);
 void apply_check_delete(const struct apply *apply);
 void apply_health(const struct apply *apply);
@@ -98,7 +103,7 @@ bool check_node(const struct apply *apply, int node);                   /* a use
 bool check_node_id(const struct apply *apply, int node, uint64_t id);   /* ... that is still that node */
 bool check_nodes(const struct apply *apply, uint64_t nodes);            /* all may own VIPs */
 bool check_prefers(const struct apply *apply, const struct prefer *prefers, unsigned n);
-bool check_checks(const struct apply *apply, uint64_t checks);          /* all are there */
+bool check_checks(const struct apply *apply, uint64_t checks);          /* all are there, or will be */
 bool check_timing(const struct apply *apply, const struct timing *timing);
 bool check_settings(const struct apply *apply, const struct settings *settings);
 bool check_voting(const struct apply *apply, const struct voting *voting);

@@ -77,11 +77,76 @@ static bool names_are_free(const struct apply *apply, const uint64_t *free_names
     return true;
 }
 
+/* Whether the checks of the document can be made, changed and deleted, what requires them aside. */
+static bool checks_may(const struct apply *apply, uint64_t *ret_coming, uint64_t *ret_going)
+{
+    const struct apply_command *wanted = &apply->command->apply;
+
+    for (uint32_t i = 0; i < wanted->n_checks; i++) {
+        const struct check_item *item = &wanted->checks[i];
+        int holder = table_check_by_name(apply->table, item->spec.name);
+        bool is_new = item->slot < CHECKS_MAX && apply->table->checks[item->slot].spec.name[0] == '\0';
+
+        if (item->slot >= CHECKS_MAX || (i > 0 && wanted->checks[i - 1].slot >= item->slot) ||
+            (is_new ? item->gone : holder != item->slot)) {
+            return stale(apply);
+        }
+        if (!item->gone && (!check_name(apply, "check", item->spec.name) || !apply_check_may(apply, &item->spec))) {
+            return false;
+        }
+        for (uint32_t k = 0; k < i && is_new; k++) {
+            holder = strcmp(wanted->checks[k].spec.name, item->spec.name) == 0 ? wanted->checks[k].slot : holder;
+        }
+        if (is_new && holder != SLOT_NONE) {
+            detail_say(apply->outcome, OUTCOME_CONFLICT, "the name ", item->spec.name, " is in use by another check");
+            return false;
+        }
+        *(item->gone ? ret_going : ret_coming) |= 1ull << item->slot;
+    }
+    return true;
+}
+
+/* That no VIP or group that stays as it is requires a check that goes; what comes and changes check_checks() sees to. */
+static bool nobody_requires(const struct apply *apply)
+{
+    const struct apply_command *wanted = &apply->command->apply;
+    const struct table *table = apply->table;
+    uint64_t settled[WORDS] = {0};
+    const char *user = NULL;
+
+    for (uint32_t i = 0; i < wanted->n_deletes; i++) {
+        (void)put_bit(settled, wanted->deletes[i].vip);
+    }
+    for (uint32_t i = 0; i < wanted->n_vips; i++) {
+        if ((wanted->vips[i].set & VIP_SET_CHECKS) != 0) {
+            (void)put_bit(settled, wanted->vips[i].slot);
+        }
+    }
+    for (int i = 0; i < table->vips_end && user == NULL; i++) {
+        bool stays = table->vips[i].used && !table->vips[i].deleted && !in_bits(settled, i);
+
+        user = stays && (table->vips[i].checks & apply->checks_going) != 0 ? table->vips[i].name : NULL;
+    }
+    for (int i = 0; i < GROUPS_MAX && user == NULL; i++) {
+        bool stays = table->groups[i].name[0] != '\0';
+
+        for (uint32_t k = 0; k < wanted->n_groups && stays; k++) {
+            stays = strcmp(wanted->groups[k].name, table->groups[i].name) != 0;
+        }
+        user = stays && (table->groups[i].checks & apply->checks_going) != 0 ? table->groups[i].name : NULL;
+    }
+    if (user != NULL) {
+        detail_say(apply->outcome, OUTCOME_CONFLICT, "a check that is to be deleted is required by ", user, "");
+    }
+    return user == NULL;
+}
+
 static bool all_may(const struct apply *apply)
 {
     const struct apply_command *wanted = &apply->command->apply;
 
-    if (wanted->has_settings && !check_settings(apply, &wanted->settings)) {
+    if ((wanted->has_settings && !check_settings(apply, &wanted->settings)) ||
+        (wanted->has_voting && !check_voting(apply, &wanted->voting))) {
         return false;
     }
     for (uint32_t i = 0; i < wanted->n_groups; i++) {
@@ -166,6 +231,24 @@ static void keep(const struct apply *apply)
     memcpy(kept->text, wanted->kept, wanted->kept_size);
 }
 
+static void put_checks(const struct apply *apply)
+{
+    for (uint32_t i = 0; i < apply->command->apply.n_checks; i++) {
+        const struct check_item *item = &apply->command->apply.checks[i];
+
+        if (!item->gone) {
+            apply_check_put(apply, item->slot, &item->spec);
+        }
+    }
+}
+
+static void remove_checks(const struct apply *apply)
+{
+    for (uint64_t left = apply->checks_going; left != 0; left &= left - 1) {
+        apply_check_remove(apply, __builtin_ctzll(left));
+    }
+}
+
 static void change_vips(const struct apply *apply, const uint64_t *added)
 {
     const struct apply_command *wanted = &apply->command->apply;
@@ -181,17 +264,14 @@ static void change_vips(const struct apply *apply, const uint64_t *added)
     }
 }
 
-void apply_document(const struct apply *apply)
+/* `apply` knows the checks that come and go. */
+static void apply_with_checks(const struct apply *apply)
 {
     const struct apply_command *wanted = &apply->command->apply;
     struct table *table = apply->table;
     uint64_t free_names[WORDS] = {0}, added[WORDS] = {0};
 
-    if (RULE(L0) && wanted->revision != table->revision) {
-        (void)stale(apply);
-        return;
-    }
-    if (!list_slots(apply, free_names) || !all_may(apply) || !names_are_free(apply, free_names)) {
+    if (!list_slots(apply, free_names) || !all_may(apply) || !nobody_requires(apply) || !names_are_free(apply, free_names)) {
         return;
     }
     if (!make_groups(apply) || !add_vips(apply, added)) {
@@ -203,6 +283,10 @@ void apply_document(const struct apply *apply)
     if (wanted->has_settings) {
         table->settings = wanted->settings;
     }
+    if (wanted->has_voting) {
+        table->voting = wanted->voting;
+    }
+    put_checks(apply);
     for (uint32_t i = 0; i < wanted->n_groups; i++) {
         apply_group_put(apply, &wanted->groups[i]);
     }
@@ -213,6 +297,20 @@ void apply_document(const struct apply *apply)
     for (uint32_t i = 0; i < wanted->n_deletes; i++) {
         apply_vip_remove(apply, wanted->deletes[i].vip);
     }
+    remove_checks(apply);
     apply_groups_forget(apply);
     apply_revised(apply);
+}
+
+void apply_document(const struct apply *apply)
+{
+    struct apply with_checks = *apply;
+
+    if (RULE(L0) && apply->command->apply.revision != apply->table->revision) {
+        (void)stale(apply);
+        return;
+    }
+    if (checks_may(apply, &with_checks.checks_coming, &with_checks.checks_going)) {
+        apply_with_checks(&with_checks);
+    }
 }

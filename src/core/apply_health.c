@@ -21,7 +21,7 @@ static int find(const struct apply *apply)
     return slot;
 }
 
-static bool check_spec(const struct apply *apply, const struct check_spec *spec)
+bool apply_check_may(const struct apply *apply, const struct check_spec *spec)
 {
     struct target target;
     const char *wrong = target_wrong_numbers(spec);
@@ -36,13 +36,6 @@ static bool check_spec(const struct apply *apply, const struct check_spec *spec)
     return wrong == NULL;
 }
 
-static bool is_same(const struct check_spec *a, const struct check_spec *b)
-{
-    return strcmp(a->target, b->target) == 0 && a->kind == b->kind && a->every_ms == b->every_ms &&
-           a->timeout_ms == b->timeout_ms && a->fall == b->fall && a->rise == b->rise && a->weight == b->weight &&
-           a->node == b->node && a->release == b->release;
-}
-
 static void changed(const struct apply *apply, enum history_kind kind, const char *name)
 {
     lookup_checks(apply->table);
@@ -51,28 +44,11 @@ static void changed(const struct apply *apply, enum history_kind kind, const cha
     apply_revised(apply);
 }
 
-void apply_check_set(const struct apply *apply)
+void apply_check_put(const struct apply *apply, int slot, const struct check_spec *spec)
 {
-    const struct check_spec *spec = &apply->command->check.spec;
-    struct check *check;
-    int slot;
+    struct check *check = &apply->table->checks[slot];
 
-    if (!check_name(apply, "check", spec->name) || !check_spec(apply, spec)) {
-        return;
-    }
-    slot = find(apply);
-    if (apply->outcome->code != OUTCOME_DONE) {
-        return;
-    }
-    for (int i = 0; slot == SLOT_NONE && i < CHECKS_MAX; i++) {
-        slot = apply->table->checks[i].spec.name[0] == '\0' ? i : SLOT_NONE;
-    }
-    if (slot == SLOT_NONE) {
-        detail_say(apply->outcome, OUTCOME_LIMIT, "no room for check ", spec->name, ": there are 64 already");
-        return;
-    }
-    check = &apply->table->checks[slot];
-    if (check->changed != 0 && is_same(&check->spec, spec)) {
+    if (check->changed != 0 && check_spec_equal(&check->spec, spec)) {
         return;
     }
     memset(check, 0, sizeof *check);
@@ -90,6 +66,28 @@ void apply_check_set(const struct apply *apply)
     changed(apply, HISTORY_CHECK_SET, check->spec.name);
 }
 
+void apply_check_set(const struct apply *apply)
+{
+    const struct check_spec *spec = &apply->command->check.spec;
+    int slot;
+
+    if (!check_name(apply, "check", spec->name) || !apply_check_may(apply, spec)) {
+        return;
+    }
+    slot = find(apply);
+    if (apply->outcome->code != OUTCOME_DONE) {
+        return;
+    }
+    for (int i = 0; slot == SLOT_NONE && i < CHECKS_MAX; i++) {
+        slot = apply->table->checks[i].spec.name[0] == '\0' ? i : SLOT_NONE;
+    }
+    if (slot == SLOT_NONE) {
+        detail_say(apply->outcome, OUTCOME_LIMIT, "no room for check ", spec->name, ": there are 64 already");
+        return;
+    }
+    apply_check_put(apply, slot, spec);
+}
+
 /* What requires the check, or NULL. */
 static const char *user_of(const struct table *table, int check)
 {
@@ -104,6 +102,18 @@ static const char *user_of(const struct table *table, int check)
         }
     }
     return NULL;
+}
+
+void apply_check_remove(const struct apply *apply, int slot)
+{
+    char name[NAME_SIZE];
+
+    memcpy(name, apply->table->checks[slot].spec.name, sizeof name);
+    for (int i = 0; i < apply->table->vips_end; i++) { /* those that are deleted */
+        apply->table->vips[i].checks &= ~(1ull << slot);
+    }
+    memset(&apply->table->checks[slot], 0, sizeof apply->table->checks[slot]);
+    changed(apply, HISTORY_CHECK_DELETE, name);
 }
 
 void apply_check_delete(const struct apply *apply)
@@ -123,11 +133,7 @@ void apply_check_delete(const struct apply *apply)
         detail_say(apply->outcome, OUTCOME_CONFLICT, "the check is required by ", user, "");
         return;
     }
-    for (int i = 0; i < apply->table->vips_end; i++) { /* those that are deleted */
-        apply->table->vips[i].checks &= ~(1ull << slot);
-    }
-    memset(&apply->table->checks[slot], 0, sizeof apply->table->checks[slot]);
-    changed(apply, HISTORY_CHECK_DELETE, name);
+    apply_check_remove(apply, slot);
 }
 
 /* Brings one node's verdict on one check into the table; whether that changed anything. */

@@ -95,7 +95,7 @@ void apply_voting(const struct apply *apply)
     if (check_voting(apply, voting) && (now->count != voting->count || now->replace_ms != voting->replace_ms)) {
         *now = *voting;
         apply_history(apply, HISTORY_SETTINGS, REASON_NEW, SLOT_NONE, SLOT_NONE, "settings");
-        apply_changed(apply);
+        apply_revised(apply);
     }
 }
 

@@ -105,7 +105,9 @@ bool check_prefers(const struct apply *apply, const struct prefer *prefers, unsi
 bool check_checks(const struct apply *apply, uint64_t checks)
 {
     for (int check = 0; check < CHECKS_MAX; check++) {
-        if ((checks >> check & 1) != 0 && apply->table->checks[check].spec.name[0] == '\0') {
+        bool is_there = apply->table->checks[check].spec.name[0] != '\0' || (apply->checks_coming >> check & 1) != 0;
+
+        if ((checks >> check & 1) != 0 && (!is_there || (apply->checks_going >> check & 1) != 0)) {
             detail_say(apply->outcome, OUTCOME_NOT_FOUND, "no such check", "", "");
             return false;
         }
@@ -145,8 +147,9 @@ bool check_settings(const struct apply *apply, const struct settings *settings)
         wrong = "announce: count is 1 to 100";
     } else if (settings->announce_interval_ms < 10 || settings->announce_interval_ms > 60000) {
         wrong = "announce: interval is 10 ms to 60 s";
-    } else if (settings->announce_refresh_ms != 0 && settings->announce_refresh_ms < 1000) {
-        wrong = "announce: refresh is 0 (never) or at least 1 s";
+    } else if (settings->announce_refresh_ms > REFRESH_MAX_MS ||
+               (settings->announce_refresh_ms != 0 && settings->announce_refresh_ms < 1000)) {
+        wrong = "announce: refresh is 0 (never), or 1 s to a day";
     } else if (settings->failback_ms > FAILBACK_MAX_MS) {
         wrong = "failback is at most a day";
     } else if (settings->hold_after > 1000 || settings->hold_window_ms > HOLD_MAX_MS ||

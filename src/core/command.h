@@ -117,6 +117,14 @@ struct node_item
     uint16_t capacity;
 };
 
+/* One health check of a COMMAND_APPLY. */
+struct check_item
+{
+    uint8_t slot; /* free: the check is made; else the check of that name is there, and is changed or deleted */
+    bool gone;    /* deleted; then only the name counts */
+    struct check_spec spec;
+};
+
 /* What a cluster document changes. Void as a whole. */
 struct apply_command
 {
@@ -124,6 +132,10 @@ struct apply_command
     char source[NAME_SIZE]; /* the document's name, to show */
     bool has_settings;
     struct settings settings;
+    bool has_voting;
+    struct voting voting;
+    uint32_t n_checks;
+    const struct check_item *checks; /* in the order of their slots, so that none is given twice */
     uint32_t n_vips;
     const struct vip_item *vips; /* in the order of their names, so that none is given twice */
     uint32_t n_deletes;

@@ -32,6 +32,18 @@ bool settings_equal(const struct settings *a, const struct settings *b)
            a->hold_first_ms == b->hold_first_ms && a->hold_max_ms == b->hold_max_ms;
 }
 
+struct check_spec check_spec_default(void)
+{
+    return (struct check_spec){.every_ms = 2000, .timeout_ms = 1000, .fall = 3, .rise = 2};
+}
+
+bool check_spec_equal(const struct check_spec *a, const struct check_spec *b)
+{
+    return strcmp(a->target, b->target) == 0 && a->kind == b->kind && a->every_ms == b->every_ms &&
+           a->timeout_ms == b->timeout_ms && a->fall == b->fall && a->rise == b->rise && a->weight == b->weight &&
+           a->node == b->node && a->release == b->release;
+}
+
 void table_skip(struct table *table, uint64_t index)
 {
     if (index <= table->applied) {

@@ -204,7 +204,7 @@ struct settings
 {
     uint16_t announce_count;       /* announcements in a burst, 1..100 */
     uint32_t announce_interval_ms; /* between them, 10..60000 */
-    uint32_t announce_refresh_ms;  /* repeated while held; 0 = never, else 1000.. */
+    uint32_t announce_refresh_ms;  /* repeated while held; 0 = never, else 1000..86400000 */
     /* A VIP is drawn back to a node that it prefers once that could hold it for so long without a break: 0 = never, 1 = at
      * once, else up to a day */
     uint32_t failback_ms;
@@ -216,6 +216,7 @@ struct settings
     uint32_t hold_max_ms;
 };
 #define FAILBACK_MAX_MS 86400000u
+#define REFRESH_MAX_MS 86400000u
 #define HOLD_MAX_MS 3600000u
 
 enum history_kind
@@ -349,6 +350,9 @@ void table_init(struct table *table);
 /* What a cluster begins with, and what a document means that leaves a setting out. */
 struct settings table_settings_default(void);
 bool settings_equal(const struct settings *a, const struct settings *b);
+/* What a check is of which nothing is given but what it looks at. */
+struct check_spec check_spec_default(void);
+bool check_spec_equal(const struct check_spec *a, const struct check_spec *b); /* names aside */
 
 /* Apply one committed command at `index` (greater than table->applied). A pure function of the two; a command whose
  * decision is stale (L0) or invalid changes nothing but `applied` and its dedup entry. */

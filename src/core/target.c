@@ -95,15 +95,18 @@ const char *target_parse(enum check_kind kind, const char *text, struct target *
     return wrong;
 }
 
+uint32_t target_least_ms(enum check_kind kind)
+{
+    return kind == CHECK_EXEC ? 1000 : 100;
+}
+
 const char *target_wrong_numbers(const struct check_spec *spec)
 {
-    uint32_t least_ms = spec->kind == CHECK_EXEC ? 1000 : 100;
-
-    if (spec->every_ms < least_ms || spec->every_ms > 3600000) {
+    if (spec->every_ms < target_least_ms(spec->kind) || spec->every_ms > TARGET_EVERY_MAX_MS) {
         return spec->kind == CHECK_EXEC ? "every is 1 s to 1 h" : "every is 100 ms to 1 h";
     }
-    if (spec->timeout_ms < 10 || spec->timeout_ms > spec->every_ms) {
+    if (spec->timeout_ms < TARGET_TIMEOUT_MIN_MS || spec->timeout_ms > spec->every_ms) {
         return "timeout is 10 ms to every";
     }
-    return spec->fall < 1 || spec->fall > 100 || spec->rise < 1 || spec->rise > 100 ? "fall and rise are 1 to 100" : NULL;
+    return spec->fall < 1 || spec->fall > TARGET_COUNT_MAX || spec->rise < 1 || spec->rise > TARGET_COUNT_MAX ? "fall and rise are 1 to 100" : NULL;
 }

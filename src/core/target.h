@@ -29,6 +29,12 @@ struct target
 /* NULL and *ret, or what was expected instead (then *ret is untouched). The text has at most CHECK_TARGET_MAX_LEN bytes. */
 const char *target_parse(enum check_kind kind, const char *text, struct target *ret);
 
+/* How often a check can run at most, ms. */
+uint32_t target_least_ms(enum check_kind kind);
+#define TARGET_EVERY_MAX_MS 3600000u
+#define TARGET_TIMEOUT_MIN_MS 10u
+#define TARGET_COUNT_MAX 100u /* fall and rise */
+
 /* NULL, or what is wrong with the times and counts of a check. */
 const char *target_wrong_numbers(const struct check_spec *spec);
 

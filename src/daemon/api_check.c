@@ -6,8 +6,6 @@
 #include "core/target.h"
 #include "daemon/api_private.h"
 
-static const struct check_spec DEFAULTS = {.every_ms = 2000, .timeout_ms = 1000, .fall = 3, .rise = 2};
-
 /* --------------------------------------------------------------------------------------------------------- finding */
 
 int api_find_check(const struct api_call *call, const char *name)
@@ -277,7 +275,7 @@ static const char *begin(const struct api_call *call, struct command *command)
         return NULL;
     }
     command->type = COMMAND_CHECK_SET;
-    command->check.spec = DEFAULTS;
+    command->check.spec = check_spec_default();
     memcpy(command->check.spec.name, name, strlen(name));
     return name;
 }

@@ -249,6 +249,51 @@ static struct value *settings_row(const struct api_call *call, const struct clus
     return row;
 }
 
+static struct value *voters_row(const struct api_call *call, const struct cluster_document *document)
+{
+    const struct voting *now = &call->view->table->voting, *wanted = &document->voting;
+    struct value *row = change_row(call, "voters", "voters", "change");
+    struct value *attributes = value_array(call->arena);
+    char from[16], to[16];
+
+    if (now->count != wanted->count) {
+        snprintf(from, sizeof from, "%u", now->count);
+        snprintf(to, sizeof to, "%u", wanted->count);
+        put_attribute(call, attributes, "count", from, to);
+    }
+    if (now->replace_ms != wanted->replace_ms) {
+        cluster_duration(now->replace_ms, from);
+        cluster_duration(wanted->replace_ms, to);
+        put_attribute(call, attributes, "replace", from, to);
+    }
+    value_put(call->arena, row, "attributes", attributes);
+    return row;
+}
+
+static struct value *check_change(const struct api_call *call, const struct check_item *item)
+{
+    const struct check_spec *now = &call->view->table->checks[item->slot].spec;
+    bool is_new = now->name[0] == '\0';
+    struct value *row = change_row(call, "check", item->spec.name, item->gone ? "delete" : is_new ? "add" : "change");
+    struct value *attributes = value_array(call->arena);
+    char from[CLUSTER_VALUE_SIZE] = "", to[CLUSTER_VALUE_SIZE];
+
+    if (item->gone) {
+        return row;
+    }
+    for (int i = 0; i < CLUSTER_CHECK_ATTRIBUTES_N; i++) {
+        if (!is_new) {
+            cluster_check_value(now, i, from);
+        }
+        cluster_check_value(&item->spec, i, to);
+        if (strcmp(from, to) != 0) {
+            put_attribute(call, attributes, cluster_check_key(i), from, to);
+        }
+    }
+    value_put(call->arena, row, "attributes", attributes);
+    return row;
+}
+
 static void put_changes(const struct api_call *call, const struct cluster_document *document, struct value *result)
 {
     struct value *rows = value_array(call->arena);
@@ -256,6 +301,12 @@ static void put_changes(const struct api_call *call, const struct cluster_docume
 
     if (document->settings_change) {
         value_push(call->arena, rows, settings_row(call, document));
+    }
+    if (document->voting_change) {
+        value_push(call->arena, rows, voters_row(call, document));
+    }
+    for (uint32_t i = 0; i < document->n_changed_checks; i++) {
+        value_push(call->arena, rows, check_change(call, &document->changed_checks[i]));
     }
     for (uint32_t i = 0; i < document->n_changed_nodes; i++) {
         value_push(call->arena, rows, node_change(call, &document->changed_nodes[i]));
@@ -281,12 +332,6 @@ static void put_changes(const struct api_call *call, const struct cluster_docume
 }
 
 /* ------------------------------------------------------------------ diff and apply */
-
-static bool has_changes(const struct cluster_document *document)
-{
-    return document->settings_change || document->n_changed_nodes > 0 || document->n_changed_groups > 0 || document->n_items > 0 ||
-           document->n_deletes > 0;
-}
 
 /* Reads and judges into the scratch's document; false after the refusal. */
 static bool judge(const struct api_call *call, struct cluster_document **ret)
@@ -323,7 +368,7 @@ void api_diff(const struct api_call *call)
         return;
     }
     result = value_map(call->arena);
-    value_put_bool(call->arena, result, "differs", has_changes(document));
+    value_put_bool(call->arena, result, "differs", cluster_changes(document));
     value_put_uint(call->arena, result, "revision", call->view->table->revision);
     put_changes(call, document, result);
     call->reply->result = result;
@@ -390,20 +435,10 @@ bool api_apply(const struct api_call *call, struct command *command)
     }
     source_of(call->request, source);
     command->type = COMMAND_APPLY;
-    command->apply = (struct apply_command){ .revision = call->view->table->revision,
-                                             .has_settings = document->settings_change,
-                                             .settings = document->settings,
-                                             .n_vips = document->n_items,
-                                             .vips = document->items,
-                                             .n_deletes = document->n_deletes,
-                                             .deletes = document->deletes,
-                                             .n_groups = (uint32_t)document->n_changed_groups,
-                                             .groups = document->changed_groups,
-                                             .n_nodes = document->n_changed_nodes,
-                                             .nodes = document->changed_nodes };
+    command->apply = cluster_command(call->view->table, document);
     snprintf(command->apply.source, sizeof command->apply.source, "%.63s",
              strrchr(source, '/') != NULL ? strrchr(source, '/') + 1 : source);
-    if (has_changes(document) && cluster_write(call->view->table, &kept) <= sizeof scratch->kept) {
+    if (cluster_changes(document) && cluster_write(call->view->table, &kept) <= sizeof scratch->kept) {
         command->apply.kept_size = (uint32_t)kept.used;
         command->apply.kept = scratch->kept;
     }
@@ -421,7 +456,8 @@ bool api_apply_is_so(const struct command *command)
 {
     const struct apply_command *apply = &command->apply;
 
-    return !apply->has_settings && apply->n_nodes == 0 && apply->n_groups == 0 && apply->n_vips == 0 && apply->n_deletes == 0;
+    return !apply->has_settings && !apply->has_voting && apply->n_nodes == 0 && apply->n_checks == 0 && apply->n_groups == 0 &&
+           apply->n_vips == 0 && apply->n_deletes == 0;
 }
 
 /* Moves what the note has into the result; it is there once. */

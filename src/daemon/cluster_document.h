@@ -24,12 +24,20 @@ struct wanted_group
     const struct document_node *at;
 };
 
+struct wanted_check
+{
+    struct check_spec spec;
+    const struct document_node *at; /* its map; NULL: the slot has none in the document */
+};
+
 /* What a document says. Sections that it does not have stay as they are. Large: the caller allocates it once. */
 struct cluster_document
 {
-    bool has_settings, has_nodes, has_groups, has_vips;
+    bool has_settings, has_voters, has_nodes, has_checks, has_groups, has_vips;
     uint16_t capacities[NODES_MAX]; /* by slot, 0 = the default */
     struct settings settings;
+    struct voting voting;
+    struct wanted_check checks[CHECKS_MAX]; /* by the slot that the check has or gets */
     int n_groups;
     struct wanted_group groups[GROUPS_MAX];
     uint32_t n_vips;
@@ -43,7 +51,9 @@ struct cluster_document
     struct group changed_groups[GROUPS_MAX];
     uint32_t n_changed_nodes;
     struct node_item changed_nodes[NODES_MAX];
-    bool settings_change;
+    uint32_t n_changed_checks;
+    struct check_item changed_checks[CHECKS_MAX]; /* in the order of their slots, as COMMAND_APPLY wants them */
+    bool settings_change, voting_change;
 };
 
 struct cluster_reader
@@ -60,6 +70,10 @@ struct cluster_reader
 /* Both: 0, or a negative errno with the message in config.error, its code and hint. */
 NODISCARD int cluster_read(struct cluster_reader *reader);
 NODISCARD int cluster_judge(struct cluster_reader *reader);
+
+/* Whether anything is to be changed; and as the part of a COMMAND_APPLY that the judgement makes. */
+bool cluster_changes(const struct cluster_document *document);
+struct apply_command cluster_command(const struct table *table, const struct cluster_document *document);
 
 /* The value of a key of a VIP or group as it stands in the document, or the map itself. */
 const struct document_node *cluster_place(const struct document_node *map, const char *key);
@@ -102,6 +116,11 @@ size_t cluster_write(const struct table *table, struct cluster_text *text);
 #define CLUSTER_SETTING_SIZE 32
 extern const char *const CLUSTER_SETTINGS[CLUSTER_SETTINGS_N];
 void cluster_setting(const struct settings *settings, int i, char ret[CLUSTER_SETTING_SIZE]);
+
+/* What a check says, attribute by attribute, as in a document: its key, and its value, "" for the default. */
+#define CLUSTER_CHECK_ATTRIBUTES_N (CHECK_KINDS_N + 7)
+const char *cluster_check_key(int i);
+void cluster_check_value(const struct check_spec *spec, int i, char ret[CLUSTER_VALUE_SIZE]);
 
 /* {a: 100, b: 50} */
 void cluster_prefers(const struct table *table, const struct prefer *prefers, unsigned n, char ret[CLUSTER_VALUE_SIZE]);

@@ -295,6 +295,54 @@ static void changed_nodes(struct cluster_reader *reader)
     }
 }
 
+/* What requires the check and is not settled by the document, in words; NULL: nothing. */
+static const char *user_of(const struct cluster_reader *reader, int check, char ret[NAME_SIZE + 8])
+{
+    const struct table *table = reader->table;
+
+    for (int i = 0; i < table->vips_end && !reader->into->has_vips; i++) {
+        if (table->vips[i].used && !table->vips[i].deleted && (table->vips[i].checks >> check & 1) != 0) {
+            snprintf(ret, NAME_SIZE + 8, "VIP '%s'", table->vips[i].name);
+            return ret;
+        }
+    }
+    for (int i = 0; i < GROUPS_MAX && !reader->into->has_groups; i++) {
+        if (table->groups[i].name[0] != '\0' && (table->groups[i].checks >> check & 1) != 0) {
+            snprintf(ret, NAME_SIZE + 8, "group '%s'", table->groups[i].name);
+            return ret;
+        }
+    }
+    return NULL;
+}
+
+static int changed_checks(struct cluster_reader *reader)
+{
+    struct cluster_document *into = reader->into;
+    char who[NAME_SIZE + 8];
+
+    for (int slot = 0; into->has_checks && slot < CHECKS_MAX; slot++) {
+        const struct check_spec *now = &reader->table->checks[slot].spec;
+        const struct wanted_check *wanted = &into->checks[slot];
+        bool is_there = now->name[0] != '\0';
+
+        if (wanted->at != NULL && !(is_there && check_spec_equal(now, &wanted->spec))) {
+            into->changed_checks[into->n_changed_checks++] = (struct check_item){.slot = (uint8_t)slot, .spec = wanted->spec};
+        }
+        if (wanted->at != NULL || !is_there) {
+            continue;
+        }
+        if (user_of(reader, slot, who) != NULL) {
+            return refuse_as(reader, CONTROL_CONFLICT,
+                "vipctl vip set NAME --require changes what a VIP requires; 'vips' and 'groups' of a document do, too",
+                config_refuse(&reader->config, cluster_place(document_root(reader->config.document), "checks"),
+                    "check '%s' is not in checks, so it would be deleted, but %s requires it: expected it to be listed here",
+                    now->name, who));
+        }
+        into->changed_checks[into->n_changed_checks++] = (struct check_item){.slot = (uint8_t)slot, .gone = true, .spec = *now};
+    }
+    return 0;
+}
+
 static void changed_groups(struct cluster_reader *reader)
 {
     struct cluster_document *into = reader->into;
@@ -405,6 +453,7 @@ int cluster_judge(struct cluster_reader *reader)
     into->n_items = into->n_deletes = 0;
     into->n_changed_groups = 0;
     into->n_changed_nodes = 0;
+    into->n_changed_checks = 0;
     rv = rv != 0 ? rv : settle_slots(reader);
     for (uint32_t i = 0; i < into->n_vips && rv == 0; i++) {
         rv = check_group(reader, &into->vips[i]);
@@ -414,11 +463,39 @@ int cluster_judge(struct cluster_reader *reader)
         return rv;
     }
     into->settings_change = into->has_settings && !settings_equal(&into->settings, &reader->table->settings);
+    into->voting_change = into->has_voters && (into->voting.count != reader->table->voting.count ||
+                                                  into->voting.replace_ms != reader->table->voting.replace_ms);
     changed_nodes(reader);
+    rv = changed_checks(reader);
     changed_groups(reader);
     for (uint32_t i = 0; i < into->n_vips && rv == 0; i++) {
         rv = changed_vip(reader, &into->vips[i]);
     }
     qsort(into->items, into->n_items, sizeof into->items[0], compare_items);
     return rv != 0 || !into->has_vips ? rv : deleted_vips(reader);
+}
+
+bool cluster_changes(const struct cluster_document *document)
+{
+    return document->settings_change || document->voting_change || document->n_changed_nodes > 0 ||
+           document->n_changed_checks > 0 || document->n_changed_groups > 0 || document->n_items > 0 || document->n_deletes > 0;
+}
+
+struct apply_command cluster_command(const struct table *table, const struct cluster_document *document)
+{
+    return (struct apply_command){.revision = table->revision,
+                                  .has_settings = document->settings_change,
+                                  .settings = document->settings,
+                                  .has_voting = document->voting_change,
+                                  .voting = document->voting,
+                                  .n_checks = document->n_changed_checks,
+                                  .checks = document->changed_checks,
+                                  .n_vips = document->n_items,
+                                  .vips = document->items,
+                                  .n_deletes = document->n_deletes,
+                                  .deletes = document->deletes,
+                                  .n_groups = (uint32_t)document->n_changed_groups,
+                                  .groups = document->changed_groups,
+                                  .n_nodes = document->n_changed_nodes,
+                                  .nodes = document->changed_nodes};
 }

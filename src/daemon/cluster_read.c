@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/near.h"
+#include "core/target.h"
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 #define DURATION "a duration, like 200ms or 60s"
@@ -72,25 +73,42 @@ static int read_name(struct config_reader *reader, const struct document_node *a
     return 0;
 }
 
-/* A duration that may be longer than those of the node's file: 10m, 2h, 1d. */
+/* A duration that may be longer than those of the node's file: 10m, 2h, 1d, 3600s. What is longer than any is UINT32_MAX. */
 static int cluster_parse_time(struct config_reader *reader, const struct document_node *value, uint32_t *ret)
 {
+    static const struct
+    {
+        const char *name;
+        uint32_t ms;
+    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
     size_t digits = strspn(value->text, "0123456789");
-    const char *of = value->text + digits;
-    uint32_t unit = strcmp(of, "m") == 0 ? 60000 : strcmp(of, "h") == 0 ? 3600000 : strcmp(of, "d") == 0 ? 86400000 : 0;
-    uint32_t number = 0;
+    uint64_t number = 0;
 
-    if (unit == 0) {
-        return config_parse_duration(reader, value, ret);
+    for (int i = 0; i < COUNT(units) && digits > 0; i++) {
+        if (strcmp(value->text + digits, units[i].name) != 0) {
+            continue;
+        }
+        for (size_t k = 0; k < digits && number <= UINT32_MAX; k++) {
+            number = number * 10 + (uint64_t)(value->text[k] - '0');
+        }
+        *ret = number < UINT32_MAX / units[i].ms ? (uint32_t)number * units[i].ms : UINT32_MAX;
+        return 0;
     }
-    if (digits == 0 || digits > 6) {
-        return config_refuse(reader, value, "'%.40s' is not a duration: expected one like 10m or 2h, at most 1d", value->text);
+    return config_parse_duration(reader, value, ret); /* it says what is wrong */
+}
+
+/* A duration up to max_ms, which is told as `max`. */
+static int read_duration(struct config_reader *reader, const struct document_node *value, uint32_t max_ms, const char *max,
+    uint32_t *ret)
+{
+    uint32_t ms = 0;
+    int rv = cluster_parse_time(reader, value, &ms);
+
+    if (rv == 0 && ms > max_ms) {
+        return config_refuse(reader, value, "%.40s is too long: expected at most %s", value->text, max);
     }
-    for (size_t i = 0; i < digits; i++) {
-        number = number * 10 + (uint32_t)(value->text[i] - '0');
-    }
-    *ret = number < UINT32_MAX / unit ? number * unit : UINT32_MAX;
-    return 0;
+    *ret = rv == 0 ? ms : *ret;
+    return rv;
 }
 
 /* ------------------------------------------------------------------ nodes */
@@ -180,29 +198,42 @@ static int parse_vip_prefer(struct config_reader *reader, const struct document_
     return read_prefers(reader, value, spec->prefers, &spec->n_prefers);
 }
 
+/* The name of the check in that slot: of this document where it has checks (they are read first), else of the table. */
+static const char *check_name(const struct cluster_reader *reader, int slot)
+{
+    const char *name = reader->into->has_checks ? reader->into->checks[slot].spec.name : reader->table->checks[slot].spec.name;
+
+    return name[0] != '\0' ? name : NULL;
+}
+
 /* uint64_t, a set of checks */
 static int parse_require(struct config_reader *reader, const struct document_node *value, void *field)
 {
-    const struct table *table = cluster_of(reader)->table;
+    const struct cluster_reader *of = cluster_of(reader);
     const char *names[CHECKS_MAX];
     uint64_t checks = 0;
     int n = 0;
 
     for (int i = 0; i < CHECKS_MAX; i++) {
-        if (table->checks[i].spec.name[0] != '\0') {
-            names[n++] = table->checks[i].spec.name;
+        if (check_name(of, i) != NULL) {
+            names[n++] = check_name(of, i);
         }
     }
     for (const struct document_node *item = value->first; item != NULL; item = item->next) {
-        int check, rv = read_scalar(reader, item, "a check's name");
+        int check = 0, rv = read_scalar(reader, item, "a check's name");
 
         if (rv != 0) {
             return rv;
         }
-        check = table_check_by_name(table, item->text);
-        if (check == SLOT_NONE) {
-            return n == 0 ? config_refuse(reader, item, "there is no check '%.70s': make it with vipctl check add", item->text)
-                          : config_refuse_word(reader, item, "a check", names, n);
+        while (check < CHECKS_MAX && (check_name(of, check) == NULL || strcmp(check_name(of, check), item->text) != 0)) {
+            check++;
+        }
+        if (check == CHECKS_MAX && n == 0) {
+            return config_refuse(reader, item, "there is no check '%.70s': expected one that 'checks' has, like checks: {%.70s: "
+                "{http: \"http://127.0.0.1/\"}}, or that was made with vipctl check add", item->text, item->text);
+        }
+        if (check == CHECKS_MAX) {
+            return config_refuse_word(reader, item, of->into->has_checks ? "in checks" : "a check", names, n);
         }
         if ((checks >> check & 1) != 0) {
             return config_refuse(reader, item, "check '%s' is listed twice", item->text);
@@ -234,8 +265,8 @@ static int parse_count(struct config_reader *reader, const struct document_node 
 
 static int parse_announce_interval(struct config_reader *reader, const struct document_node *value, void *field)
 {
-    uint32_t ms;
-    int rv = config_parse_duration(reader, value, &ms);
+    uint32_t ms = 0;
+    int rv = cluster_parse_time(reader, value, &ms);
 
     if (rv == 0 && (ms < 10 || ms > 60000)) {
         return config_refuse(reader, value, "interval is %.40s: expected 10ms to 60s", value->text);
@@ -246,8 +277,8 @@ static int parse_announce_interval(struct config_reader *reader, const struct do
 
 static int parse_refresh(struct config_reader *reader, const struct document_node *value, void *field)
 {
-    uint32_t ms;
-    int rv = config_parse_duration(reader, value, &ms);
+    uint32_t ms = 0;
+    int rv = read_duration(reader, value, REFRESH_MAX_MS, "1d", &ms);
 
     if (rv == 0 && ms != 0 && ms < 1000) {
         return config_refuse(reader, value, "refresh is %.40s: expected 0s (never) or at least 1s", value->text);
@@ -270,20 +301,6 @@ static int parse_announce(struct config_reader *reader, const struct document_no
     const struct document_node *values[COUNT(ANNOUNCE_KEYS)];
 
     return config_read_map(reader, value, ANNOUNCE_KEYS, COUNT(ANNOUNCE_KEYS), field, values);
-}
-
-/* A duration up to max_ms, which is told as `max`. */
-static int read_duration(struct config_reader *reader, const struct document_node *value, uint32_t max_ms, const char *max,
-    uint32_t *ret)
-{
-    uint32_t ms;
-    int rv = cluster_parse_time(reader, value, &ms);
-
-    if (rv == 0 && ms > max_ms) {
-        return config_refuse(reader, value, "%.40s is too long: expected at most %s", value->text, max);
-    }
-    *ret = rv == 0 ? ms : *ret;
-    return rv;
 }
 
 /* never, auto, or for how long a preferred node has to be well: "after 10m" */
@@ -371,6 +388,221 @@ static int parse_settings(struct config_reader *reader, const struct document_no
     into->has_settings = true;
     into->settings = table_settings_default();
     return config_read_map(reader, value, SETTINGS_KEYS, COUNT(SETTINGS_KEYS), &into->settings, values);
+}
+
+/* ------------------------------------------------------------------ voters */
+
+static int parse_voters_count(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    uint32_t number = 0;
+    int rv = read_number(reader, value, 3, VOTERS_MAX, &number);
+
+    if (rv == 0 && number % 2 == 0) {
+        return config_refuse(reader, value, "%u voters: expected 3, 5 or 7; one more of an even number makes no loss more "
+            "survivable", number);
+    }
+    *(uint8_t *)field = rv == 0 ? (uint8_t)number : *(uint8_t *)field;
+    return rv;
+}
+
+static int parse_replace(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    uint32_t ms = 0;
+    int rv = read_duration(reader, value, 86400000, "1d", &ms);
+
+    if (rv == 0 && ms < 1000) {
+        return config_refuse(reader, value, "replace is %.40s: expected 1s to 1d", value->text);
+    }
+    *(uint32_t *)field = rv == 0 ? ms : *(uint32_t *)field;
+    return rv;
+}
+
+static const struct config_key VOTERS_KEYS[] = {
+    {"count", CONFIG_SCALAR, true, parse_voters_count, offsetof(struct voting, count), "3, 5 or 7", "how many nodes vote"},
+    {"replace", CONFIG_SCALAR, false, parse_replace, offsetof(struct voting, replace_ms), "a duration, like 60s",
+        "after which a voter that is lost is replaced by a standby"},
+};
+
+static int parse_voters(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    struct cluster_document *into = cluster_of(reader)->into;
+    const struct document_node *values[COUNT(VOTERS_KEYS)];
+
+    into->has_voters = true;
+    into->voting = (struct voting){.replace_ms = VOTER_REPLACE_MS};
+    return config_read_map(reader, value, VOTERS_KEYS, COUNT(VOTERS_KEYS), &into->voting, values);
+}
+
+/* ------------------------------------------------------------------ checks */
+
+/* struct check_spec, whole; the key is one of the kinds */
+static int parse_target(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    struct check_spec *spec = field;
+    struct target target;
+    int kind = 0;
+
+    while (strcmp(check_kind_text((enum check_kind)kind), value->key->text) != 0) {
+        kind++;
+    }
+    if (spec->target[0] != '\0') {
+        return config_refuse(reader, value->key, "'%s' and '%s': expected one of them, as a check looks at one thing",
+            check_kind_text(spec->kind), value->key->text);
+    }
+    const char *wrong = strlen(value->text) > CHECK_TARGET_MAX_LEN ? "at most 255 bytes"
+                                                                  : target_parse((enum check_kind)kind, value->text, &target);
+    if (wrong != NULL) {
+        return config_refuse(reader, value, "'%.60s' is nothing that %s can look at: expected %s", value->text,
+            value->key->text, wrong);
+    }
+    spec->kind = (enum check_kind)kind;
+    memcpy(spec->target, value->text, strlen(value->text));
+    return 0;
+}
+
+static int parse_check_time(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    return read_duration(reader, value, TARGET_EVERY_MAX_MS, "1h", field);
+}
+
+static int parse_check_count(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    uint32_t number = 0;
+    int rv = read_number(reader, value, 1, TARGET_COUNT_MAX, &number);
+
+    *(uint8_t *)field = rv == 0 ? (uint8_t)number : *(uint8_t *)field;
+    return rv;
+}
+
+static int parse_weight(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    uint32_t number = 0;
+    int rv = read_number(reader, value, 0, UINT16_MAX, &number);
+
+    *(uint16_t *)field = rv == 0 ? (uint16_t)number : *(uint16_t *)field;
+    return rv;
+}
+
+static int read_either(struct config_reader *reader, const struct document_node *value, const char *what, const char *no,
+    const char *yes, bool *ret)
+{
+    const char *const words[] = {no, yes};
+
+    if (strcmp(value->text, no) != 0 && strcmp(value->text, yes) != 0) {
+        return config_refuse_word(reader, value, what, words, COUNT(words));
+    }
+    *ret = strcmp(value->text, yes) == 0;
+    return 0;
+}
+
+static int parse_scope(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    return read_either(reader, value, "a scope", "vip", "node", field);
+}
+
+static int parse_all_failed(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    return read_either(reader, value, "what can be done when all nodes fail", "keep", "release", field);
+}
+
+#define CHECK(field) offsetof(struct check_spec, field)
+
+enum
+{
+    EVERY = CHECK_KINDS_N,
+    TIMEOUT,
+};
+
+static const struct config_key CHECK_KEYS[] = {
+    [CHECK_HTTP] = {"http", CONFIG_SCALAR, false, parse_target, 0, "a URL, like \"http://127.0.0.1:8404/healthz\"", "a GET"},
+    [CHECK_TCP] = {"tcp", CONFIG_SCALAR, false, parse_target, 0, "ADDRESS:PORT, like 127.0.0.1:5432", "a connection"},
+    [CHECK_EXEC] = {"exec", CONFIG_SCALAR, false, parse_target, 0, "a program's name", "a program of the nodes' checks-dir"},
+    [CHECK_PROCESS] = {"process", CONFIG_SCALAR, false, parse_target, 0, "a process's name", "whether it runs"},
+    [CHECK_FILE] = {"file", CONFIG_SCALAR, false, parse_target, 0, "an absolute path", "whether it exists"},
+    [CHECK_PING] = {"ping", CONFIG_SCALAR, false, parse_target, 0, "an address, or gateway", "whether it answers"},
+    [EVERY] = {"every", CONFIG_SCALAR, false, parse_check_time, CHECK(every_ms), DURATION, "from run to run"},
+    [TIMEOUT] = {"timeout", CONFIG_SCALAR, false, parse_check_time, CHECK(timeout_ms), DURATION,
+        "a run that takes longer fails"},
+    {"fall", CONFIG_SCALAR, false, parse_check_count, CHECK(fall), "a number from 1 to 100",
+        "so many failures in a row make it fail"},
+    {"rise", CONFIG_SCALAR, false, parse_check_count, CHECK(rise), "a number from 1 to 100",
+        "so many passes in a row make it pass"},
+    {"weight", CONFIG_SCALAR, false, parse_weight, CHECK(weight), "a number from 0 to 65535",
+        "what its failing takes from a node's preference; 0: it is required"},
+    {"scope", CONFIG_SCALAR, false, parse_scope, CHECK(node), "vip or node", "node: every VIP has it"},
+    {"all-failed", CONFIG_SCALAR, false, parse_all_failed, CHECK(release), "keep or release",
+        "what becomes of a VIP when every node fails"},
+};
+
+/* What is wrong in a check's parts together. */
+static int check_parts(struct config_reader *reader, const struct document_node *map, struct check_spec *spec,
+    const struct document_node *const values[])
+{
+    const struct document_node *every = values[EVERY], *timeout = values[TIMEOUT];
+    uint32_t least_ms = target_least_ms(spec->kind);
+
+    if (spec->target[0] == '\0') {
+        return config_refuse(reader, map, "check '%s' does not say what it looks at: expected one of http, tcp, exec, process, "
+            "file and ping", map->key->text);
+    }
+    if (every != NULL && spec->every_ms < least_ms) {
+        return config_refuse(reader, every, "every is %.40s: expected %s to 1h for %s", every->text,
+            least_ms == 1000 ? "1s" : "100ms", check_kind_text(spec->kind));
+    }
+    if (every != NULL && timeout == NULL && spec->timeout_ms > spec->every_ms) {
+        spec->timeout_ms = spec->every_ms;
+    }
+    if (spec->timeout_ms < TARGET_TIMEOUT_MIN_MS || spec->timeout_ms > spec->every_ms) {
+        char most[16];
+
+        cluster_duration(spec->every_ms, most);
+        return config_refuse(reader, timeout, "timeout is %.40s: expected 10ms to %s, which is 'every'", timeout->text, most);
+    }
+    return 0;
+}
+
+/* The slot that the check of that name has, or gets: one that no check of the table is in. SLOT_NONE: there is none left. */
+static int slot_for(const struct cluster_reader *reader, const char *name)
+{
+    int slot = table_check_by_name(reader->table, name);
+
+    for (int i = 0; i < CHECKS_MAX && slot == SLOT_NONE; i++) {
+        slot = reader->table->checks[i].spec.name[0] == '\0' && reader->into->checks[i].at == NULL ? i : SLOT_NONE;
+    }
+    return slot;
+}
+
+static int parse_checks(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    struct cluster_document *into = cluster_of(reader)->into;
+
+    if (into->has_checks) {
+        return 0; /* read before the others */
+    }
+    into->has_checks = true;
+    memset(into->checks, 0, sizeof into->checks);
+    for (const struct document_node *item = value->first; item != NULL; item = item->next) {
+        struct check_spec spec = check_spec_default();
+        const struct document_node *values[COUNT(CHECK_KEYS)];
+        int slot, rv = read_name(reader, item->key, "a check", spec.name);
+
+        if (rv == 0 && item->kind != DOCUMENT_MAP) {
+            rv = config_refuse(reader, item, "expected a map, like {tcp: \"127.0.0.1:5432\"}, for check '%s', found %s",
+                item->key->text, document_kind_text(item->kind));
+        }
+        rv = rv != 0 ? rv : config_read_map(reader, item, CHECK_KEYS, COUNT(CHECK_KEYS), &spec, values);
+        rv = rv != 0 ? rv : check_parts(reader, item, &spec, values);
+        if (rv != 0) {
+            return rv;
+        }
+        slot = slot_for(cluster_of(reader), spec.name);
+        if (slot == SLOT_NONE) {
+            return config_refuse(reader, item->key, "no room for check '%s': expected at most %d, those included that this "
+                "document deletes; delete them first", item->key->text, CHECKS_MAX);
+        }
+        into->checks[slot] = (struct wanted_check){.spec = spec, .at = item};
+    }
+    return 0;
 }
 
 /* ------------------------------------------------------------------ nodes of the cluster */
@@ -637,7 +869,9 @@ static int parse_vips(struct config_reader *reader, const struct document_node *
 
 static const struct config_key KEYS[] = {
     {"settings", CONFIG_MAP, false, parse_settings, 0, "a map of settings", "the cluster's settings"},
+    {"voters", CONFIG_MAP, false, parse_voters, 0, "a map of count and replace", "how many nodes vote"},
     {"nodes", CONFIG_MAP, false, parse_cluster_nodes, 0, "a map of nodes", "what nodes can carry"},
+    {"checks", CONFIG_MAP, false, parse_checks, 0, "a map of checks", "all health checks of the cluster"},
     {"groups", CONFIG_MAP, false, parse_groups, 0, "a map of groups", "VIPs that move together"},
     {"vips", CONFIG_MAP, false, parse_vips, 0, "a map of VIPs", "all VIPs of the cluster"},
 };
@@ -648,7 +882,8 @@ int cluster_read(struct cluster_reader *reader)
     const struct document_node *root = document_root(config->document);
     const struct document_node *values[COUNT(KEYS)];
 
-    reader->into->has_settings = reader->into->has_nodes = reader->into->has_groups = reader->into->has_vips = false;
+    reader->into->has_settings = reader->into->has_voters = reader->into->has_nodes = reader->into->has_checks = false;
+    reader->into->has_groups = reader->into->has_vips = false;
     reader->into->n_groups = 0;
     reader->into->n_vips = 0;
     reader->code = CONTROL_USAGE;
@@ -659,5 +894,8 @@ int cluster_read(struct cluster_reader *reader)
             "expected keys and values, like 'vips: {web: {address: 10.0.0.50/24}}', found %s",
             root != NULL ? document_kind_text(root->kind) : "nothing");
     }
-    return config_read_map(config, root, KEYS, COUNT(KEYS), reader->into, values);
+    /* groups and VIPs refer to checks, wherever in the document these stand */
+    const struct document_node *checks = cluster_place(root, "checks");
+    int rv = checks != root && checks->kind == DOCUMENT_MAP ? parse_checks(config, checks, NULL) : 0;
+    return rv != 0 ? rv : config_read_map(config, root, KEYS, COUNT(KEYS), reader->into, values);
 }

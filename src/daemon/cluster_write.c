@@ -324,6 +324,109 @@ static void put_capacities(const struct table *table, struct cluster_text *text)
     put(text, any ? "" : "nodes: {}\n");
 }
 
+static void put_voters(const struct table *table, struct cluster_text *text)
+{
+    char replace[16], line[64];
+
+    cluster_duration(table->voting.replace_ms, replace);
+    snprintf(line, sizeof line, "voters: {count: %u, replace: %s}\n", table->voting.count, replace);
+    put(text, line);
+}
+
+/* ------------------------------------------------------------------ checks */
+
+const char *cluster_check_key(int i)
+{
+    static const char *const others[] = {"every", "timeout", "fall", "rise", "weight", "scope", "all-failed"};
+
+    return i < CHECK_KINDS_N ? check_kind_text((enum check_kind)i) : others[i - CHECK_KINDS_N];
+}
+
+/* Times and counts are written always: what they are is worth seeing. */
+static void put_check_value(struct cluster_text *text, const struct check_spec *spec, int i)
+{
+    char time[16];
+
+    if (i < CHECK_KINDS_N) {
+        if ((int)spec->kind == i) {
+            put_word(text, spec->target);
+        }
+        return;
+    }
+    switch (i - CHECK_KINDS_N) {
+    case 0:
+    case 1:
+        cluster_duration(i == CHECK_KINDS_N ? spec->every_ms : spec->timeout_ms, time);
+        put(text, time);
+        break;
+    case 2:
+        put_number(text, spec->fall);
+        break;
+    case 3:
+        put_number(text, spec->rise);
+        break;
+    case 4:
+        if (spec->weight > 0) {
+            put_number(text, spec->weight);
+        }
+        break;
+    case 5:
+        put(text, spec->node ? "node" : "");
+        break;
+    default:
+        put(text, spec->release ? "release" : "");
+        break;
+    }
+}
+
+void cluster_check_value(const struct check_spec *spec, int i, char ret[CLUSTER_VALUE_SIZE])
+{
+    struct cluster_text text = {.bytes = ret, .size = CLUSTER_VALUE_SIZE - 1};
+
+    put_check_value(&text, spec, i);
+    ret[text.used < text.size ? text.used : text.size] = '\0';
+}
+
+static void put_check(struct cluster_text *text, const struct check_spec *spec)
+{
+    bool any = false;
+
+    put(text, "  ");
+    put_word(text, spec->name);
+    put(text, ": {");
+    for (int i = 0; i < CLUSTER_CHECK_ATTRIBUTES_N; i++) {
+        struct cluster_text before = *text;
+        size_t start;
+
+        put(text, any ? ", " : "");
+        put(text, cluster_check_key(i));
+        put(text, ": ");
+        start = text->used;
+        put_check_value(text, spec, i);
+        any |= text->used > start;
+        if (text->used == start) {
+            *text = before;
+        }
+    }
+    put(text, "}\n");
+}
+
+static void put_all_checks(const struct table *table, struct cluster_text *text)
+{
+    bool any = false;
+
+    for (int i = 0; i < CHECKS_MAX; i++) {
+        if (table->checks[i].spec.name[0] != '\0') {
+            put(text, any ? "" : "checks:\n");
+            any = true;
+            put_check(text, &table->checks[i].spec);
+        }
+    }
+    put(text, any ? "" : "checks: {}\n");
+}
+
+/* ------------------------------------------------------------------ groups and VIPs */
+
 static void put_groups(const struct table *table, struct cluster_text *text)
 {
     bool any = false;
@@ -406,7 +509,9 @@ static void put_vips(const struct table *table, struct cluster_text *text)
 size_t cluster_write(const struct table *table, struct cluster_text *text)
 {
     put_settings(table, text);
+    put_voters(table, text);
     put_capacities(table, text);
+    put_all_checks(table, text);
     put_groups(table, text);
     put_vips(table, text);
     return text->used;

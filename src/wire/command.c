@@ -14,6 +14,8 @@
 #define ITEM_VALUES 3
 #define GROUP_VALUES 3
 #define NODE_VALUES 3
+#define VOTING_VALUES 2
+#define CHECK_VALUES 3
 
 /* How many fields the body of a type has; 0 for what is not a type. */
 static uint32_t body_values(uint64_t type)
@@ -23,7 +25,7 @@ static uint32_t body_values(uint64_t type)
         [COMMAND_MOVE] = 1,       [COMMAND_VIP_ADD] = 1,    [COMMAND_VIP_SET] = 4,     [COMMAND_VIP_DELETE] = 1,
         [COMMAND_VIP_PURGE] = 1,  [COMMAND_NODE_REPORT] = 7, [COMMAND_DRAIN] = 3,      [COMMAND_LEAVE] = 3,
         [COMMAND_SETTINGS] = 1,   [COMMAND_GROUP_SET] = 3,  [COMMAND_CONFLICT] = 3,
-        [COMMAND_APPLY] = 8,
+        [COMMAND_APPLY] = 10,
         [COMMAND_NODE_ADD] = 3,   [COMMAND_NODE_SET] = 6,   [COMMAND_NODE_REMOVE] = 2, [COMMAND_NODE_DELETE] = 3,
         [COMMAND_VOTERS] = 1,     [COMMAND_VOTING] = 2,
         [COMMAND_CHECK_SET] = 2,  [COMMAND_CHECK_DELETE] = 2, [COMMAND_HEALTH] = 5,
@@ -96,6 +98,17 @@ static void pack_apply(struct packer *packer, const struct apply_command *apply)
     pack_array(packer, apply->has_settings);
     if (apply->has_settings) {
         pack_settings(packer, &apply->settings);
+    }
+    pack_array(packer, apply->has_voting ? VOTING_VALUES : 0);
+    if (apply->has_voting) {
+        pack_uint(packer, apply->voting.count);
+        pack_uint(packer, apply->voting.replace_ms);
+    }
+    pack_array(packer, (size_t)apply->n_checks * CHECK_VALUES);
+    for (uint32_t i = 0; i < apply->n_checks; i++) {
+        pack_uint(packer, apply->checks[i].slot);
+        pack_bool(packer, apply->checks[i].gone);
+        pack_check(packer, &apply->checks[i].spec);
     }
     pack_array(packer, (size_t)apply->n_vips * ITEM_VALUES);
     for (uint32_t i = 0; i < apply->n_vips; i++) {
@@ -243,7 +256,7 @@ static bool apply_fits(const struct apply_command *apply)
         }
     }
     return apply->n_vips <= VIPS_MAX && apply->n_deletes <= VIPS_MAX && apply->n_groups <= GROUPS_MAX && apply->n_nodes <= NODES_MAX &&
-           apply->kept_size <= KEPT_BYTES_MAX;
+           apply->n_checks <= CHECKS_MAX && apply->kept_size <= KEPT_BYTES_MAX;
 }
 
 /* Whether every count is within its array. */
@@ -470,6 +483,26 @@ static const struct node_item *unpack_nodes(struct decoding *decoding, uint32_t 
     return items;
 }
 
+static const struct check_item *unpack_checks(struct decoding *decoding, uint32_t *ret_n)
+{
+    struct unpacker *unpacker = &decoding->unpacker;
+    uint32_t values = unpack_array(unpacker, 0, CHECKS_MAX * CHECK_VALUES);
+    struct check_item *items = array_of(decoding, values / CHECK_VALUES, sizeof *items);
+
+    if (values % CHECK_VALUES != 0) {
+        unpacker->failed = true;
+    }
+    *ret_n = values / CHECK_VALUES;
+    for (uint32_t i = 0; items != NULL && i < *ret_n && !unpacker->failed; i++) {
+        struct check_item *item = &items[place(decoding, i)];
+
+        item->slot = (uint8_t)unpack_uint(unpacker, CHECKS_MAX - 1);
+        item->gone = unpack_bool(unpacker);
+        unpack_check(unpacker, &item->spec);
+    }
+    return items;
+}
+
 static void unpack_apply(struct decoding *decoding, struct apply_command *ret)
 {
     struct unpacker *unpacker = &decoding->unpacker;
@@ -480,6 +513,15 @@ static void unpack_apply(struct decoding *decoding, struct apply_command *ret)
     if (ret->has_settings) {
         unpack_settings(unpacker, &ret->settings);
     }
+    uint32_t voting = unpack_array(unpacker, 0, VOTING_VALUES);
+    ret->has_voting = voting == VOTING_VALUES;
+    if (ret->has_voting) {
+        ret->voting.count = (uint8_t)unpack_uint(unpacker, VOTERS_MAX);
+        ret->voting.replace_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+    } else if (voting != 0) {
+        unpacker->failed = true;
+    }
+    ret->checks = unpack_checks(decoding, &ret->n_checks);
     ret->vips = unpack_items(decoding, &ret->n_vips);
     ret->deletes = unpack_moves(decoding, &ret->n_deletes);
     ret->groups = unpack_groups(decoding, &ret->n_groups);
@@ -659,6 +701,7 @@ static bool can_be_decoded(const void *bytes, size_t len)
         struct conflict_item conflict;
         struct vip_item item;
         struct group group;
+        struct check_item check;
     } one;
     struct decoding decoding = {.only_check = true, .scratch = &one, .scratch_size = sizeof one};
     struct command command;

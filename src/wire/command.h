@@ -9,7 +9,7 @@
 #include "base/err.h"
 #include "core/command.h"
 
-#define COMMAND_VERSION 5
+#define COMMAND_VERSION 6
 
 /* No encoded command is larger. It has room for the moves of every VIP that a cluster can have; a COMMAND_VIP_ADD
  * reaches it with some 20,000 plain VIPs, or with some 3,500 that have every attribute at its longest. */
@@ -18,7 +18,7 @@
 /* Memory that is enough to decode any command. */
 #define COMMAND_SCRATCH_BYTES \
     (VIPS_MAX * (sizeof(struct vip_item) + sizeof(struct move)) + GROUPS_MAX * sizeof(struct group) + NODES_MAX * sizeof(struct node_item) + \
-     128)
+     CHECKS_MAX * sizeof(struct check_item) + 128)
 
 /* Encodes into buf. -EMSGSIZE: more than COMMAND_BYTES_MAX; -ENOBUFS: more than size; -EINVAL: an unknown type, a count
  * beyond its limit, a number that command_decode() would refuse: what was encoded can be decoded, so that nothing gets

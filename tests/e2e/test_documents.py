@@ -130,9 +130,59 @@ def test_failback(cluster, document):
     assert node.vipctl("vip", "show", "back")["reason"] == "prefer"
 
 
+CHECKED = """\
+checks:
+  web: {file: /run/vipd-test-web, every: 200ms, fall: 2, rise: 1}
+vips:
+  checked: {address: 10.77.1.95/16, require: [web], probe: false}
+"""
+
+
+def test_checks_of_a_document(cluster, document):
+    """A check and the VIP that requires it come in one entry, and the VIP is held only where it passes."""
+    node = cluster["b"]
+    entries = sum(row["kind"] == "apply" for row in node.rows("history"))
+    told = node.vipctl("diff", "-f", document(CHECKED))
+    row = next(row for row in told["changes"] if row["what"] == "check")
+    assert (row["name"], row["change"]) == ("web", "add")
+    assert {item["key"]: item["to"] for item in row["attributes"]} == {
+        "file": "/run/vipd-test-web", "every": "200ms", "timeout": "200ms", "fall": "2", "rise": "1"
+    }  # fmt: skip
+    node.vipctl("apply", "-f", document(CHECKED), "--force")
+    assert sum(row["kind"] == "apply" for row in node.rows("history")) == entries + 1
+    wait_until(lambda: set(node.vipctl("check", "show", "web")["nodes"].values()) == {"fails"}, 20, "it fails everywhere")
+    assert cluster.vip("checked")["state"] == "unheld"
+    ok = pathlib.Path("/run/vipd-test-web")
+    try:
+        ok.touch()
+        wait_until(lambda: cluster.owner("checked"), 20, "it passes")
+        # what is so already is so; a change by hand is a difference, and goes back with a rollback
+        assert not node.vipctl("diff", "-f", document(CHECKED))["differs"]
+        exported = node.vipctl_raw("export").stdout
+        assert "  web: {file: /run/vipd-test-web, every: 200ms, timeout: 200ms, fall: 2, rise: 1}\n" in exported
+        revision = node.vipctl("diff", "-f", document(exported))["revision"]
+        node.vipctl("apply", "-f", document(CHECKED.replace("every: 200ms", "every: 300ms, weight: 5, all-failed: release")))
+        assert node.vipctl("check", "show", "web")["weight"] == 5
+        told = node.vipctl("diff", "-f", document(exported))["changes"]
+        assert [(row["what"], row["change"]) for row in told] == [("check", "change")]
+        assert {"key": "weight", "from": "5", "to": None} in told[0]["attributes"]
+        node.vipctl("rollback", str(revision))
+        assert not node.vipctl("diff", "-f", document(exported))["differs"]
+        # required by a VIP that the document does not speak of
+        refused = node.vipctl_raw("apply", "-f", document("checks: {}\n"))
+        assert refused.returncode == CONFLICT and ":1:9: check 'web' is not in checks" in refused.stderr
+        assert "VIP 'checked' requires it" in refused.stderr and "--require" in refused.stderr
+        assert node.vipctl("check", "show", "web")["required_by"] == ["checked"]
+        node.vipctl("apply", "-f", document(CHECKED.split("vips:")[1].replace("\n  checked", "checks: {}\nvips:\n  checked").replace("require: [web], ", "")))
+        assert node.rows("check", "list") == []
+    finally:
+        ok.unlink(missing_ok=True)
+
+
 # -- what is refused: the document (or {} filled into BASE), the exit code, the place, and words of the remedy --
 
 VIP = "vips:\n  v: {{{}}}\n"
+CHECK = "checks:\n  c: {{{}}}\n"
 A = "address: 10.77.1.9/16"
 WRONG = [
     # no YAML, or not the plain subset of it
@@ -153,6 +203,11 @@ WRONG = [
     ("settings: {fallback: never}\n", USAGE, "1:12", ["did you mean 'failback'"]),
     ("groups: {g: {perfer: {a: 1}}}\n", USAGE, "1:14", ["did you mean 'prefer'"]),
     ("nodes: {a: {capasity: 1}}\n", USAGE, "1:13", ["did you mean 'capacity'"]),
+    ("cheks: {}\n", USAGE, "1:1", ["did you mean 'checks'"]),
+    (CHECK.format('htpp: "http://127.0.0.1/"'), USAGE, "2:7", ["did you mean 'http'"]),
+    (CHECK.format("file: /ok, evry: 1s"), USAGE, "2:18", ["did you mean 'every'"]),
+    (CHECK.format("file: /ok, all-fail: keep"), USAGE, "2:18", ["did you mean 'all-failed'"]),
+    ("voters: {cout: 3}\n", USAGE, "1:10", ["did you mean 'count'"]),
     (VIP.format("adress: 10.77.1.9/16"), USAGE, "2:7", ["did you mean 'address'"]),
     (VIP.format(A + ", apart: [x]"), USAGE, "2:30", ["expected one of", "apart-from"]),
     (VIP.format("dev: eth0"), USAGE, "2:6", ["key 'address' is missing"]),
@@ -169,6 +224,12 @@ WRONG = [
     ("groups: {g: web}\n", USAGE, "1:13", ["expected a map", "{} for group 'g'"]),
     ("settings: {announce: 5}\n", USAGE, "1:22", ["expected a map of count, interval and refresh"]),
     ("nodes: {a: 200}\n", USAGE, "1:12", ["{capacity: 200}"]),
+    ("checks: [disk]\n", USAGE, "1:9", ["'checks' is a list: expected a map of checks"]),
+    ("checks: {disk: /ok}\n", USAGE, "1:16", ["expected a map", "for check 'disk'"]),
+    (CHECK.format("http: [a]"), USAGE, "2:13", ["'http' is a list", "http://127.0.0.1:8404/healthz"]),
+    (CHECK.format("file: /ok, fall: {}"), USAGE, "2:24", ["expected a number from 1 to 100"]),
+    (VIP.format(A + ", require: disk"), USAGE, "2:39", ["expected a list of checks, like [haproxy]"]),
+    ("voters: 3\n", USAGE, "1:9", ["expected a map of count and replace"]),
     # values
     (VIP.format("address: 10.77.1.900/16"), USAGE, "2:16", ["is not an address", "10.0.0.50/24"]),
     (VIP.format("address: 10.77.1.9/33"), USAGE, "2:16", ["is not an address"]),
@@ -199,6 +260,30 @@ WRONG = [
     ("settings: {failback: after lunch}\n", USAGE, "1:22", ["after 10m"]),
     ("settings: {hold-down: {first: 10s, max: 5s}}\n", USAGE, "1:41", ["first to be at most max"]),
     ("nodes: {a: {capacity: 0}}\n", USAGE, "1:23", ["expected 1 to 1000"]),
+    ("voters: {}\n", USAGE, "1:9", ["key 'count' is missing", "3, 5 or 7"]),
+    ("voters: {count: 4}\n", USAGE, "1:17", ["expected 3, 5 or 7"]),
+    ("voters: {count: 3, replace: 10ms}\n", USAGE, "1:29", ["expected 1s to 1d"]),
+    ("checks: {-c: {file: /ok}}\n", USAGE, "1:10", ["is not a name of a check"]),
+    (CHECK.format(""), USAGE, "2:6", ["check 'c' does not say what it looks at", "http, tcp, exec, process, file and ping"]),
+    (CHECK.format('file: /ok, tcp: "127.0.0.1:80"'), USAGE, "2:18", ["'file' and 'tcp': expected one of them"]),
+    (CHECK.format("http: \"http://localhost/\""), USAGE, "2:13", ["an address (no name)"]),
+    (CHECK.format("tcp: 127.0.0.1"), USAGE, "2:12", ["expected ADDRESS:PORT"]),
+    (CHECK.format("exec: /bin/sh"), USAGE, "2:13", ["no path and no arguments"]),
+    (CHECK.format("process: a-name-of-17bytes"), USAGE, "2:16", ["1 to 15 bytes"]),
+    (CHECK.format("file: ok"), USAGE, "2:13", ["an absolute path"]),
+    (CHECK.format("ping: router"), USAGE, "2:13", ["an address, or gateway"]),
+    (CHECK.format("file: /ok, every: 1"), USAGE, "2:25", ["lacks a unit"]),
+    (CHECK.format("file: /ok, every: 50ms"), USAGE, "2:25", ["expected 100ms to 1h for file"]),
+    (CHECK.format("exec: ok, every: 500ms"), USAGE, "2:24", ["expected 1s to 1h for exec"]),
+    (CHECK.format("file: /ok, every: 2h"), USAGE, "2:25", ["at most 1h"]),
+    (CHECK.format("file: /ok, every: 1s, timeout: 2s"), USAGE, "2:38", ["expected 10ms to 1s, which is 'every'"]),
+    (CHECK.format("file: /ok, timeout: 1ms"), USAGE, "2:27", ["expected 10ms to 2s"]),
+    (CHECK.format("file: /ok, fall: 0"), USAGE, "2:24", ["expected 1 to 100"]),
+    (CHECK.format("file: /ok, rise: 101"), USAGE, "2:24", ["expected 1 to 100"]),
+    (CHECK.format("file: /ok, weight: 65536"), USAGE, "2:26", ["expected 0 to 65535"]),
+    (CHECK.format("file: /ok, scope: nod"), USAGE, "2:25", ["did you mean 'node'"]),
+    (CHECK.format("file: /ok, all-failed: relase"), USAGE, "2:30", ["did you mean 'release'"]),
+    ("checks:\n" + "".join(f"  c{i}: {{file: /ok}}\n" for i in range(65)), USAGE, "66:3", ["at most 64"]),
     # references
     (VIP.format(A + ", nodes: [a, z]"), USAGE, "2:41", ["'z' is not a node", "a, b, c"]),
     (VIP.format(A + ", nodes: [a, a]"), USAGE, "2:41", ["listed twice"]),
@@ -209,6 +294,10 @@ WRONG = [
     (VIP.format(A + ", apart-from: [v]"), USAGE, "2:43", ["apart from itself"]),
     ("groups: {web: {}}\n" + VIP.format(A + ", group: wbe"), USAGE, "3:37", ["did you mean 'web'"]),
     ("nodes: {z: {capacity: 1}}\n", USAGE, "1:9", ["'z' is not a node"]),
+    (VIP.format(A + ", require: [disk]"), USAGE, "2:40", ["there is no check 'disk'", "vipctl check add"]),
+    ("checks: {disk: {file: /ok}}\n" + VIP.format(A + ", require: [dsik]"), USAGE, "3:40", ["did you mean 'disk'"]),
+    ("checks: {disk: {file: /ok}}\n" + VIP.format(A + ", require: [disk, disk]"), USAGE, "3:46", ["listed twice"]),
+    ("groups: {g: {require: [disk]}}\nchecks: {dist: {file: /ok}}\n", USAGE, "1:24", ["did you mean 'dist'"]),
     ("vips:\n  v: {address: 10.77.1.9/16}\n  w: {address: 10.77.1.9/24}\n", USAGE, "3:16", ["VIP 'v' in line 2"]),
     ("vips:\n  10.77.1.8: {address: 10.77.1.9/16}\n", USAGE, "2:3", ["another address than the VIP's own"]),
     ('vips:\n  "fd77::9": {address: "fd77::9/64"}\n  "FD77::9": {address: "fd77::a/64"}\n', USAGE, "3:3", ["another address"]),

@@ -213,6 +213,8 @@ static void document(const char *name)
                                   .enabled = true,
                                   .pinned = SLOT_NONE};
     const struct vip_item item = {.slot = 20, .set = VIP_SET_ALL, .spec = spec};
+    const struct check_item check = {.slot = 5, .spec = {.name = "db", .kind = CHECK_TCP, .target = "[::1]:5432", .every_ms = 1000,
+                                                         .timeout_ms = 1000, .fall = 1, .rise = 1, .weight = 7}};
     const struct move gone = {.vip = 0, .to = SLOT_NONE, .reason = REASON_DELETED, .moved = table.vips[0].moved};
     const struct group group = {.name = "front", .n_prefers = 1, .prefers = {{.node = 0, .weight = 7}}};
     static const char kept[] = "vips: {}\n";
@@ -222,6 +224,10 @@ static void document(const char *name)
                                               .source = "cluster.yaml",
                                               .has_settings = true,
                                               .settings = table_settings_default(),
+                                              .has_voting = true,
+                                              .voting = {.count = 3, .replace_ms = 60000},
+                                              .n_checks = 1,
+                                              .checks = &check,
                                               .n_vips = 1,
                                               .vips = &item,
                                               .n_deletes = 1,

@@ -84,7 +84,14 @@ static void check_same_document(struct apply_command *a, struct apply_command *b
     FUZZ_CHECK(a->n_vips == b->n_vips && memcmp(a->vips, b->vips, a->n_vips * sizeof a->vips[0]) == 0);
     FUZZ_CHECK(a->n_deletes == b->n_deletes && memcmp(a->deletes, b->deletes, a->n_deletes * sizeof a->deletes[0]) == 0);
     FUZZ_CHECK(a->n_groups == b->n_groups && memcmp(a->groups, b->groups, a->n_groups * sizeof a->groups[0]) == 0);
+    FUZZ_CHECK(a->n_checks == b->n_checks);
+    for (uint32_t i = 0; i < a->n_checks; i++) {
+        FUZZ_CHECK(a->checks[i].slot == b->checks[i].slot && a->checks[i].gone == b->checks[i].gone &&
+                   strcmp(a->checks[i].spec.name, b->checks[i].spec.name) == 0 &&
+                   check_spec_equal(&a->checks[i].spec, &b->checks[i].spec));
+    }
     FUZZ_CHECK(a->kept_size == b->kept_size && memcmp(a->kept, b->kept, a->kept_size) == 0);
+    a->checks = b->checks = NULL;
     a->vips = b->vips = NULL;
     a->deletes = b->deletes = NULL;
     FUZZ_CHECK(a->n_nodes == b->n_nodes);

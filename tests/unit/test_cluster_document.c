@@ -89,17 +89,7 @@ static void apply(void)
     struct command command = {.type = COMMAND_APPLY, .at_ms = 1000};
     struct outcome outcome;
 
-    command.apply = (struct apply_command){.revision = table.revision,
-                                           .has_settings = wanted.settings_change,
-                                           .settings = wanted.settings,
-                                           .n_vips = wanted.n_items,
-                                           .vips = wanted.items,
-                                           .n_deletes = wanted.n_deletes,
-                                           .deletes = wanted.deletes,
-                                           .n_groups = (uint32_t)wanted.n_changed_groups,
-                                           .groups = wanted.changed_groups,
-                                           .n_nodes = wanted.n_changed_nodes,
-                                           .nodes = wanted.changed_nodes};
+    command.apply = cluster_command(&table, &wanted);
     table_apply(&table, table.applied + 1, &command, &outcome);
     assert_string_equal(outcome.detail, "");
     assert_int_equal(outcome.code, OUTCOME_DONE);
@@ -107,7 +97,7 @@ static void apply(void)
 
 static bool changes(void)
 {
-    return wanted.settings_change || wanted.n_changed_nodes > 0 || wanted.n_changed_groups > 0 || wanted.n_items > 0 || wanted.n_deletes > 0;
+    return cluster_changes(&wanted);
 }
 
 static const char *exported(char to[TEXT_MAX])
@@ -122,10 +112,12 @@ static const char *exported(char to[TEXT_MAX])
 
 #define SAMPLE                                                                                   \
     "settings: {failback: after 10m, announce: {count: 7, interval: 250ms, refresh: 0s}, hold-down: {after: 2, max: 1h}}\n" \
-    "nodes: {a: {capacity: 200}}\n"                                                             \
+    "voters: {count: 5}\nnodes: {a: {capacity: 200}}\n"                                         \
+    "checks:\n  disk: {file: /run/ok, weight: 20, scope: node}\n"                              \
+    "  haproxy: {http: \"http://127.0.0.1:8404/healthz\", every: 1s, timeout: 500ms, fall: 4, rise: 1, all-failed: release}\n" \
     "groups:\n  web: {prefer: {b: 50, a: 100}}\n  bare: {}\n"                                   \
     "vips:\n"                                                                                   \
-    "  web-v4: {address: 10.0.0.50/24, dev: eth0, group: web}\n"                                \
+    "  web-v4: {address: 10.0.0.50/24, dev: eth0, group: web, require: [haproxy]}\n"            \
     "  web-v6: {address: \"fd00::50/64\", group: web}\n"                                        \
     "  db: {address: 10.0.0.60/24, nodes: [a, b], apart-from: [web-v4], prefer: {b: 1}}\n"      \
     "  \"fd00::61\": {address: \"fd00::61/64\", enabled: false, probe: false, conflict: yield, group: bare}\n"
@@ -140,6 +132,16 @@ static void every_key_arrives(void **state)
     assert_true(table.settings.announce_count == 7 && table.settings.announce_refresh_ms == 0);
     assert_true(table.settings.failback_ms == 600000 && table.settings.hold_after == 2);
     assert_true(table.settings.hold_max_ms == 3600000 && table.settings.hold_first_ms == 1000);
+    assert_true(table.voting.count == 5 && table.voting.replace_ms == VOTER_REPLACE_MS);
+    int haproxy = table_check_by_name(&table, "haproxy"), disk = table_check_by_name(&table, "disk");
+    assert_true(haproxy != SLOT_NONE && disk != SLOT_NONE && table.vips[web].checks == 1ull << haproxy);
+    const struct check_spec *spec = &table.checks[haproxy].spec;
+    assert_true(spec->kind == CHECK_HTTP && spec->every_ms == 1000 && spec->timeout_ms == 500 && spec->fall == 4);
+    assert_true(spec->rise == 1 && spec->weight == 0 && !spec->node && spec->release);
+    assert_string_equal(spec->target, "http://127.0.0.1:8404/healthz");
+    spec = &table.checks[disk].spec;
+    assert_true(spec->kind == CHECK_FILE && spec->every_ms == 2000 && spec->weight == 20 && spec->node && !spec->release);
+    assert_true(table.everywhere == 1ull << disk && table.required == 1ull << haproxy);
     assert_true(table.nodes[0].capacity == 200 && table.nodes[1].capacity == 0);
     assert_string_equal(table.vips[web].dev, "eth0");
     assert_string_equal(table.groups[table.vips[web].group].name, "web");
@@ -175,6 +177,73 @@ static void a_section_that_is_left_out_stays(void **state)
     assert_true(wanted.n_changed_groups == 1 && wanted.n_items == 0); /* web loses its preferences; bare has none */
     apply();
     assert_int_equal(table.groups[table_group_by_name(&table, "web")].n_prefers, 0);
+}
+
+/* One entry makes a check and what requires it, in whatever order they stand; and ends both. */
+static void checks_come_and_go_with_what_requires_them(void **state)
+{
+    assert_int_equal(judge("vips: {x: {address: 10.0.0.9/24, require: [new]}}\nchecks: {new: {tcp: \"127.0.0.1:80\"}}", false),
+                     CONTROL_DONE);
+    apply();
+    int check = table_check_by_name(&table, "new"), vip = table_vip_find(&table, "x");
+    uint64_t index = table.checks_index;
+    assert_true(check != SLOT_NONE && table.vips[vip].checks == 1ull << check && table.revision == table.applied);
+    assert_true(table.n_kept == 0 && index == table.applied);
+    /* what passes stays known when the document changes something else */
+    table.checks[check].passing = 3;
+    assert_int_equal(judge("checks: {new: {tcp: \"127.0.0.1:80\"}, more: {ping: gateway}}", false), CONTROL_DONE);
+    assert_int_equal(wanted.n_changed_checks, 1);
+    apply();
+    assert_true(table.checks[check].passing == 3 && table_check_by_name(&table, "more") != SLOT_NONE);
+    /* changed: what was known of it is no longer */
+    assert_int_equal(judge("checks: {new: {tcp: \"127.0.0.1:81\"}}", false), CONTROL_DONE);
+    assert_int_equal(wanted.n_changed_checks, 2);
+    apply();
+    assert_true(table.checks[check].passing == 0 && table_check_by_name(&table, "more") == SLOT_NONE);
+    /* required by what the document does not speak of: refused, with the place and the remedy */
+    assert_int_equal(judge("settings: {}\nchecks: {other: {file: /ok}}", false), CONTROL_CONFLICT);
+    assert_string_equal(error, "c.yaml:2:9: check 'new' is not in checks, so it would be deleted, but VIP 'x' requires it: "
+                               "expected it to be listed here");
+    assert_int_equal(judge("checks: {}\nvips: {x: {address: 10.0.0.9/24, require: [new]}}", false), CONTROL_USAGE);
+    assert_int_equal(judge("checks: {}\nvips: {x: {address: 10.0.0.9/24}}", false), CONTROL_DONE);
+    apply();
+    assert_true(table_check_by_name(&table, "new") == SLOT_NONE && table.vips[vip].checks == 0);
+    /* by a group */
+    assert_int_equal(judge("checks: {c: {file: /ok}}\ngroups: {g: {require: [c]}}", false), CONTROL_DONE);
+    apply();
+    assert_int_equal(judge("checks: {}", false), CONTROL_CONFLICT);
+    assert_non_null(strstr(error, "but group 'g' requires it"));
+    assert_int_equal(judge("checks: {}\ngroups: {}", false), CONTROL_DONE);
+    apply();
+    assert_int_equal(table_group_by_name(&table, "g"), SLOT_NONE);
+    /* with the VIPs that required it, a check may go as well */
+    assert_int_equal(judge("checks: {c: {file: /ok}}\nvips: {x: {address: 10.0.0.9/24}, y: {address: 10.0.0.8/24, require: [c]}}",
+                           false), CONTROL_DONE);
+    apply();
+    assert_int_equal(judge("checks: {}\nvips: {x: {address: 10.0.0.9/24}}", false), CONTROL_DONE);
+    apply();
+    assert_true(table.checks[0].spec.name[0] == '\0' && table.required == 0);
+    for (int i = 0; i < table.vips_end; i++) {
+        assert_int_equal(table.vips[i].checks, 0);
+    }
+}
+
+static void as_many_checks_as_there_may_be(void **state)
+{
+    size_t at = (size_t)sprintf(text, "checks:\n");
+
+    for (int i = 0; i < CHECKS_MAX; i++) {
+        at += (size_t)sprintf(text + at, "  c%d: {file: /run/%d}\n", i, i);
+    }
+    assert_int_equal(judge(text, false), CONTROL_DONE);
+    apply();
+    sprintf(text + at, "  more: {file: /run/more}\n");
+    assert_int_equal(judge(text, false), CONTROL_USAGE);
+    assert_non_null(strstr(error, "c.yaml:66:3: no room for check 'more'"));
+    assert_int_equal(judge("checks: {more: {file: /ok}}", false), CONTROL_USAGE); /* in two documents it can */
+    assert_int_equal(judge("checks: {}", false), CONTROL_DONE);
+    apply();
+    assert_int_equal(judge("checks: {more: {file: /ok}}", false), CONTROL_DONE);
 }
 
 static void known_by_its_address(void **state)
@@ -256,6 +325,8 @@ int main(void)
         cmocka_unit_test_setup(every_key_arrives, start),
         cmocka_unit_test_setup(the_same_again_changes_nothing, start),
         cmocka_unit_test_setup(a_section_that_is_left_out_stays, start),
+        cmocka_unit_test_setup(checks_come_and_go_with_what_requires_them, start),
+        cmocka_unit_test_setup(as_many_checks_as_there_may_be, start),
         cmocka_unit_test_setup(known_by_its_address, start),
         cmocka_unit_test_setup(what_nodes_cannot_honour, start),
         cmocka_unit_test_setup(not_all_at_once, start),

@@ -32,6 +32,7 @@ static void fill(char *text, size_t size, char with)
 }
 
 static struct vip_item vip_items[2];
+static struct check_item check_items[2];
 static struct group groups[1];
 
 static struct prefix prefix_of(const char *text)
@@ -173,6 +174,14 @@ static struct command sample(enum command_type type)
         fill(command.apply.source, sizeof command.apply.source, 's');
         command.apply.has_settings = true;
         command.apply.settings = (struct settings){.announce_count = 7, .announce_interval_ms = 300, .announce_refresh_ms = 4000};
+        command.apply.has_voting = true;
+        command.apply.voting = (struct voting){.count = 5, .replace_ms = 90000};
+        command.apply.n_checks = 2;
+        command.apply.checks = check_items;
+        check_items[0] = (struct check_item){.slot = 2, .gone = true, .spec.name = "old"};
+        check_items[1] = (struct check_item){.slot = CHECKS_MAX - 1,
+                                             .spec = {.name = "disk", .kind = CHECK_PING, .target = "gateway", .every_ms = 3600000,
+                                                      .timeout_ms = 10, .fall = 100, .rise = 1, .weight = 65535, .node = true}};
         command.apply.n_vips = 2;
         command.apply.vips = vip_items;
         vip_items[0] = (struct vip_item){.slot = 3, .set = VIP_SET_ALL, .spec = mem.specs[0]};
@@ -357,6 +366,11 @@ static void all_parts_of_a_document(void **state)
     assert_int_equal(decode(mem.bytes, encode(&command), &got), 0);
     assert_true(got.apply.revision == UINT64_MAX && got.apply.has_settings && got.apply.settings.announce_count == 7);
     assert_true(got.apply.n_vips == 2 && got.apply.n_deletes == 3 && got.apply.n_groups == 1);
+    assert_true(got.apply.has_voting && got.apply.voting.count == 5 && got.apply.voting.replace_ms == 90000);
+    assert_true(got.apply.n_checks == 2 && got.apply.checks[0].slot == 2 && got.apply.checks[0].gone);
+    assert_string_equal(got.apply.checks[0].spec.name, "old");
+    assert_true(got.apply.checks[1].slot == CHECKS_MAX - 1 && !got.apply.checks[1].gone);
+    assert_memory_equal(&got.apply.checks[1].spec, &check_items[1].spec, sizeof check_items[1].spec);
     assert_true(got.apply.vips[1].slot == VIPS_MAX - 1 && got.apply.vips[1].set == VIP_SET_LEN);
     assert_memory_equal(got.apply.vips[0].spec.apart, mem.specs[0].apart, sizeof mem.specs[0].apart);
     assert_true(got.apply.deletes[2].vip == VIPS_MAX - 3 && got.apply.deletes[2].to == 1);

@@ -242,6 +242,7 @@ static void random_document(struct command *command, struct move *moves, uint32_
 {
     static struct vip_item items[3];
     static struct group groups[1];
+    static struct check_item check;
     static char text[64];
 
     for (uint32_t i = 0; i < n; i++) {
@@ -269,6 +270,19 @@ static void random_document(struct command *command, struct move *moves, uint32_
     snprintf(command->apply.source, NAME_SIZE, "c%u.yaml", below(5));
     command->apply.has_settings = below(2);
     command->apply.settings = (struct settings){.announce_count = (uint16_t)(1 + below(100)), .announce_interval_ms = 10 + below(100), .announce_refresh_ms = below(3) ? 0 : 2000};
+    check = (struct check_item){.slot = (uint8_t)below(6), .spec = check_spec_default()};
+    check.spec.kind = CHECK_PROCESS;
+    snprintf(check.spec.target, sizeof check.spec.target, "p%u", below(3));
+    check.spec.weight = (uint16_t)below(3);
+    snprintf(check.spec.name, NAME_SIZE, "k%u", below(6));
+    if (table.checks[check.slot].spec.name[0] != '\0') {
+        memcpy(check.spec.name, table.checks[check.slot].spec.name, NAME_SIZE);
+        check.gone = below(4) == 0;
+    }
+    command->apply.checks = &check;
+    command->apply.n_checks = below(2);
+    command->apply.has_voting = below(2);
+    command->apply.voting = (struct voting){.count = (uint8_t)(3 + 2 * below(3)), .replace_ms = 1000 + below(5000)};
     command->apply.n_vips = below(n + 1);
     command->apply.vips = items;
     command->apply.n_deletes = below(2);

@@ -1105,6 +1105,78 @@ static void a_document_is_void_as_a_whole(void **state)
     assert_int_equal(table.n_vips, 4);
 }
 
+static struct check_item doc_checks[3];
+
+static struct check_item check_of(int slot, const char *name)
+{
+    struct check_item item = {.slot = (uint8_t)slot, .spec = check_spec_default()};
+
+    strcpy(item.spec.name, name);
+    item.spec.kind = CHECK_FILE;
+    strcpy(item.spec.target, "/run/ok");
+    return item;
+}
+
+/* A document's checks: void with it, whatever is wrong; its VIPs may require what it makes, and nothing that it deletes. */
+static void checks_of_a_document(void **state)
+{
+    struct command command;
+
+    assert_int_equal(add("web", "10.0.0.50/24"), OUTCOME_DONE);
+    doc_checks[0] = check_of(0, "a");
+    doc_checks[1] = check_of(3, "b");
+    doc_item(0, 0, "", "10.0.0.50/24", VIP_SET_CHECKS);
+    doc_items[0].spec.checks = 1ull << 3;
+    command = document_of(1, 0);
+    command.apply.checks = doc_checks;
+    command.apply.n_checks = 1;
+    assert_void(apply(&command), OUTCOME_NOT_FOUND); /* without b */
+    command.apply.n_checks = 2;
+    doc_checks[1].slot = 0;
+    assert_void(apply(&command), OUTCOME_STALE); /* one slot twice */
+    doc_checks[1] = check_of(3, "a");
+    assert_void(apply(&command), OUTCOME_CONFLICT); /* one name twice */
+    doc_checks[1] = check_of(3, "-");
+    assert_void(apply(&command), OUTCOME_INVALID);
+    doc_checks[1] = check_of(3, "b");
+    doc_checks[1].spec.timeout_ms = 0;
+    assert_void(apply(&command), OUTCOME_INVALID);
+    doc_checks[1] = check_of(3, "b");
+    doc_checks[1].gone = true;
+    assert_void(apply(&command), OUTCOME_STALE); /* it is not there */
+    doc_checks[1].gone = false;
+    command.apply.has_voting = true;
+    command.apply.voting = (struct voting){.count = 4, .replace_ms = 60000};
+    assert_void(apply(&command), OUTCOME_INVALID);
+    command.apply.voting.count = 5;
+    assert_int_equal(apply(&command), OUTCOME_DONE);
+    assert_true(table.vips[0].checks == 1ull << 3 && table.voting.count == 5);
+    assert_true(table_check_by_name(&table, "a") == 0 && table_check_by_name(&table, "b") == 3);
+    assert_true(table.required == 9 && table.revision == table.applied && table.checks_index == table.applied);
+    /* b goes: not while the VIP requires it, nor with one that would */
+    doc_checks[0] = check_of(3, "b");
+    doc_checks[0].gone = true;
+    command = document_of(0, 0);
+    command.apply.checks = doc_checks;
+    command.apply.n_checks = 1;
+    assert_void(apply(&command), OUTCOME_CONFLICT);
+    doc_item(0, 7, "new", "10.0.0.60/24", VIP_SET_ALL);
+    doc_items[0].spec.checks = 1ull << 3;
+    moves[0] = (struct move){.vip = 0, .to = SLOT_NONE, .moved = table.vips[0].moved};
+    command.apply.n_vips = command.apply.n_deletes = 1;
+    assert_void(apply(&command), OUTCOME_NOT_FOUND);
+    doc_items[0].spec.checks = 1;
+    doc_checks[0] = check_of(3, "a");
+    doc_checks[0].gone = true;
+    assert_void(apply(&command), OUTCOME_STALE); /* another one's slot */
+    doc_checks[0] = check_of(3, "b");
+    doc_checks[0].gone = true;
+    assert_int_equal(apply(&command), OUTCOME_DONE);
+    assert_true(table.checks[3].spec.name[0] == '\0' && table.vips[0].deleted && table.vips[0].checks == 0);
+    assert_true(table.vips[7].checks == 1 && table.required == 1);
+    assert_int_equal(last_history()->kind, HISTORY_CHECK_DELETE);
+}
+
 /* Pins are operation; all else that a document says makes a revision. */
 static void what_makes_a_revision(void **state)
 {
@@ -1287,6 +1359,7 @@ int main(void)
         T(who_may_own),
         T(a_document_is_one_entry),
         T(a_document_is_void_as_a_whole),
+        T(checks_of_a_document),
         T(what_makes_a_revision),
         T(a_request_is_done_once),
         T(a_stale_request_is_not_remembered),
