@@ -9,7 +9,6 @@ size_t core_size(void)
 
 void core_init(struct core *core, uint64_t self, uint64_t run, const struct table *table, time_ns now)
 {
-    memset(core, 0, sizeof *core);
     core->table = table;
     core->self = self;
     core->run = run;
@@ -20,6 +19,11 @@ void core_init(struct core *core, uint64_t self, uint64_t run, const struct tabl
     for (int i = 0; i < NODES_MAX; i++) {
         core->hearing[i].since = now;
     }
+}
+
+void core_replace_table(struct core *core, const struct table *table)
+{
+    core->table = table;
 }
 
 struct action *core_act(struct actions *actions, enum action_type type, uint64_t to)
@@ -35,9 +39,10 @@ struct action *core_act(struct actions *actions, enum action_type type, uint64_t
 
 void core_log(struct actions *actions, enum core_log id, int node, int vip, uint64_t value)
 {
-    if (actions->n >= ACTIONS_MAX - 32) {
+    if (actions->n_logs == LOGS_MAX) {
         return; /* words give way to deeds */
     }
+    actions->n_logs++;
     struct action *action = core_act(actions, ACT_LOG, 0);
     action->log.id = id;
     action->log.node = node;
@@ -290,7 +295,7 @@ static void dispatch(struct core *core, const struct event *event, struct action
 
 void core_step(struct core *core, const struct event *event, struct actions *actions)
 {
-    actions->n = 0;
+    actions->n = actions->n_logs = 0;
     actions->more = false;
     actions->deadline = NEVER;
     core->wall_ms = event->wall_ms;

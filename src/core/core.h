@@ -241,12 +241,14 @@ struct action
     };
 };
 
-#define ACTIONS_MAX 640
+#define ADDR_BATCH 512 /* address operations of one step; the rest follows with EV_CONTINUE */
+#define LOGS_MAX 256   /* words of one step; what is more is not said */
+#define ACTIONS_MAX (ADDR_BATCH + LOGS_MAX + 2 * NODES_MAX + 64) /* an answer and a heartbeat for each node, and what is one */
 #define PROBES_N 3 /* frames of one probe (RFC 5227 2.1.1) */
 
 struct actions
 {
-    unsigned n;
+    unsigned n, n_logs;
     bool more;        /* step EV_CONTINUE soon */
     time_ns deadline; /* when EV_TIMER is due */
     struct action list[ACTIONS_MAX];
@@ -254,12 +256,15 @@ struct actions
 
 struct core;
 
-/* Bytes that the caller allocates for a core. */
+/* Bytes that the caller allocates for a core, from calloc(): most of them are never used. */
 size_t core_size(void);
 
-/* `self` is this node's id, `run` random and nonzero, `table` outlives the core. The kernel holds no VIP that
- * EV_KERNEL has not reported. */
+/* `core` is all zeros, `self` this node's id, `run` random and nonzero. `table` outlives the core or is replaced. The kernel
+ * holds no VIP that EV_KERNEL has not reported. */
 void core_init(struct core *core, uint64_t self, uint64_t run, const struct table *table, time_ns now);
+
+/* A restored table in the place of the one before; EV_APPLIED comes next. */
+void core_replace_table(struct core *core, const struct table *table);
 
 /* What this node says of itself (ACT_REPORT), as last told by EV_LINKS. */
 const struct report *core_report(const struct core *core);

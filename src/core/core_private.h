@@ -10,7 +10,6 @@
 
 #define NEVER UINT64_MAX
 #define SEND_RING 256       /* heartbeats whose send time is remembered for their acks */
-#define ADDR_BATCH 512      /* address operations of one step; the rest follows with EV_CONTINUE */
 #define BIT_WORDS (VIPS_MAX / 64)
 #define HEARTBEAT_GAP (2 * MS) /* between two that are sent out of turn */
 

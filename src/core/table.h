@@ -346,6 +346,7 @@ struct table
 
 struct command;
 
+/* Empty, which is all zeros: memory from calloc() is an empty table already, and takes no room before it is used. */
 void table_init(struct table *table);
 /* What a cluster begins with, and what a document means that leaves a setting out. */
 struct settings table_settings_default(void);

@@ -127,10 +127,19 @@ static int open_memory(struct daemon *d)
     d->core = calloc(1, core_size());
     d->scratch = malloc(COMMAND_SCRATCH_BYTES);
     d->command_bytes = malloc(COMMAND_BYTES_MAX);
-    if (!d->table || !d->core || !d->scratch || !d->command_bytes) {
+    return d->table && d->core && d->scratch && d->command_bytes ? 0 : -ENOMEM;
+}
+
+/* A new one: a node that joins has one of nobody's until it knows its id. */
+static int open_core(struct daemon *d)
+{
+    struct core *core = calloc(1, core_size());
+    if (!core) {
         return -ENOMEM;
     }
-    table_init(d->table);
+    free(d->core);
+    d->core = core;
+    core_init(d->core, d->self, d->run, d->table, daemon_now());
     return 0;
 }
 
@@ -162,9 +171,10 @@ static uint64_t founder_id(const struct config *config)
 /* From where this node knows who it is. */
 static int open_member(struct daemon *d)
 {
-    int rv;
-    core_init(d->core, d->self, d->run, d->table, daemon_now());
-    rv = kernel_open(d);
+    int rv = open_core(d);
+    if (!rv) {
+        rv = kernel_open(d);
+    }
     if (!rv) {
         rv = members_open(d);
     }
@@ -211,8 +221,8 @@ static int open_parts(struct daemon *d)
         return -EBADMSG;
     }
     if (d->config->n_join) {
-        core_init(d->core, 0, d->run, d->table, daemon_now());
-        return join_begin(d);
+        rv = open_core(d);
+        return rv ? rv : join_begin(d);
     }
     d->self = founder_id(d->config);
     return open_member(d);

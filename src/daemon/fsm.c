@@ -119,7 +119,7 @@ void fsm_configure(struct daemon *d, uint64_t id, enum configure_role role)
 static int on_restore(void *ud, uint64_t index, const void *data, size_t len)
 {
     struct daemon *d = ud;
-    struct table *table = malloc(sizeof *table); /* a running table is replaced by a whole one, never decoded over */
+    struct table *table = calloc(1, sizeof *table); /* a running table is replaced by a whole one, never decoded over */
     if (!table) {
         return -ENOMEM;
     }
@@ -127,12 +127,15 @@ static int on_restore(void *ud, uint64_t index, const void *data, size_t len)
     if (!rv && table->applied != index) {
         rv = -EBADMSG;
     }
-    if (!rv) {
-        *d->table = *table;
-        table_moved(d);
+    if (rv) {
+        free(table);
+        return rv;
     }
-    free(table);
-    return rv;
+    free(d->table);
+    d->table = table;
+    core_replace_table(d->core, table);
+    table_moved(d);
+    return 0;
 }
 
 static int on_snapshot(void *ud, void **ret_data, size_t *ret_len)

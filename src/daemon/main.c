@@ -1,6 +1,7 @@
 /* vipd: the daemon's command line. */
 
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include "io/priority.h"
 #include "io/privilege.h"
 
+#define OWN_PAGES (128 * 1024) /* bytes from which an allocation has pages of its own, which its end gives back */
 #define DEFAULT_CONFIG "/etc/vipd/vipd.yaml"
 
 static int usage(FILE *to, int status)
@@ -68,6 +70,7 @@ int main(int argc, char **argv)
     const char *path = DEFAULT_CONFIG;
     const char *yes = NULL;
     bool check = false, recover = false;
+    mallopt(M_MMAP_THRESHOLD, OWN_PAGES); /* else glibc raises it, and what a large request needed stays with the process */
     for (int option; (option = getopt_long(argc, argv, "c:hV", OPTIONS, NULL)) != -1;) {
         switch (option) {
         case 'c':

@@ -38,14 +38,12 @@
 #define RETRY_MS 1000 /* at the least, after an interface failed: it comes back with announce_again */
 #define DEVS_PER_TURN 16
 #define SEND_BUFFER (4 * 1024 * 1024)
-#define NOT_QUEUED UINT16_MAX
-
-_Static_assert(VIPS_MAX < NOT_QUEUED, "a position of the heap fits");
+_Static_assert(VIPS_MAX < UINT16_MAX, "a place in the heap fits");
 
 struct vip_entry
 {
-    bool active;
-    uint16_t position; /* in the heap, or NOT_QUEUED */
+    bool active, queued;
+    uint16_t position; /* in the heap, if it is queued */
     uint16_t left;     /* of the burst */
     char dev[DEV_SIZE];
     struct addr addr;
@@ -113,6 +111,7 @@ static void place(struct announce *an, int position, uint16_t key)
 {
     an->heap[position] = key;
     an->vips[key].position = (uint16_t)position;
+    an->vips[key].queued = true;
 }
 
 static void swap(struct announce *an, int a, int b)
@@ -147,10 +146,10 @@ static void settle(struct announce *an, int position)
 static void unqueue(struct announce *an, uint16_t key)
 {
     int position = an->vips[key].position;
-    if (position == NOT_QUEUED) {
+    if (!an->vips[key].queued) {
         return;
     }
-    an->vips[key].position = NOT_QUEUED;
+    an->vips[key].queued = false;
     uint16_t last = an->heap[--an->heap_n];
     if (last != key) {
         place(an, position, last);
@@ -436,9 +435,6 @@ int announce_init(struct announce **ret, uv_loop_t *loop, const struct announce_
         announce_free(an);
         return err;
     }
-    for (int key = 0; key < VIPS_MAX; key++) {
-        an->vips[key].position = NOT_QUEUED;
-    }
     an->timer.data = an;
     *ret = an;
     return 0;
@@ -475,8 +471,7 @@ int announce_start(struct announce *an, uint16_t key, const char *dev, const str
     }
     announce_stop(an, key);
     struct vip_entry *vip = &an->vips[key];
-    *vip = (struct vip_entry){
-        .active = true, .position = NOT_QUEUED, .left = burst->count, .addr = *addr, .burst = *burst};
+    *vip = (struct vip_entry){.active = true, .left = burst->count, .addr = *addr, .burst = *burst};
     snprintf(vip->dev, sizeof(vip->dev), "%s", dev);
     an->stats.active++;
     forget_devices(an);

@@ -587,7 +587,6 @@ int snapshot_decode(const void *bytes, size_t len, struct table *ret)
     struct unpacker unpacker;
     bool ok;
 
-    table_init(ret);
     unpacker_init(&unpacker, bytes, len);
     unpack_table(&unpacker, ret);
     ok = unpacker_done(&unpacker) == 0;

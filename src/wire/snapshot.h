@@ -17,9 +17,10 @@
 /* Encodes into buf. -ENOBUFS: more than size. With buf NULL only *ret_len is found: ask first, then allocate. */
 NODISCARD int snapshot_encode(const struct table *table, void *buf, size_t size, size_t *ret_len);
 
-/* Decodes exactly len bytes into *ret, indexes included; equal in table_digest() to what was encoded. -EBADMSG:
- * malformed, another version, a slot, count, text or reference out of its range, a name or address used twice; *ret is
- * then an empty table. So a running table is not decoded over, but replaced by a decoded one. */
+/* Decodes exactly len bytes into *ret, an empty table (table_init(), or memory from calloc(), of which it takes what the
+ * snapshot fills), indexes included; equal in table_digest() to what was encoded. -EBADMSG: malformed, another version, a
+ * slot, count, text or reference out of its range, a name or address used twice; *ret is then an empty table again. So a
+ * running table is not decoded over, but replaced by a decoded one. */
 NODISCARD int snapshot_decode(const void *bytes, size_t len, struct table *ret);
 
 #endif

@@ -25,6 +25,9 @@ static void check_names(const struct table *table)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     size_t len, len_again, counted;
+
+    table_init(&was);
+    table_init(&is);
     int r = snapshot_decode(data, size, &was);
 
     if (r != 0) {

@@ -273,6 +273,7 @@ static void do_found(char **words, int n)
     command.found.nodes = nodes;
     commit(&command);
     int slot = table_node_by_name(table, self_name); /* else it is the first one that is added */
+    memset(core, 0, core_size());
     core_init(core, slot == SLOT_NONE ? (uint64_t)n + 1 : table->nodes[slot].id, run, table, start);
 }
 

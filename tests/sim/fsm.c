@@ -140,6 +140,7 @@ static int on_restore(void *ud, uint64_t index, const void *data, size_t len)
 {
     static struct table table;
     struct sim_node *node = ud;
+    table_init(&table);
     int rv = snapshot_decode(data, len, &table);
 
     if (rv == 0 && table.applied != index) {

@@ -453,6 +453,7 @@ void node_start(struct sim_node *node)
     }
     open_process(node);
     table_init(node->table);
+    memset(node->core, 0, core_size());
     core_init(node->core, node->id, node->run, node->table, clock_own(node));
     world.stats->restarts++;
     world_note("start", node->slot, node->epoch, 0);

@@ -264,15 +264,14 @@ static void test_what_goes_before_it_is_released(void **state)
     assert_int_equal(bed->core->agent.released, bed->table->applied);
 }
 
-/* However many there are, a step asks for ADDR_BATCH at the most, and says that there is more. */
-static void test_batches(void **state)
+/* `n` VIPs that are node a's. */
+static void many_vips(struct bed *bed, int n)
 {
-    struct bed *bed = *state;
-    struct move *moves = calloc(ADDR_BATCH + 10, sizeof *moves);
-    struct vip_spec *specs = calloc(ADDR_BATCH + 10, sizeof *specs);
+    struct move *moves = calloc((size_t)n, sizeof *moves);
+    struct vip_spec *specs = calloc((size_t)n, sizeof *specs);
     struct command command = {.type = COMMAND_VIP_ADD};
 
-    for (int i = 0; i < ADDR_BATCH + 10; i++) {
+    for (int i = 0; i < n; i++) {
         char address[32];
         specs[i].enabled = specs[i].no_probe = true;
         specs[i].pinned = SLOT_NONE;
@@ -281,16 +280,26 @@ static void test_batches(void **state)
         snprintf(address, sizeof address, "10.1.%d.%d/32", i / 250, i % 250 + 1);
         assert_int_equal(prefix_parse(address, &specs[i].address, NULL), 0);
     }
-    command.vip_add.n_vips = ADDR_BATCH + 10;
+    command.vip_add.n_vips = (uint32_t)n;
     command.vip_add.vips = specs;
     bed_commit(bed, &command);
-    for (int i = 0; i < ADDR_BATCH + 10; i++) {
+    for (int i = 0; i < n; i++) {
         moves[i] = (struct move){.vip = (uint16_t)i, .to = 0, .moved = bed->table->vips[i].moved};
     }
     command = (struct command){.type = COMMAND_MOVE};
-    command.move.n_moves = ADDR_BATCH + 10;
+    command.move.n_moves = (uint32_t)n;
     command.move.moves = moves;
     bed_commit(bed, &command);
+    free(specs);
+    free(moves);
+}
+
+/* However many there are, a step asks for ADDR_BATCH at the most, and says that there is more. */
+static void test_batches(void **state)
+{
+    struct bed *bed = *state;
+
+    many_vips(bed, ADDR_BATCH + 10);
     bed_acked(bed, 1);
     bed->now += 10 * MS; /* with so many it does not look at once */
     bed_applied(bed);
@@ -307,8 +316,43 @@ static void test_batches(void **state)
     bed->now += 10 * MS;
     bed_step(bed, (struct event){.type = EV_CONTINUE});
     assert_int_equal(bed_count(bed, ACT_ADDR_ADD), 10);
-    free(specs);
-    free(moves);
+}
+
+/* What an earlier run left is announced as it is taken over, so many in a step that the words about them would leave no room
+ * for the deeds. */
+static void test_batches_of_what_was_kept(void **state)
+{
+    enum { KEPT = ADDR_BATCH + 10 };
+    struct bed *bed = bed_open(3);
+    struct addr *earlier = calloc(KEPT, sizeof *earlier);
+    struct event event = {.type = EV_DISK};
+    struct report report = bed_report(0, true);
+    unsigned announced = 0;
+    (void)state;
+
+    many_vips(bed, KEPT);
+    for (int i = 0; i < KEPT; i++) {
+        earlier[i] = bed->table->vips[i].address.addr;
+    }
+    event.disk.caught_up = true;
+    event.disk.last_index = event.disk.target = bed->table->applied;
+    event.disk.earlier = earlier;
+    event.disk.n_earlier = KEPT;
+    bed_step(bed, event);
+    bed_step(bed, (struct event){.type = EV_LINKS, .report = &report});
+    bed->now += 10 * MS;
+    bed_acked(bed, 1);
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(bed_count(bed, ACT_ADDR_DEL), 0);
+        assert_in_range(bed_count(bed, ACT_ANNOUNCE), 0, ADDR_BATCH);
+        assert_in_range(bed_count(bed, ACT_LOG), 0, LOGS_MAX);
+        announced += (unsigned)bed_count(bed, ACT_ANNOUNCE);
+        bed->now += 10 * MS;
+        bed_step(bed, (struct event){.type = EV_CONTINUE});
+    }
+    assert_int_equal(announced, KEPT);
+    free(earlier);
+    bed_close(bed);
 }
 
 /* ---------------------------------------------------------------- the report */
@@ -440,6 +484,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_lease_and_a_vip, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_goes_before_it_is_released, setup, teardown),
         cmocka_unit_test_setup_teardown(test_batches, setup, teardown),
+        cmocka_unit_test(test_batches_of_what_was_kept),
         cmocka_unit_test_setup_teardown(test_the_report_is_told_until_it_is_known, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_makes_a_report_news, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_end_waits_for_what_it_owns, setup, teardown),

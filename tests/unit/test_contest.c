@@ -177,6 +177,7 @@ static void test_a_restart_does_not_ask(void **state)
 {
     struct bed *bed = *state;
 
+    memset(bed->core, 0, core_size());
     core_init(bed->core, 1, BED_RUN, bed->table, bed->now);
     bed_caught_up(bed);
     struct report report = bed_report(0, true);

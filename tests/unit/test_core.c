@@ -208,6 +208,7 @@ static void test_no_member(void **state)
 {
     struct bed *bed = *state;
 
+    memset(bed->core, 0, core_size());
     core_init(bed->core, 77, BED_RUN, bed->table, bed->now);
     bed_caught_up(bed);
     bed_applied(bed);

@@ -115,6 +115,7 @@ static void test_ties(void **state)
     struct bed *bed = bed_open(5);
     (void)state;
 
+    memset(bed->core, 0, core_size());
     core_init(bed->core, 3, BED_RUN, bed->table, bed->now);
     bed_caught_up(bed);
     bed_heard(bed, 4);
