@@ -45,7 +45,18 @@ void apply_history(const struct apply *apply, enum history_kind kind, enum reaso
     entry->to = (int8_t)to;
     copy(entry->subject, sizeof entry->subject, subject);
     memset(entry->mac, 0, sizeof entry->mac);
+    entry->took_ms = 0;
     copy(entry->who, sizeof entry->who, apply->command->who);
+}
+
+/* Both times are wall clocks of leaders, perhaps of different ones: a time below zero is no time. */
+void apply_history_took(const struct apply *apply, enum history_kind kind, int node, const char *subject, int64_t since_ms)
+{
+    int64_t took = since_ms > 0 && apply->command->at_ms > since_ms ? apply->command->at_ms - since_ms : 0;
+
+    apply_history(apply, kind, REASON_NEW, SLOT_NONE, node, subject);
+    apply->table->history[(apply->table->n_history - 1) % HISTORY_MAX].took_ms =
+        (uint32_t)(took < UINT32_MAX ? took : UINT32_MAX);
 }
 
 void apply_new_owner(const struct apply *apply, struct vip *vip, int to, enum reason reason)
@@ -145,6 +156,8 @@ static void apply_body(const struct apply *apply)
         return apply_check_delete(apply);
     case COMMAND_HEALTH:
         return apply_health(apply);
+    case COMMAND_MAINTENANCE:
+        return apply_maintenance(apply);
     }
     detail_say(apply->outcome, OUTCOME_INVALID, "unknown command", "", "");
 }

@@ -21,6 +21,8 @@ struct apply
 /* apply.c */
 void apply_history(const struct apply *apply, enum history_kind kind, enum reason reason, int from, int to,
                    const char *subject);
+/* The same for an event that ends a stage which began at `since_ms`. */
+void apply_history_took(const struct apply *apply, enum history_kind kind, int node, const char *subject, int64_t since_ms);
 void apply_changed(const struct apply *apply);
 /* The same for what a cluster document says: a new revision. */
 void apply_revised(const struct apply *apply);
@@ -86,6 +88,11 @@ void apply_check_remove(const struct apply *apply, int slot);
 void apply_check_set(const struct apply *apply);
 void apply_check_delete(const struct apply *apply);
 void apply_health(const struct apply *apply);
+
+/* apply_maintenance.c */
+void apply_maintenance(const struct apply *apply);
+/* The node is about to be removed: its turn is over, or will not come. */
+void apply_maintenance_forget(const struct apply *apply, int node);
 
 /* apply_group.c */
 void apply_group_set(const struct apply *apply);

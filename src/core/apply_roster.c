@@ -288,6 +288,7 @@ void apply_forget_node(const struct apply *apply, int node)
         at->n_prefers = forget_prefer(at->prefers, at->n_prefers, node);
     }
     apply_groups_forget(apply);
+    apply_maintenance_forget(apply, node);
 }
 
 /* L5: only a cleared one, and one that no configuration of Raft has. */

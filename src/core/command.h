@@ -37,6 +37,7 @@ enum command_type
     COMMAND_CHECK_SET, /* creates or replaces a health check */
     COMMAND_CHECK_DELETE,
     COMMAND_HEALTH, /* what a node's checks say of it */
+    COMMAND_MAINTENANCE, /* a rolling maintenance goes on */
 };
 
 struct move
@@ -276,6 +277,7 @@ struct command
             uint64_t checks;           /* the table's checks_index that the sets are about (L0) */
             uint64_t passing, failing; /* sets of checks; those in neither are not known */
         } health;
+        struct maintenance_command maintenance;
     };
 };
 

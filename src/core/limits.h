@@ -37,6 +37,9 @@
 #define MAC_SIZE 6              /* bytes of an Ethernet address */
 #define CONFLICTS_MAX 32        /* changed conflicts of one report and entry; the others follow in the next */
 #define WHO_SIZE 32             /* who asked: "uid 0 on a" */
+#define MAINTENANCE_WORDS_MAX 1024 /* bytes of a maintenance's command, each word with its NUL */
+#define MAINTENANCE_TAIL_SIZE 512  /* of the end of its output that is kept, with the NUL */
+#define MAINTENANCE_WHY_SIZE 192   /* of the sentence that says why it stopped, with the NUL */
 
 #define VERSION_SIZE 32
 

@@ -83,11 +83,11 @@ static uint64_t digest_prefers(uint64_t hash, const struct prefer *prefers, unsi
     return hash;
 }
 
-static uint64_t digest_links(uint64_t hash, const struct node *node)
+static uint64_t digest_links(uint64_t hash, const struct link *links, unsigned n)
 {
-    hash = number(hash, node->n_links);
-    for (int i = 0; i < node->n_links; i++) {
-        const struct link *link = &node->links[i];
+    hash = number(hash, n);
+    for (unsigned i = 0; i < n; i++) {
+        const struct link *link = &links[i];
 
         hash = number(text(hash, link->name), link->up);
         hash = fnv_bytes(hash, link->mac, sizeof link->mac);
@@ -113,7 +113,7 @@ static uint64_t digest_node(uint64_t hash, const struct node *node)
     hash = number(hash, node->since);
     hash = number(hash, (uint64_t)node->since_ms);
     hash = number(number(hash, node->identity), node->capacity);
-    return text(digest_links(hash, node), node->version);
+    return text(digest_links(hash, node->links, node->n_links), node->version);
 }
 
 static uint64_t digest_vip(uint64_t hash, const struct vip *vip)
@@ -157,8 +157,33 @@ static uint64_t digest_history(uint64_t hash, const struct history *entry)
     hash = number(number(hash, entry->index), (uint64_t)entry->at_ms);
     hash = number(number(hash, entry->kind), entry->reason);
     hash = number(number(hash, (uint64_t)entry->from), (uint64_t)entry->to);
-    hash = fnv_bytes(hash, entry->mac, sizeof entry->mac);
+    hash = number(fnv_bytes(hash, entry->mac, sizeof entry->mac), entry->took_ms);
     return text(text(hash, entry->subject), entry->who);
+}
+
+static uint64_t digest_maintenance(uint64_t hash, const struct maintenance *m)
+{
+    hash = number(number(number(hash, m->state), m->run), m->changed);
+    hash = text(number(number(hash, (uint64_t)m->begun_ms), (uint64_t)m->ended_ms), m->who);
+    hash = number(number(hash, m->runner), m->beat);
+    hash = number(hash, (uint64_t)m->lost | (uint64_t)m->held << 1 | (uint64_t)m->restart << 2 |
+                            (uint64_t)m->force << 3);
+    hash = number(number(number(hash, m->settle_ms), m->drain_ms), m->return_ms);
+    hash = fnv_bytes(number(hash, m->words_size), m->words, m->words_size);
+    hash = number(number(hash, (uint64_t)m->at), m->n_steps);
+    for (int i = 0; i < m->n_steps; i++) {
+        const struct maintenance_step *step = &m->steps[i];
+
+        hash = text(number(number(hash, (uint64_t)step->node), step->id), step->name);
+        hash = number(number(hash, step->state), (uint64_t)step->was_drained | (uint64_t)step->begun << 1 |
+                                                   (uint64_t)step->ended << 2);
+        for (int k = 0; k < STEP_STATES_N; k++) {
+            hash = number(hash, (uint64_t)step->at_ms[k]);
+        }
+    }
+    hash = digest_links(number(hash, m->before.passing), m->before.links, m->before.n_links);
+    hash = number(number(hash, m->node_run), (uint64_t)m->status);
+    return text(text(hash, m->why), m->tail);
 }
 
 static uint64_t digest_head(uint64_t hash, const struct table *table)
@@ -229,5 +254,5 @@ uint64_t table_digest(const struct table *table)
         hash = number(number(hash, table->kept[i].revision), (uint64_t)table->kept[i].until_ms);
         hash = fnv_bytes(number(hash, table->kept[i].size), table->kept[i].text, table->kept[i].size);
     }
-    return hash;
+    return digest_maintenance(hash, &table->maintenance);
 }

@@ -14,6 +14,8 @@
 #include "base/addr.h"
 #include "base/err.h"
 #include "core/limits.h"
+#include "core/link.h"
+#include "core/maintenance.h"
 
 enum node_status
 {
@@ -59,16 +61,6 @@ struct timing
     uint32_t promise_ms;  /* a voter's promise; at least suspect_ms + interval_ms */
     uint32_t margin_ms;   /* subtracted from the lease; at least 1, less than half of the promise */
     uint32_t election_ms; /* Raft's own randomized timeout, the fall-back; more than suspect_ms */
-};
-
-/* An interface that a node reported. */
-struct link
-{
-    char name[DEV_SIZE];
-    bool up; /* administratively and operationally */
-    uint8_t mac[MAC_SIZE]; /* zero where it has none: what it sends is no foreign host's */
-    uint8_t n_prefixes;
-    struct prefix prefixes[LINK_PREFIXES_MAX]; /* of its own addresses, VIPs left out */
 };
 
 struct node
@@ -251,8 +243,17 @@ enum history_kind
     HISTORY_CHECK_DELETE,
     HISTORY_CHECK_FAILS,  /* on node `to`; the subject is the check */
     HISTORY_CHECK_PASSES,
+    HISTORY_MAINTENANCE, /* begins; the subject is the command's first word, as in pause to end */
+    HISTORY_MAINTENANCE_DRAINED, /* these four: of node `to` */
+    HISTORY_MAINTENANCE_COMMAND, /* its command has ended */
+    HISTORY_MAINTENANCE_NODE,    /* it is healthy, and undrained unless it was drained before */
+    HISTORY_MAINTENANCE_FAILED,
+    HISTORY_MAINTENANCE_PAUSE,
+    HISTORY_MAINTENANCE_RESUME,
+    HISTORY_MAINTENANCE_ABORT,
+    HISTORY_MAINTENANCE_END,
 };
-#define HISTORY_KINDS_N 30
+#define HISTORY_KINDS_N 39
 
 struct history
 {
@@ -264,6 +265,7 @@ struct history
     char subject[NAME_SIZE]; /* VIP or node name */
     char who[WHO_SIZE];      /* "" = the leader by itself */
     uint8_t mac[MAC_SIZE];   /* the foreign host's, of a conflict's kinds; else zero */
+    uint32_t took_ms;        /* how long the stage took that ended with it; 0 = not told */
 };
 
 /* Results of applying a command; also what a client is told (core/request.h maps them to exit codes). */
@@ -338,6 +340,7 @@ struct table
     struct dedup dedup[DEDUP_MAX];
     uint64_t n_kept; /* ever; the ring has the last KEPT_MAX */
     struct kept_document kept[KEPT_MAX];
+    struct maintenance maintenance; /* the one that is under way, or the last one */
     /* Derived lookup indexes (linear probing, slot + 1, 0 = empty), rebuilt by table_index(). */
     uint16_t by_name[TABLE_HASH];
     uint16_t by_addr[TABLE_HASH];

@@ -163,6 +163,66 @@ const char *history_kind_text(enum history_kind kind)
         return "check-fails";
     case HISTORY_CHECK_PASSES:
         return "check-passes";
+    case HISTORY_MAINTENANCE:
+        return "maintenance";
+    case HISTORY_MAINTENANCE_DRAINED:
+        return "maintenance-drained";
+    case HISTORY_MAINTENANCE_COMMAND:
+        return "maintenance-command";
+    case HISTORY_MAINTENANCE_NODE:
+        return "maintenance-node";
+    case HISTORY_MAINTENANCE_FAILED:
+        return "maintenance-failed";
+    case HISTORY_MAINTENANCE_PAUSE:
+        return "maintenance-pause";
+    case HISTORY_MAINTENANCE_RESUME:
+        return "maintenance-resume";
+    case HISTORY_MAINTENANCE_ABORT:
+        return "maintenance-abort";
+    case HISTORY_MAINTENANCE_END:
+        return "maintenance-end";
+    }
+    return "unknown";
+}
+
+const char *step_state_text(enum step_state state)
+{
+    switch (state) {
+    case STEP_WAITING:
+        return "waiting";
+    case STEP_DRAINING:
+        return "draining";
+    case STEP_DRAINED:
+        return "drained";
+    case STEP_RUNNING:
+        return "running";
+    case STEP_RETURNING:
+        return "returning";
+    case STEP_DONE:
+        return "done";
+    case STEP_FAILED:
+        return "failed";
+    case STEP_SKIPPED:
+        return "skipped";
+    }
+    return "unknown";
+}
+
+const char *maintenance_state_text(enum maintenance_state state)
+{
+    switch (state) {
+    case MAINTENANCE_NONE:
+        return "none";
+    case MAINTENANCE_RUNNING:
+        return "running";
+    case MAINTENANCE_PAUSED:
+        return "paused";
+    case MAINTENANCE_STOPPED:
+        return "stopped";
+    case MAINTENANCE_DONE:
+        return "done";
+    case MAINTENANCE_ABORTED:
+        return "aborted";
     }
     return "unknown";
 }

@@ -16,6 +16,7 @@
 #define NODE_VALUES 3
 #define VOTING_VALUES 2
 #define CHECK_VALUES 3
+#define TURN_VALUES 2
 
 /* How many fields the body of a type has; 0 for what is not a type. */
 static uint32_t body_values(uint64_t type)
@@ -29,6 +30,7 @@ static uint32_t body_values(uint64_t type)
         [COMMAND_NODE_ADD] = 3,   [COMMAND_NODE_SET] = 6,   [COMMAND_NODE_REMOVE] = 2, [COMMAND_NODE_DELETE] = 3,
         [COMMAND_VOTERS] = 1,     [COMMAND_VOTING] = 2,
         [COMMAND_CHECK_SET] = 2,  [COMMAND_CHECK_DELETE] = 2, [COMMAND_HEALTH] = 5,
+        [COMMAND_MAINTENANCE] = 18,
     };
 
     return type < sizeof VALUES ? VALUES[type] : 0;
@@ -141,6 +143,32 @@ static void pack_node_set(struct packer *packer, const struct command *command)
     pack_uint(packer, command->node_set.wish);
 }
 
+static void pack_maintenance(struct packer *packer, const struct maintenance_command *m)
+{
+    pack_uint(packer, m->op);
+    pack_uint(packer, m->run);
+    pack_uint(packer, m->step);
+    pack_uint(packer, m->from);
+    pack_uint(packer, m->to);
+    pack_uint(packer, m->runner);
+    pack_uint(packer, m->node_run);
+    pack_int(packer, m->status);
+    pack_uint(packer, m->again);
+    pack_text(packer, m->why);
+    pack_text(packer, m->tail);
+    pack_bool(packer, m->restart);
+    pack_bool(packer, m->force);
+    pack_uint(packer, m->settle_ms);
+    pack_uint(packer, m->drain_ms);
+    pack_uint(packer, m->return_ms);
+    pack_bytes(packer, m->words, m->words_size);
+    pack_array(packer, (size_t)m->n_nodes * TURN_VALUES);
+    for (int i = 0; i < m->n_nodes; i++) {
+        pack_int(packer, m->nodes[i]);
+        pack_uint(packer, m->ids[i]);
+    }
+}
+
 static void pack_body(struct packer *packer, const struct command *command)
 {
     switch (command->type) {
@@ -235,6 +263,9 @@ static void pack_body(struct packer *packer, const struct command *command)
         pack_uint(packer, command->health.passing);
         pack_uint(packer, command->health.failing);
         break;
+    case COMMAND_MAINTENANCE:
+        pack_maintenance(packer, &command->maintenance);
+        break;
     }
 }
 
@@ -279,6 +310,9 @@ static bool fits(const struct command *command)
     }
     if (command->type == COMMAND_CONFLICT) {
         return command->conflict.n_items <= CONFLICTS_MAX;
+    }
+    if (command->type == COMMAND_MAINTENANCE) {
+        return command->maintenance.n_nodes <= NODES_MAX && command->maintenance.words_size <= MAINTENANCE_WORDS_MAX;
     }
     if (command->type == COMMAND_VIP_SET) {
         return spec_fits(&command->vip_set.spec);
@@ -557,6 +591,40 @@ static void unpack_node_set(struct unpacker *unpacker, struct command *ret)
     ret->node_set.wish = (enum node_wish)unpack_uint(unpacker, WISH_SPARE);
 }
 
+static void unpack_maintenance(struct unpacker *unpacker, struct maintenance_command *ret)
+{
+    uint32_t size, values;
+
+    ret->op = (enum maintenance_op)unpack_uint(unpacker, MAINTENANCE_OPS_N - 1);
+    ret->run = unpack_uint(unpacker, UINT64_MAX);
+    ret->step = (uint8_t)unpack_uint(unpacker, NODES_MAX - 1);
+    ret->from = (enum step_state)unpack_uint(unpacker, STEP_STATES_N - 1);
+    ret->to = (enum step_state)unpack_uint(unpacker, STEP_STATES_N - 1);
+    ret->runner = unpack_uint(unpacker, UINT64_MAX);
+    ret->node_run = unpack_uint(unpacker, UINT64_MAX);
+    ret->status = (int32_t)unpack_int(unpacker, INT32_MIN, INT32_MAX);
+    ret->again = (enum maintenance_again)unpack_uint(unpacker, MAINTENANCE_AGAINS_N - 1);
+    unpack_text(unpacker, ret->why, sizeof ret->why);
+    unpack_text(unpacker, ret->tail, sizeof ret->tail);
+    ret->restart = unpack_bool(unpacker);
+    ret->force = unpack_bool(unpacker);
+    ret->settle_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+    ret->drain_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+    ret->return_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+    const void *words = unpack_bytes(unpacker, sizeof ret->words, &size);
+    if (words != NULL) {
+        memcpy(ret->words, words, size);
+        ret->words_size = (uint16_t)size;
+    }
+    values = unpack_array(unpacker, 0, NODES_MAX * TURN_VALUES);
+    unpacker->failed = unpacker->failed || values % TURN_VALUES != 0;
+    ret->n_nodes = (uint8_t)(values / TURN_VALUES);
+    for (int i = 0; i < ret->n_nodes; i++) {
+        ret->nodes[i] = unpack_node(unpacker);
+        ret->ids[i] = unpack_uint(unpacker, UINT64_MAX);
+    }
+}
+
 static void unpack_body(struct decoding *decoding, struct command *ret)
 {
     struct unpacker *unpacker = &decoding->unpacker;
@@ -646,6 +714,9 @@ static void unpack_body(struct decoding *decoding, struct command *ret)
         ret->health.checks = unpack_uint(unpacker, UINT64_MAX);
         ret->health.passing = unpack_uint(unpacker, UINT64_MAX);
         ret->health.failing = unpack_uint(unpacker, UINT64_MAX);
+        break;
+    case COMMAND_MAINTENANCE:
+        unpack_maintenance(unpacker, &ret->maintenance);
         break;
     }
 }

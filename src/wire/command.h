@@ -9,7 +9,7 @@
 #include "base/err.h"
 #include "core/command.h"
 
-#define COMMAND_VERSION 6
+#define COMMAND_VERSION 7
 
 /* No encoded command is larger. It has room for the moves of every VIP that a cluster can have; a COMMAND_VIP_ADD
  * reaches it with some 20,000 plain VIPs, or with some 3,500 that have every attribute at its longest. */

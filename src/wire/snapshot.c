@@ -6,16 +6,18 @@
 #include "wire/pack.h"
 #include "wire/pack_table.h"
 
-#define SNAPSHOT_VALUES 10
+#define SNAPSHOT_VALUES 11
 #define HEAD_VALUES 15
 #define NODE_VALUES 23
 #define DEPARTED_VALUES 2
 #define GROUP_VALUES 4
 #define VIP_VALUES 24
 #define CHECK_VALUES 5
-#define HISTORY_VALUES 9
+#define HISTORY_VALUES 10
 #define DEDUP_VALUES 3
 #define KEPT_VALUES 3
+#define MAINTENANCE_VALUES 24
+#define STEP_VALUES (7 + STEP_STATES_N)
 
 /* ------------------------------------------------------------------ encoding */
 
@@ -214,6 +216,7 @@ static void pack_history(struct packer *packer, const struct table *table)
         pack_text(packer, entry->subject);
         pack_text(packer, entry->who);
         pack_mac(packer, entry->mac);
+        pack_uint(packer, entry->took_ms);
     }
 }
 
@@ -245,6 +248,54 @@ static void pack_kept(struct packer *packer, const struct table *table)
     }
 }
 
+static void pack_steps(struct packer *packer, const struct maintenance *m)
+{
+    pack_array(packer, (size_t)m->n_steps * STEP_VALUES);
+    for (int i = 0; i < m->n_steps; i++) {
+        const struct maintenance_step *step = &m->steps[i];
+
+        pack_int(packer, step->node);
+        pack_uint(packer, step->id);
+        pack_text(packer, step->name);
+        pack_uint(packer, step->state);
+        pack_bool(packer, step->was_drained);
+        pack_bool(packer, step->begun);
+        pack_bool(packer, step->ended);
+        for (int k = 0; k < STEP_STATES_N; k++) {
+            pack_int(packer, step->at_ms[k]);
+        }
+    }
+}
+
+static void pack_maintenance(struct packer *packer, const struct maintenance *m)
+{
+    pack_array(packer, MAINTENANCE_VALUES);
+    pack_uint(packer, m->state);
+    pack_uint(packer, m->run);
+    pack_uint(packer, m->changed);
+    pack_int(packer, m->begun_ms);
+    pack_int(packer, m->ended_ms);
+    pack_text(packer, m->who);
+    pack_uint(packer, m->runner);
+    pack_uint(packer, m->beat);
+    pack_bool(packer, m->lost);
+    pack_bool(packer, m->held);
+    pack_bool(packer, m->restart);
+    pack_bool(packer, m->force);
+    pack_uint(packer, m->settle_ms);
+    pack_uint(packer, m->drain_ms);
+    pack_uint(packer, m->return_ms);
+    pack_bytes(packer, m->words, m->words_size);
+    pack_int(packer, m->at);
+    pack_steps(packer, m);
+    pack_uint(packer, m->before.passing);
+    pack_links(packer, m->before.links, m->before.n_links);
+    pack_uint(packer, m->node_run);
+    pack_int(packer, m->status);
+    pack_text(packer, m->why);
+    pack_text(packer, m->tail);
+}
+
 int snapshot_encode(const struct table *table, void *buf, size_t size, size_t *ret_len)
 {
     struct packer packer;
@@ -261,6 +312,7 @@ int snapshot_encode(const struct table *table, void *buf, size_t size, size_t *r
     pack_history(&packer, table);
     pack_dedup(&packer, table);
     pack_kept(&packer, table);
+    pack_maintenance(&packer, &table->maintenance);
     return packer_done(&packer, ret_len);
 }
 
@@ -432,6 +484,7 @@ static void unpack_history(struct unpacker *unpacker, struct table *table)
         unpack_text(unpacker, entry->subject, sizeof entry->subject);
         unpack_text(unpacker, entry->who, sizeof entry->who);
         unpack_mac(unpacker, entry->mac);
+        entry->took_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
     }
 }
 
@@ -475,6 +528,63 @@ static void unpack_kept(struct unpacker *unpacker, struct table *table)
     }
 }
 
+static void unpack_steps(struct unpacker *unpacker, struct maintenance *ret)
+{
+    uint32_t values = unpack_array(unpacker, 0, NODES_MAX * STEP_VALUES);
+
+    unpacker->failed = unpacker->failed || values % STEP_VALUES != 0;
+    ret->n_steps = (uint8_t)(values / STEP_VALUES);
+    for (int i = 0; i < ret->n_steps && !unpacker->failed; i++) {
+        struct maintenance_step *step = &ret->steps[i];
+
+        step->node = unpack_node(unpacker);
+        step->id = unpack_uint(unpacker, UINT64_MAX);
+        unpack_text(unpacker, step->name, sizeof step->name);
+        step->state = (enum step_state)unpack_uint(unpacker, STEP_STATES_N - 1);
+        step->was_drained = unpack_bool(unpacker);
+        step->begun = unpack_bool(unpacker);
+        step->ended = unpack_bool(unpacker);
+        for (int k = 0; k < STEP_STATES_N; k++) {
+            step->at_ms[k] = unpack_int(unpacker, INT64_MIN, INT64_MAX);
+        }
+    }
+}
+
+static void unpack_maintenance(struct unpacker *unpacker, struct maintenance *ret)
+{
+    uint32_t size = 0;
+
+    (void)unpack_array(unpacker, MAINTENANCE_VALUES, MAINTENANCE_VALUES);
+    ret->state = (enum maintenance_state)unpack_uint(unpacker, MAINTENANCE_STATES_N - 1);
+    ret->run = unpack_uint(unpacker, UINT64_MAX);
+    ret->changed = unpack_uint(unpacker, UINT64_MAX);
+    ret->begun_ms = unpack_int(unpacker, INT64_MIN, INT64_MAX);
+    ret->ended_ms = unpack_int(unpacker, INT64_MIN, INT64_MAX);
+    unpack_text(unpacker, ret->who, sizeof ret->who);
+    ret->runner = unpack_uint(unpacker, UINT64_MAX);
+    ret->beat = unpack_uint(unpacker, UINT64_MAX);
+    ret->lost = unpack_bool(unpacker);
+    ret->held = unpack_bool(unpacker);
+    ret->restart = unpack_bool(unpacker);
+    ret->force = unpack_bool(unpacker);
+    ret->settle_ms = (uint32_t)unpack_uint(unpacker, MAINTENANCE_TIME_MAX_MS);
+    ret->drain_ms = (uint32_t)unpack_uint(unpacker, MAINTENANCE_TIME_MAX_MS);
+    ret->return_ms = (uint32_t)unpack_uint(unpacker, MAINTENANCE_TIME_MAX_MS);
+    const void *words = unpack_bytes(unpacker, sizeof ret->words, &size);
+    if (words != NULL) {
+        memcpy(ret->words, words, size);
+        ret->words_size = (uint16_t)size;
+    }
+    ret->at = (int8_t)unpack_int(unpacker, SLOT_NONE, NODES_MAX - 1);
+    unpack_steps(unpacker, ret);
+    ret->before.passing = unpack_uint(unpacker, UINT64_MAX);
+    ret->before.n_links = unpack_links(unpacker, ret->before.links);
+    ret->node_run = unpack_uint(unpacker, UINT64_MAX);
+    ret->status = (int32_t)unpack_int(unpacker, INT32_MIN, INT32_MAX);
+    unpack_text(unpacker, ret->why, sizeof ret->why);
+    unpack_text(unpacker, ret->tail, sizeof ret->tail);
+}
+
 static void unpack_table(struct unpacker *unpacker, struct table *table)
 {
     uint32_t n;
@@ -499,6 +609,7 @@ static void unpack_table(struct unpacker *unpacker, struct table *table)
     unpack_history(unpacker, table);
     unpack_dedup(unpacker, table);
     unpack_kept(unpacker, table);
+    unpack_maintenance(unpacker, &table->maintenance);
 }
 
 /* ------------------------------------------------------------------ does it hang together */
@@ -549,6 +660,29 @@ static bool vip_sound(const struct table *table, uint64_t nodes, int slot)
            (vip->deleted || table_vip_by_name(table, vip->name) == slot);
 }
 
+/* One that is under way is of nodes that are there, and the step whose turn it is has begun and is not over. */
+static bool maintenance_sound(const struct table *table)
+{
+    const struct maintenance *m = &table->maintenance;
+
+    if (m->words_size > 0 && m->words[m->words_size - 1] != '\0') {
+        return false;
+    }
+    if (!maintenance_is_open(m)) {
+        return true;
+    }
+    for (int i = 0; i < m->n_steps; i++) {
+        const struct maintenance_step *step = &m->steps[i];
+        bool over = step->state == STEP_DONE || step->state == STEP_SKIPPED;
+
+        if ((!over && (!table->nodes[step->node].used || table->nodes[step->node].id != step->id)) ||
+            (!over && step->state != STEP_WAITING) != (i == m->at)) {
+            return false;
+        }
+    }
+    return m->at < m->n_steps && m->words_size > 0;
+}
+
 static bool sound(const struct table *table)
 {
     uint64_t nodes = 0;
@@ -579,7 +713,7 @@ static bool sound(const struct table *table)
             return false;
         }
     }
-    return (table->voters & ~nodes) == 0 && __builtin_popcountll(table->voters) <= VOTERS_MAX;
+    return maintenance_sound(table) && (table->voters & ~nodes) == 0 && __builtin_popcountll(table->voters) <= VOTERS_MAX;
 }
 
 int snapshot_decode(const void *bytes, size_t len, struct table *ret)

@@ -9,7 +9,7 @@
 #include "base/err.h"
 #include "core/table.h"
 
-#define SNAPSHOT_VERSION 7
+#define SNAPSHOT_VERSION 8
 
 /* No snapshot is larger: a full table, with every name and list at its longest, is below this. */
 #define SNAPSHOT_BYTES_MAX ((size_t)8 << 20)

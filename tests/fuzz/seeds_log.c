@@ -283,6 +283,34 @@ static void checks(void)
     entry(&command, "check-delete");
 }
 
+static void maintenance(void)
+{
+    struct command command = {.type = COMMAND_MAINTENANCE,
+                              .who = "uid 0 on a",
+                              .maintenance = {.op = MAINTENANCE_BEGIN, .run = table.maintenance.run, .runner = 7,
+                                              .settle_ms = 1000, .drain_ms = 60000, .return_ms = 600000,
+                                              .words = "ssh\0{node}\0reboot", .words_size = 18, .n_nodes = 2,
+                                              .nodes = {1, 0}, .ids = {2, 1}}};
+
+    entry(&command, "maintenance-begin");
+    command.maintenance = (struct maintenance_command){.op = MAINTENANCE_STEP, .run = table.maintenance.run,
+                                                       .from = STEP_WAITING, .to = STEP_DRAINING};
+    entry(&command, "maintenance-step");
+    command.maintenance.from = STEP_DRAINING;
+    command.maintenance.to = STEP_DRAINED;
+    entry(&command, NULL);
+    command.maintenance = (struct maintenance_command){.op = MAINTENANCE_CLAIM, .run = table.maintenance.run, .runner = 7};
+    entry(&command, "maintenance-claim");
+    command.maintenance.op = MAINTENANCE_END;
+    command.maintenance.status = 3;
+    strcpy(command.maintenance.why, "the command ended with 3");
+    strcpy(command.maintenance.tail, "no space left on device");
+    entry(&command, "maintenance-end");
+    snapshot("maintenance");
+    command.maintenance = (struct maintenance_command){.op = MAINTENANCE_ABORT, .run = table.maintenance.run};
+    entry(&command, NULL);
+}
+
 void seeds_log(void)
 {
     log_begin();
@@ -303,6 +331,7 @@ void seeds_log(void)
     conflict(1, CONFLICT_YIELDED, NULL);
     settings_and_group();
     checks();
+    maintenance();
     fence("fence");
     of_node(COMMAND_CLEAR, 0, "clear");
     of_node(COMMAND_ADMIT, 0, NULL);

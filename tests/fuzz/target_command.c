@@ -65,6 +65,7 @@ static size_t take_array(struct command *command, const void **ret_array, size_t
     case COMMAND_CHECK_SET:
     case COMMAND_CHECK_DELETE:
     case COMMAND_HEALTH:
+    case COMMAND_MAINTENANCE:
         break;
     }
     return 0;

@@ -214,6 +214,30 @@ static struct command sample(enum command_type type)
         command.health.passing = 1ull << 63;
         command.health.failing = ~(1ull << 63);
         break;
+    case COMMAND_MAINTENANCE:
+        command.maintenance.op = MAINTENANCE_ABORT;
+        command.maintenance.run = UINT64_MAX;
+        command.maintenance.step = NODES_MAX - 1;
+        command.maintenance.from = STEP_FAILED;
+        command.maintenance.to = STEP_SKIPPED;
+        command.maintenance.runner = UINT64_MAX - 1;
+        command.maintenance.node_run = UINT64_MAX - 2;
+        command.maintenance.status = INT32_MIN;
+        command.maintenance.again = AGAIN_DONE;
+        fill(command.maintenance.why, sizeof command.maintenance.why, 'y');
+        fill(command.maintenance.tail, sizeof command.maintenance.tail, 't');
+        command.maintenance.restart = command.maintenance.force = true;
+        command.maintenance.settle_ms = UINT32_MAX;
+        command.maintenance.drain_ms = UINT32_MAX - 1;
+        command.maintenance.return_ms = UINT32_MAX - 2;
+        command.maintenance.words_size = MAINTENANCE_WORDS_MAX;
+        memset(command.maintenance.words, 'w', MAINTENANCE_WORDS_MAX);
+        command.maintenance.n_nodes = NODES_MAX;
+        for (int i = 0; i < NODES_MAX; i++) {
+            command.maintenance.nodes[i] = (int8_t)(NODES_MAX - 1 - i);
+            command.maintenance.ids[i] = UINT64_MAX - (uint64_t)i;
+        }
+        break;
     case COMMAND_CONFLICT:
         command.conflict.node = 63;
         command.conflict.id = UINT64_MAX;
@@ -303,7 +327,7 @@ static void assert_same_arrays(const struct command *a, const struct command *b)
 /* Decoded and encoded again, each gives the same bytes; and the fields are where they were. */
 static void round_trip(void **state)
 {
-    for (int type = COMMAND_FOUND; type <= COMMAND_HEALTH; type++) {
+    for (int type = COMMAND_FOUND; type <= COMMAND_MAINTENANCE; type++) {
         struct command command = sample((enum command_type)type);
         struct command got;
         size_t len = encode(&command), len_again;
@@ -344,6 +368,9 @@ static void fields_of_plain_types(void **state)
     command = sample(COMMAND_HEALTH);
     assert_int_equal(decode(mem.bytes, encode(&command), &got), 0);
     assert_memory_equal(&got.health, &command.health, sizeof got.health);
+    command = sample(COMMAND_MAINTENANCE);
+    assert_int_equal(decode(mem.bytes, encode(&command), &got), 0);
+    assert_memory_equal(&got.maintenance, &command.maintenance, sizeof got.maintenance);
     command = sample(COMMAND_VIP_SET);
     assert_int_equal(decode(mem.bytes, encode(&command), &got), 0);
     command = sample(COMMAND_NODE_SET);
@@ -384,7 +411,7 @@ static void all_parts_of_a_document(void **state)
 
 static void truncated_or_longer(void **state)
 {
-    for (int type = COMMAND_FOUND; type <= COMMAND_HEALTH; type++) {
+    for (int type = COMMAND_FOUND; type <= COMMAND_MAINTENANCE; type++) {
         struct command command = sample((enum command_type)type);
         struct command got = {.type = (enum command_type)77};
         size_t len = encode(&command);
@@ -405,7 +432,7 @@ static void truncated_or_longer(void **state)
 /* Any damaged byte is refused or gives a command that can be encoded again: all of its numbers are within limits. */
 static void damaged(void **state)
 {
-    for (int type = COMMAND_FOUND; type <= COMMAND_HEALTH; type++) {
+    for (int type = COMMAND_FOUND; type <= COMMAND_MAINTENANCE; type++) {
         struct command command = sample((enum command_type)type);
         size_t len = encode(&command);
 
@@ -519,8 +546,14 @@ static void counts_beyond_their_limit_are_not_encoded(void **state)
     command = sample(COMMAND_GROUP_SET);
     command.group.n_prefers = PREFERS_MAX + 1;
     assert_int_equal(command_encode(&command, mem.bytes, sizeof mem.bytes, &len), -EINVAL);
+    command = sample(COMMAND_MAINTENANCE);
+    command.maintenance.n_nodes = NODES_MAX + 1;
+    assert_int_equal(command_encode(&command, mem.bytes, sizeof mem.bytes, &len), -EINVAL);
+    command = sample(COMMAND_MAINTENANCE);
+    command.maintenance.words_size = MAINTENANCE_WORDS_MAX + 1;
+    assert_int_equal(command_encode(&command, mem.bytes, sizeof mem.bytes, &len), -EINVAL);
     command = sample(COMMAND_DRAIN);
-    command.type = (enum command_type)(COMMAND_HEALTH + 1);
+    command.type = (enum command_type)(COMMAND_MAINTENANCE + 1);
     assert_int_equal(command_encode(&command, mem.bytes, sizeof mem.bytes, &len), -EINVAL);
     assert_int_equal(len, 77);
 }

@@ -317,13 +317,39 @@ static void random_check(struct command *command)
     spec->release = below(2);
 }
 
+static void random_maintenance(struct maintenance_command *c)
+{
+    const struct maintenance *m = &table.maintenance;
+
+    c->op = (enum maintenance_op)(below(8) ? MAINTENANCE_STEP + below(MAINTENANCE_OPS_N - 2) : below(MAINTENANCE_OPS_N));
+    c->op = maintenance_is_open(m) ? c->op : MAINTENANCE_BEGIN;
+    c->run = m->run;
+    c->step = (uint8_t)(maintenance_is_open(m) && m->at != SLOT_NONE ? m->at : (int)below(2));
+    c->from = m->steps[c->step].state;
+    c->to = (enum step_state)below(STEP_STATES_N);
+    c->runner = c->op == MAINTENANCE_LOST ? m->beat : 1 + below(2);
+    c->status = (int32_t)below(3) - 1;
+    c->again = (enum maintenance_again)below(MAINTENANCE_AGAINS_N);
+    snprintf(c->tail, sizeof c->tail, "line %u", below(100));
+    c->settle_ms = below(5);
+    c->drain_ms = c->return_ms = 5 + below(100);
+    c->words_size = 5;
+    memcpy(c->words, "true\0", 5);
+    for (int node = 0; node < 4; node++) {
+        if (table.nodes[node].used) {
+            c->nodes[c->n_nodes] = (int8_t)node;
+            c->ids[c->n_nodes++] = table.nodes[node].id;
+        }
+    }
+}
+
 static void random_command(struct command *command, struct move *moves, struct vip_spec *specs)
 {
     int node = (int)below(4);
     uint32_t n = 1 + below(3);
 
     memset(command, 0, sizeof *command);
-    command->type = (enum command_type)(COMMAND_FENCE + below(COMMAND_HEALTH - COMMAND_FENCE + 1));
+    command->type = (enum command_type)(COMMAND_FENCE + below(COMMAND_MAINTENANCE - COMMAND_FENCE + 1));
     command->at_ms = (int64_t)table.applied * 7;
     command->request = below(3) ? 0 : 1 + below(400);
     for (uint32_t i = 0; i < n; i++) {
@@ -436,6 +462,9 @@ static void random_command(struct command *command, struct move *moves, struct v
         command->health.checks = below(8) ? table.checks_index : below(100);
         command->health.passing = below(16);
         command->health.failing = below(16);
+        break;
+    case COMMAND_MAINTENANCE:
+        random_maintenance(&command->maintenance);
         break;
     case COMMAND_FOUND:
         break;
@@ -629,6 +658,19 @@ static void damaged(void **state)
     assert_in_range(refused, 100, len * 4);
 }
 
+/* The turn of node 0, which is drained. */
+static void some_maintenance(void)
+{
+    struct maintenance *m = &table.maintenance;
+
+    *m = (struct maintenance){.state = MAINTENANCE_RUNNING, .run = 3, .words = "true", .words_size = 5, .n_steps = 2};
+    for (int i = 0; i < 2; i++) {
+        m->steps[i].node = (int8_t)i;
+        m->steps[i].id = table.nodes[i].id;
+    }
+    m->steps[0].state = STEP_DRAINED;
+}
+
 /* Each is well-formed and means nothing. */
 static void what_does_not_hang_together(void **state)
 {
@@ -658,6 +700,18 @@ static void what_does_not_hang_together(void **state)
     REFUSED(table.groups[0].n_prefers = 1; table.groups[0].prefers[0].node = 40);
     REFUSED(table.history[0].kind = HISTORY_KINDS_N);
     REFUSED(table.dedup[0].code = OUTCOME_FAILED + 1);
+    some_table();
+    some_maintenance();
+    assert_int_equal(snapshot_decode(bytes, encode(), &decoded), 0);
+    assert_memory_equal(&decoded.maintenance, &table.maintenance, sizeof table.maintenance);
+    REFUSED(some_maintenance(); table.maintenance.state = MAINTENANCE_STATES_N);
+    REFUSED(some_maintenance(); table.maintenance.steps[1].node = 40);
+    REFUSED(some_maintenance(); table.maintenance.steps[1].id = 99);
+    REFUSED(some_maintenance(); table.maintenance.steps[1].state = STEP_RUNNING); /* two at a time */
+    REFUSED(some_maintenance(); table.maintenance.at = SLOT_NONE);
+    REFUSED(some_maintenance(); table.maintenance.at = 5);
+    REFUSED(some_maintenance(); table.maintenance.words[4] = 's');
+    REFUSED(some_maintenance(); table.maintenance.words_size = 0);
 #undef REFUSED
 }
 

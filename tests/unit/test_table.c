@@ -1302,7 +1302,15 @@ static void the_digest_sees_every_field(void **state)
     DIFFERS(strcpy(copy.groups[7].name, "g"));
     DIFFERS(copy.history[0].at_ms++);
     DIFFERS(copy.history[1].who[0] = 'x');
+    DIFFERS(copy.history[0].took_ms++);
     DIFFERS(copy.n_history++);
+    DIFFERS(copy.maintenance.state++);
+    DIFFERS(copy.maintenance.beat++);
+    DIFFERS(copy.maintenance.held ^= true);
+    DIFFERS(copy.maintenance.words_size = 1);
+    DIFFERS(copy.maintenance.n_steps++);
+    DIFFERS(copy.maintenance.before.n_links++);
+    DIFFERS(copy.maintenance.tail[0]++);
     DIFFERS(copy.dedup[0].index++);
 #undef DIFFERS
     copy = table;
