@@ -594,6 +594,7 @@ void agent_beat(struct core *core, time_ns now, struct actions *actions)
         .checks = core->table->checks_index,
         .passing = core->health.passing,
         .failing = core->health.failing,
+        .writing_ms = disk_writing_ms(core, now),
         .last_term = core->agent.last_term,
         .last_index = core->agent.last_index,
     };

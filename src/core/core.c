@@ -302,6 +302,7 @@ void core_step(struct core *core, const struct event *event, struct actions *act
     time_ns now = event->now > core->last_now ? event->now : core->last_now;
     notice_stall(core, now);
     slew_note(core, &event->slew, now, actions);
+    disk_note(core, event->writing_since, now, actions);
     if (core->seen_changed != core->table->changed) {
         table_changed(core, now, actions);
     }

@@ -9,7 +9,7 @@
  * globals, no logging (it emits ACT_LOG). The replicated table is changed only by table_apply(), which the daemon runs
  * as the log commits and then reports with EV_APPLIED; core reads it.
  *
- * Files: core.c dispatch; slew.c the own clock; voter.c promises (V1-V3); agent.c lease, hold, release (N1-N5); contest.c other hosts (N6);
+ * Files: core.c dispatch; slew.c the own clock; disk.c a disk that hangs; voter.c promises (V1-V3); agent.c lease, hold, release (N1-N5); contest.c other hosts (N6);
  * leader.c, overview.c, request.c, roster.c fence, clear, move, admit, voters (L1-L6); election.c; plan.c placement; table.c the table.
  *
  * Duties of the caller: execute the actions of a step completely and in order before the next step; results of
@@ -83,6 +83,7 @@ struct event
     enum event_type type;
     time_ns now;
     struct slew slew; /* read no later than `now` */
+    time_ns writing_since; /* when the oldest write that Raft waits for was given to the disk; 0 = it waits for none */
     int64_t wall_ms;  /* Unix; copied into commands, never compared */
     union {
         const struct heartbeat *heartbeat;
@@ -201,6 +202,9 @@ enum core_log
     LOG_CORE_REMOVED,
     LOG_CORE_CHECK_FAILS, /* on this node; value is the check's slot */
     LOG_CORE_CHECK_PASSES,
+    LOG_CORE_DISK_LATE, /* this node's */
+    LOG_CORE_DISK_WELL,
+    LOG_CORE_DISK_DEAD, /* a node is fenced for its disk */
 };
 
 struct action
@@ -299,6 +303,9 @@ enum conflict_kind core_vip_conflict(const struct core *core, int vip, char ret_
 enum node_state core_node_state(const struct core *core, int node, time_ns now);
 /* What is left of the node's lease by its last heartbeat; 0 = none or not heard. */
 uint32_t core_node_lease_ms(const struct core *core, int node, time_ns now);
+
+/* For how long the node's disk has not answered, by its last heartbeat, where that is longer than it should be; else 0. */
+uint32_t core_disk_late_ms(const struct core *core, int node, time_ns now);
 
 /* The own clock as it counts now: the worst of the last few seconds at most. */
 struct core_clock

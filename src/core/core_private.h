@@ -69,6 +69,13 @@ struct core
         enum core_log told; /* 0 = nothing yet */
     } slew;
 
+    struct /* disk.c */
+    {
+        time_ns writing_since; /* 0 = nothing is being written */
+        bool late;             /* as told to people and in heartbeats */
+        time_ns leave_at;      /* the leader: whether VIPs can leave a dead disk is not asked before */
+    } disk;
+
     struct /* voter.c */
     {
         time_ns promised[NODES_MAX]; /* and slew_wait() longer */
@@ -222,6 +229,12 @@ bool slew_unfit(const struct core *core);     /* the clock measures nothing that
 time_ns slew_lease(const struct core *core);  /* N1's `lease`; 0 = none */
 time_ns slew_wait(const struct core *core);   /* by how much every promise lasts longer on this clock (V1, V3, L2, N2) */
 time_ns slew_true(const struct core *core, time_ns own); /* what is at least left of `own` on any steady clock (V3) */
+
+/* disk.c */
+void disk_note(struct core *core, time_ns writing_since, time_ns now, struct actions *actions);
+bool disk_late(const struct core *core, int node, time_ns now); /* it leads nobody and is given nothing */
+bool disk_dead(const struct core *core, int node, time_ns now); /* it is to hold nothing */
+uint32_t disk_writing_ms(const struct core *core, time_ns now); /* of this node, for its heartbeat */
 
 /* voter.c */
 void voter_heartbeat(struct core *core, const struct heartbeat *heartbeat, time_ns now, struct actions *actions);

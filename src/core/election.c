@@ -1,5 +1,6 @@
-/* Election without waiting for dice: when a majority of the voters has not heard the leader for `suspect`, the live voter
- * with the most complete log (ties: the lowest id) starts an ordinary election at once, as if that leader had told it to.
+/* Election without waiting for dice: when a majority of the voters has not heard the leader for `suspect`, or the leader says
+ * that its disk does not answer (disk.c) and a majority's does, the live voter with the most complete log (ties: the lowest
+ * id) starts an ordinary election at once, as if that leader had told it to.
  * Always safe, since it is an ordinary election; Raft's own randomized timers stay as the fall-back. */
 
 #include "core/core_private.h"
@@ -20,17 +21,22 @@ void election_step(struct core *core, time_ns now, struct actions *actions)
 {
     int leader = table_node_by_id(core->table, core->lead.leader);
     if (core->lead.role == RAFT_ROLE_LEADER || leader == SLOT_NONE || leader == core->slot || !core->caught_up ||
-        !in_set(core->table->voters, core->slot) || !in_set(core->agent.missing, leader)) {
+        !in_set(core->table->voters, core->slot) || disk_late(core, core->slot, now)) {
+        return;
+    }
+    bool late = disk_late(core, leader, now); /* everybody hears that, and none has to be asked */
+    if (!late && !in_set(core->agent.missing, leader)) {
         return;
     }
     struct heartbeat self = {.from = core->self, .last_term = core->agent.last_term, .last_index = core->agent.last_index};
     int agree = 1;
     for (int i = 0; i < NODES_MAX; i++) {
         const struct hearing *h = &core->hearing[i];
-        if (i == core->slot || !in_set(core->table->voters, i) || !h->heard || core_silent(core, i, now)) {
+        if (i == core->slot || !in_set(core->table->voters, i) || !h->heard || core_silent(core, i, now) ||
+            disk_late(core, i, now)) {
             continue;
         }
-        if (!in_set(h->last.missing, leader)) {
+        if (!late && !in_set(h->last.missing, leader)) {
             continue;
         }
         agree++;

@@ -133,6 +133,29 @@ static bool must_fence(const struct core *core, int i, time_ns now)
     return RULE(L1_DEAF) && core->lead.lacking[i].since && now > core->lead.lacking[i].since + overview_patience(core, i);
 }
 
+/* Whether each VIP of the node is given to another one by the moves. */
+static bool all_go_elsewhere(const struct core *core, int node, uint32_t n_moves)
+{
+    uint32_t owned = 0, moved = 0;
+    for (int i = 0; i < core->table->vips_end; i++) {
+        owned += core->table->vips[i].used && core->table->vips[i].owner == node;
+    }
+    for (uint32_t i = 0; i < n_moves; i++) {
+        moved += core->table->vips[core->lead.moves[i].vip].owner == node && core->lead.moves[i].to != SLOT_NONE;
+    }
+    return owned > 0 && moved == owned;
+}
+
+/* A node whose disk is dead applies no move: what it has it loses by a fence, but only if there is a better place for it. */
+static bool may_leave(struct core *core, int i, time_ns now, struct actions *actions)
+{
+    if (!core->table->nodes[i].used || core->table->nodes[i].status != NODE_ADMITTED || !disk_dead(core, i, now)) {
+        return false;
+    }
+    core_deadline(actions, core->disk.leave_at > now ? core->disk.leave_at : NEVER);
+    return now >= core->disk.leave_at;
+}
+
 /* Evening out can wait until nothing has changed for a while; without that, a row of changes, or a node that comes and goes,
  * would move VIPs to and fro. Removes those moves while it is too early; returns how many are left. */
 static uint32_t only_urgent(struct core *core, uint32_t n, time_ns now, struct actions *actions)
@@ -156,7 +179,8 @@ static uint32_t only_urgent(struct core *core, uint32_t n, time_ns now, struct a
 static bool fence_one(struct core *core, time_ns now, struct actions *actions)
 {
     for (int i = 0; i < NODES_MAX; i++) {
-        if (!must_fence(core, i, now)) {
+        bool must = must_fence(core, i, now);
+        if (!must && !may_leave(core, i, now, actions)) {
             continue;
         }
         struct plan_input input;
@@ -168,6 +192,14 @@ static bool fence_one(struct core *core, time_ns now, struct actions *actions)
         command->fence.moves = core->lead.moves;
         command->fence.n_moves = only_urgent(
             core, plan_moves(&input, &core->lead.scratch, core->lead.moves, VIPS_MAX), now, actions);
+        if (!must && !all_go_elsewhere(core, i, command->fence.n_moves)) {
+            core->disk.leave_at = now + core_suspect(core);
+            core_deadline(actions, core->disk.leave_at);
+            continue;
+        }
+        if (!must) {
+            core_log(actions, LOG_CORE_DISK_DEAD, i, SLOT_NONE, 0);
+        }
         if (now - core->lead.flaps[i].last > core->table->settings.hold_window_ms * MS) {
             core->lead.flaps[i].n = 0;
         }

@@ -27,6 +27,7 @@ struct heartbeat
     uint64_t checks;       /* the checks_index of its own table ... */
     uint64_t passing;      /* ... and the sets of those checks that pass and fail on it */
     uint64_t failing;
+    uint32_t writing_ms;   /* age of the oldest write that its Raft waits for; 0 = it waits for none */
     uint64_t last_term;    /* of its last log entry on disk */
     uint64_t last_index;
 };

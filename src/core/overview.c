@@ -97,7 +97,7 @@ uint64_t core_usable(const struct core *core, time_ns now)
         }
         bool lease = i == core->slot ? core->agent.running : h->heard && h->last.lease_ms > 0 && h->last.gen == n->gen;
         bool stuck = core->lead.lacking[i].since && now - core->lead.lacking[i].since > overview_patience(core, i);
-        if (lease && !stuck) {
+        if (lease && !stuck && !disk_late(core, i, now)) {
             usable |= 1ull << i;
         }
     }

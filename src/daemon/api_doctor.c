@@ -78,6 +78,20 @@ static void check_clock(const struct api_call *call, struct value *rows)
          "shortens leases less");
 }
 
+/* Whether this node's disk hangs (docs/decisions/0029). */
+static void check_disk(const struct api_call *call, struct value *rows)
+{
+    const struct api_view *view = call->view;
+    int slot = table_node_by_name(view->table, view->daemon->node);
+    uint32_t late_ms = slot == SLOT_NONE ? 0 : core_disk_late_ms(view->core, slot, view->now);
+
+    find(call, rows, "disk", late_ms == 0,
+         late_ms == 0 ? value_string(call->arena, "this node's disk answers")
+                      : value_format(call->arena, "this node's disk has not answered for %.1f s: it cannot lead, and is given no VIP",
+                                     late_ms / 1000.0),
+         "look at the kernel's log (dmesg) and at what is below the data directory");
+}
+
 /* A change of the key that was begun and not finished. */
 static void check_keys(const struct api_call *call, struct value *rows)
 {
@@ -199,6 +213,7 @@ void api_doctor(const struct api_call *call)
     check_quorum(call, rows);
     check_fence(call, rows);
     check_clock(call, rows);
+    check_disk(call, rows);
     check_keys(call, rows);
     check_nodes(call, rows);
     check_versions(call, rows);

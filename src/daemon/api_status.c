@@ -188,6 +188,21 @@ static void warn_of_checks(const struct api_call *call, struct value *warnings)
     }
 }
 
+/* Disks that hang (docs/decisions/0029). */
+static void warn_of_disks(const struct api_call *call, struct value *warnings)
+{
+    const struct api_view *view = call->view;
+
+    for (int slot = 0; slot < NODES_MAX; slot++) {
+        uint32_t late_ms = view->table->nodes[slot].used ? core_disk_late_ms(view->core, slot, view->now) : 0;
+        if (late_ms > 0) {
+            value_push(call->arena, warnings,
+                       value_format(call->arena, "node %s: its disk has not answered for %.1f s", view->table->nodes[slot].name,
+                                    late_ms / 1000.0));
+        }
+    }
+}
+
 static void put_warnings(const struct api_call *call, struct value *result)
 {
     const struct api_view *view = call->view;
@@ -222,6 +237,7 @@ static void put_warnings(const struct api_call *call, struct value *result)
             value_push(arena, warnings, value_format(arena, "node %s is %s", node->name, api_node_state_text(state)));
         }
     }
+    warn_of_disks(call, warnings);
     warn_of_foreign(call, warnings);
     warn_of_checks(call, warnings);
     value_put(arena, result, "warnings", warnings);

@@ -73,6 +73,8 @@ static void say(const struct daemon *d, const struct action *action)
         [LOG_CORE_LISTED] = LOG_LISTED,             [LOG_CORE_VOTER] = LOG_VOTER,
         [LOG_CORE_UNLISTED] = LOG_UNLISTED,         [LOG_CORE_REMOVED] = LOG_REMOVED,
         [LOG_CORE_CHECK_FAILS] = LOG_CHECK_FAILS,   [LOG_CORE_CHECK_PASSES] = LOG_CHECK_PASSES,
+        [LOG_CORE_DISK_LATE] = LOG_DISK_LATE,       [LOG_CORE_DISK_WELL] = LOG_DISK_WELL,
+        [LOG_CORE_DISK_DEAD] = LOG_DISK_DEAD,
     };
     enum log_id id = IDS[action->log.id];
     if (action->log.vip != SLOT_NONE) {
@@ -262,6 +264,7 @@ static void step(struct daemon *d, struct event *event)
 {
     clock_look(&d->clock, daemon_now(), &event->slew);
     event->now = daemon_now();
+    event->writing_since = d->consensus ? consensus_writing_since_ms(d->consensus) * MS : 0;
     event->wall_ms = daemon_wall_ms();
     time_ns late = event->now > d->actions.deadline ? event->now - d->actions.deadline : 0;
     if (late > d->table->timing.interval_ms * MS && d->table->timing.interval_ms) {

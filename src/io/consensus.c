@@ -448,6 +448,11 @@ uint64_t consensus_disk_index(const struct consensus *c)
     return c->disk_index;
 }
 
+uint64_t consensus_writing_since_ms(const struct consensus *c)
+{
+    return c->works == NULL || c->works == c->works_due ? 0 : c->works->since_ms;
+}
+
 uint64_t consensus_snapshot_index(const struct consensus *c)
 {
     return c->snapshot == NULL ? 0 : c->snapshot->snapshot.index;

@@ -20,6 +20,7 @@
 #define CONSENSUS_ENTRY_MAX ((size_t)6 << 20)    /* bytes of one entry's data */
 #define CONSENSUS_SNAPSHOT_MAX ((size_t)63 << 20) /* bytes of a snapshot's data */
 #define CONSENSUS_SERVERS_MAX 64
+#define CONSENSUS_JOBS_MAX 1024 /* writes under way, above which entries of a leader are not taken */
 #define CONSENSUS_ADDRESS_MAX 255 /* bytes, without the NUL */
 
 enum consensus_outcome
@@ -161,7 +162,7 @@ struct consensus_stats
     uint64_t malformed;          /* frames refused */
     uint64_t strangers;          /* messages of servers that are not in the configuration */
     uint64_t impossible;         /* messages of servers that no sound peer sends, or that came too late to mean anything */
-    uint64_t held_back;          /* messages lost because too many waited for the disk */
+    uint64_t held_back;          /* messages lost because too many, or too many writes, waited for the disk */
     uint64_t snapshots_taken, snapshots_failed, snapshots_sent, snapshots_installed;
     uint64_t elections;          /* times that this node became leader */
 };
@@ -231,6 +232,9 @@ uint64_t consensus_applied(const struct consensus *c);
 uint64_t consensus_last_index(const struct consensus *c);     /* of the log, on disk or not */
 uint64_t consensus_disk_index(const struct consensus *c);     /* of the log on this node's disk */
 uint64_t consensus_snapshot_index(const struct consensus *c); /* 0 = none */
+/* Since when the oldest job that was given out and is not completed has been at the disk, in the owner's milliseconds; 0: none
+ * is. */
+uint64_t consensus_writing_since_ms(const struct consensus *c);
 /* The first entry of the leader's own term: it knows all that is committed once this is applied (L6). 0: no leader. */
 uint64_t consensus_barrier(const struct consensus *c);
 /* How far the leader knows the log of server `id` to match; 0: unknown, or no leader. */

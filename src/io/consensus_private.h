@@ -28,6 +28,7 @@ struct consensus_image
 struct consensus_work
 {
     struct consensus_job job; /* first: what the owner sees */
+    uint64_t since_ms;        /* when it was given out */
     struct consensus_work *next;
     struct consensus_entry *entries;
     struct consensus_blob **blobs;

@@ -193,6 +193,13 @@ static int step_vote(struct consensus *c, struct raft_message *message)
     return r;
 }
 
+/* A leader sends what it has without waiting; what a disk that hangs does not take must not pile up here. */
+static bool disk_is_behind(const struct consensus *c)
+{
+    return c->job_number - c->job_done >= CONSENSUS_JOBS_MAX ||
+           consensus_log_bytes_above(&c->log, c->raft.last_stored) > c->options.pending_bytes;
+}
+
 int consensus_receive(struct consensus *c, uint64_t from, const void *frame, size_t len, uint64_t now_ms)
 {
     struct raft_message message;
@@ -221,6 +228,10 @@ int consensus_receive(struct consensus *c, uint64_t from, const void *frame, siz
     }
     if (leader_term(&message) != 0) {
         c->heard_ms = c->now_ms;
+    }
+    if (message.type == RAFT_APPEND_ENTRIES && message.append_entries.n_entries > 0 && disk_is_behind(c)) {
+        c->stats.held_back++; /* lost: the leader sends it again */
+        return consensus_pump(c);
     }
     if (message.type == RAFT_APPEND_ENTRIES) {
         skip_compacted(c, &message.append_entries);

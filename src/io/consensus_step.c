@@ -80,6 +80,7 @@ static bool give_out_jobs(struct consensus *c)
         return false;
     }
     c->works_due = work->next;
+    work->since_ms = c->now_ms;
     c->ops->persist(c->ud, &work->job);
     return true;
 }

@@ -7,7 +7,7 @@
 #include "wire/pack.h"
 
 #define HEAD 16
-#define HEARTBEAT_VALUES 16
+#define HEARTBEAT_VALUES 17
 #define ANSWER_VALUES 9
 #define PROMISE_VALUES 3
 #define RELEASED_VALUES 2
@@ -68,6 +68,7 @@ size_t heartbeat_encode(const struct heartbeat *heartbeat, uint64_t cluster, uin
     pack_uint(&packer, heartbeat->checks);
     pack_uint(&packer, heartbeat->passing);
     pack_uint(&packer, heartbeat->failing);
+    pack_uint(&packer, heartbeat->writing_ms);
     pack_uint(&packer, heartbeat->last_term);
     pack_uint(&packer, heartbeat->last_index);
     return finish(&packer);
@@ -90,6 +91,7 @@ static void unpack_heartbeat(struct unpacker *unpacker, struct heartbeat *ret)
     ret->checks = unpack_uint(unpacker, UINT64_MAX);
     ret->passing = unpack_uint(unpacker, UINT64_MAX);
     ret->failing = unpack_uint(unpacker, UINT64_MAX);
+    ret->writing_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
     ret->last_term = unpack_uint(unpacker, UINT64_MAX);
     ret->last_index = unpack_uint(unpacker, UINT64_MAX);
     if (ret->from == 0 || ret->run == 0) {

@@ -12,7 +12,7 @@
 #include "base/err.h"
 #include "core/message.h"
 
-#define HEARTBEAT_VERSION 2
+#define HEARTBEAT_VERSION 3
 #define DATAGRAM_MAX 1360 /* bytes: sealed (io/seal.h) it fits in one frame of every usual network, tunnels included */
 
 enum datagram_type

@@ -287,6 +287,7 @@ class Cluster:
         self.witnesses = []
         self.netns = []
         self.mounts = []
+        self.frozen = []
         Cluster.live.append(self)
         try:
             self._build()
@@ -364,6 +365,9 @@ class Cluster:
         for watching in self.witnesses:
             with contextlib.suppress(Exception):
                 watching.stop()
+        for mounted in self.frozen:  # who waits for it could not even be killed
+            run("fsfreeze", "-u", mounted, check=False)
+        self.frozen = []
         for node in self.nodes:
             if node.process is not None and node.process.poll() is None:
                 node.process.kill()  # also what is stopped
@@ -461,6 +465,29 @@ class Cluster:
         node.data.mkdir(parents=True)
         run("mount", "-t", "tmpfs", "-o", f"size={size_kib}k,mode=0700", "vipd-e2e", node.data)
         self.mounts.append(node.data)
+
+    def own_disk(self, node, size_mib=64):
+        """Gives a node that has not started yet a file system of its own, which freeze() can stop; None where there are no
+        loop devices."""
+        node.data.mkdir(parents=True)
+        image = self.folder / f"{node.name}.img"
+        with open(image, "wb") as file:
+            file.truncate(size_mib << 20)
+        run("mkfs.ext4", "-q", image)
+        if run("mount", "-o", "loop", image, node.data, check=False).returncode != 0:
+            return None
+        self.mounts.append(node.data)
+        node.data.chmod(0o700)
+        return node.data
+
+    def freeze(self, mounted):
+        """From now on no write to it returns, nor fails."""
+        run("fsfreeze", "-f", mounted)
+        self.frozen.append(mounted)
+
+    def thaw(self, mounted):
+        run("fsfreeze", "-u", mounted)
+        self.frozen.remove(mounted)
 
     # -- the network --
 

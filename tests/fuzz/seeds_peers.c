@@ -38,6 +38,7 @@ static void datagrams(void)
     const struct heartbeat beat = {.from = 1, .run = UINT64_MAX, .gen = 300, .seq = 70000, .applied = 5000000000ull,
                                    .released = 17, .held = 16, .n_held = 4000000000u, .lease_ms = 497, .leader = 3,
                                    .missing = 1ull << 63 | 5, .checks = 12, .passing = 2, .failing = 4, .last_term = 9,
+                                   .writing_ms = 12000,
                                    .last_index = 5000000001ull};
     const struct heartbeat first = {.from = 1, .run = 1};
     uint8_t bytes[DATAGRAM_MAX];

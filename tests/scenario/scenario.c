@@ -32,7 +32,7 @@ static const char *WORDS =
     "links DEV up|down PREFIX [MAC]  the node's own interface\n"
     "slew slow|fast PPM              the own clock from here on; 0: no more\n"
     "at MS                           lets time pass, with the timers that fall due\n"
-    "heartbeat NODE [run=N seq=N gen=N|table applied=N|table released=N|table held=N|table lease=N missing=A+B term=N\n"
+    "heartbeat NODE [run=N seq=N gen=N|table applied=N|table released=N|table held=N|table lease=N missing=A+B term=N writing=MS\n"
     "          checks=N|table passing=CHECK failing=CHECK\n"
     "          index=N leader=NODE]  from another node; `table` = as a good node would say now\n"
     "answer NODE acked|refused [seq=N|last run=N|own promise=NODE:FENCE|table:LEFT released=NODE:INDEX|table]\n"
@@ -44,6 +44,7 @@ static const char *WORDS =
     "role leader|follower TERM LEADER|none\n"
     "proposed INDEX|ok|refused       ok: the proposal was appended at the next index\n"
     "disk TERM INDEX                 last entry on this node's disk\n"
+    "writing MS|none                 since when a write has been at this node's disk\n"
     "request drain NODE [force] | delete VIP | pin VIP NODE | remove|promote|demote NODE [force] | address NODE\n"
     "shutdown\n"
     "expect add VIP | probe VIP | del ADDR | lease MS|0 | announce VIP | heartbeat TO [applied released held gen as key=N]\n"
@@ -76,6 +77,7 @@ static const char *file;
 static unsigned line_number;
 static char self_name[NAME_SIZE];
 static struct slew slew;
+static time_ns writing_since;
 static uint64_t run = 77, next_seq[NODES_MAX], last_seq;
 
 static void fail(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));
@@ -197,6 +199,7 @@ static void step(struct event *event)
     struct event on = {.type = EV_CONTINUE, .wall_ms = 1700000000000};
     event->now = now;
     event->slew = on.slew = slew;
+    event->writing_since = on.writing_since = writing_since;
     event->wall_ms = 1700000000000;
     for (int rounds = 0; rounds < 1000; rounds++) {
         core_step(core, event, &actions);
@@ -555,6 +558,7 @@ static void do_heartbeat(char **words, int n)
         .held = option_or(words, n, "held", table->applied),
         .n_held = (uint32_t)option_or(words, n, "n-held", 0),
         .lease_ms = (uint32_t)option_or(words, n, "lease", 400),
+        .writing_ms = (uint32_t)option_or(words, n, "writing", 0),
         .last_term = option_or(words, n, "term", 1),
         .last_index = option_or(words, n, "index", table->applied),
     };
@@ -799,11 +803,11 @@ static void describe(const struct pile *p, char *buf, size_t size)
         snprintf(buf, size, "del %s", addr_format(&a->addr, text));
         break;
     case ACT_HEARTBEAT:
-        snprintf(buf, size, "heartbeat %s applied=%llu released=%llu held=%llu gen=%llu seq=%llu passing=%llu failing=%llu", to_name,
+        snprintf(buf, size, "heartbeat %s applied=%llu released=%llu held=%llu gen=%llu seq=%llu passing=%llu failing=%llu writing=%u", to_name,
                  (unsigned long long)a->heartbeat.applied, (unsigned long long)a->heartbeat.released,
                  (unsigned long long)a->heartbeat.held, (unsigned long long)a->heartbeat.gen,
                  (unsigned long long)a->heartbeat.seq, (unsigned long long)a->heartbeat.passing,
-                 (unsigned long long)a->heartbeat.failing);
+                 (unsigned long long)a->heartbeat.failing, a->heartbeat.writing_ms);
         break;
     case ACT_ANSWER: {
         int used = snprintf(buf, size, "answer %s %s", to_name, p->answer.acked ? "acked" : "refused");
@@ -963,7 +967,7 @@ static void do_line(char **words, int n)
     static const struct { const char *word; int min; } NEEDS[] = {
         {"self", 1}, {"found", 1}, {"entry", 1}, {"at", 1}, {"heartbeat", 1}, {"answer", 2}, {"links", 3},
         {"kernel", 2}, {"foreign", 1}, {"probed", 2}, {"report", 4}, {"role", 3}, {"result", 2}, {"proposed", 1},
-        {"disk", 2}, {"slew", 2}, {"request", 2}, {"expect", 1}, {"state", 2}, {"node", 2},
+        {"disk", 2}, {"slew", 2}, {"writing", 1}, {"request", 2}, {"expect", 1}, {"state", 2}, {"node", 2},
     };
     for (size_t i = 0; i < sizeof NEEDS / sizeof *NEEDS; i++) {
         if (!strcmp(word, NEEDS[i].word) && m < NEEDS[i].min) {
@@ -1016,6 +1020,8 @@ static void do_line(char **words, int n)
         do_request(rest, m);
     } else if (!strcmp(word, "slew")) {
         *(!strcmp(rest[0], "slow") ? &slew.slow_ppm : &slew.fast_ppm) = (uint32_t)number(rest[1]);
+    } else if (!strcmp(word, "writing")) {
+        writing_since = strcmp(rest[0], "none") ? start + number(rest[0]) * MS : 0;
     } else if (!strcmp(word, "shutdown")) {
         step(&(struct event){.type = EV_SHUTDOWN});
     } else if (!strcmp(word, "expect")) {

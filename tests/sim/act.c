@@ -153,7 +153,7 @@ static void say(const struct sim_node *node, const struct action *action)
 {
     static const char *const TEXTS[] = {"?", "lease gained", "lease lost", "hold", "drop", "fence", "clear", "admit", "move",
                                         "leader", "follower", "missing", "heard", "foreign", "put back", "taken", "defended", "yielded",
-                                        "conflict over", "clock steady", "clock slewed", "clock unfit", "listed", "voter", "unlisted", "removed"};
+                                        "conflict over", "clock steady", "clock slewed", "clock unfit", "listed", "voter", "unlisted", "removed", "check fails", "check passes", "disk late", "disk well", "disk dead"};
 
     world_say(node->slot, "says: %s%s%c%s%s %llu", TEXTS[action->log.id], action->log.node >= 0 ? " node " : "",
               action->log.node >= 0 ? 'a' + action->log.node : ' ', action->log.vip >= 0 ? " vip " : "",

@@ -128,6 +128,9 @@ static void schedule_job(struct sim_node *node)
         ns += chance_below(&world.disk, node->disk_ns);
     }
     node->job_due = true;
+    if (node->disk_hangs) {
+        return;
+    }
     world_at(world.now + ns, TIMER_DISK, node->slot)->epoch = node->epoch;
 }
 
@@ -145,6 +148,9 @@ void disk_job(struct sim_node *node, struct consensus_job *job)
 /* The writing thread takes all that has come meanwhile as one transaction. */
 void disk_timer(struct sim_node *node)
 {
+    if (node->disk_hangs) {
+        return;
+    }
     unsigned n = 1 + (unsigned)chance_below(&world.disk, node->jobs_n);
     int status = node->disk_fails ? -5 : 0;
 

@@ -492,12 +492,16 @@ void faults_end(const struct fault *fault, int slot)
     }
 }
 
-/* How a node stays away in the end: dead, stopped, or cut off in part; see `lost` in run.c. */
+/* How a node stays away in the end: dead, stopped, with a disk that hangs, or cut off in part; see `lost` in run.c. */
 static void lose(struct sim_node *node, struct chance *c)
 {
     unsigned way = (unsigned)chance_below(c, 4);
     unsigned channels = 1 + (unsigned)chance_below(c, 3), sides = 1 + (unsigned)chance_below(c, 3);
 
+    if (node->disk_hangs) {
+        world_say(node->slot, "stays away: its disk hangs");
+        return;
+    }
     world_say(node->slot, "stays away: way %u, channels %u, sides %u", way, channels, sides);
     if (way == 0) {
         node_crash(node);
@@ -517,6 +521,26 @@ static void lose(struct sim_node *node, struct chance *c)
     }
 }
 
+/* Some of those that stay away do so because their disk hangs: best the one of whoever leads. */
+static void hang_disks(struct chance *c)
+{
+    for (int i = 0; i < world.n; i++) {
+        struct sim_node *node = &world.nodes[i];
+        if (!node->lost || chance_below(c, 3) != 0) {
+            continue;
+        }
+        for (int k = 0; k < world.n && !node_leads(node); k++) {
+            struct sim_node *other = &world.nodes[k];
+            if (node_leads(other) && !other->lost) {
+                node->lost = false;
+                other->lost = true;
+                node = other;
+            }
+        }
+        node->disk_hangs = node->alive;
+    }
+}
+
 void faults_heal(void)
 {
     struct chance c = {world.seed + 12345};
@@ -529,6 +553,7 @@ void faults_heal(void)
     memset(world.unheard, 0, sizeof world.unheard);
     memset(world.late, 0, sizeof world.late);
     world_note("calm", -1, 0, 0);
+    hang_disks(&c);
     for (int i = 0; i < world.n; i++) {
         struct sim_node *node = &world.nodes[i];
         node->disk_ns = 0;

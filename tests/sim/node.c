@@ -103,6 +103,7 @@ static void step(struct sim_node *node, struct event *event)
     event->slew = (struct slew){.slow_ppm = node->slew_told < 0 ? (uint32_t)-node->slew_told : 0,
                                 .fast_ppm = node->slew_told > 0 ? (uint32_t)node->slew_told : 0};
     node->slew_seen = node->slew_told;
+    event->writing_since = node->consensus == NULL ? 0 : consensus_writing_since_ms(node->consensus) * MS;
     event->wall_ms = (int64_t)(1700000000000ull + event->now / MS);
     if (event->type == EV_APPLIED) {
         node->applied_queued = false;

@@ -19,7 +19,7 @@
 #define INBOX_MAX 2048
 #define INBOX_NET_MAX 256 /* messages that wait for a node that does not run; more are lost */
 #define QUEUE_MAX 512
-#define JOBS_MAX 512
+#define JOBS_MAX 2048 /* more than consensus leaves under way */
 #define INDEX_MAX 60000
 #define FAULTS_MAX 4096
 #define SESSIONS 3
@@ -304,6 +304,7 @@ struct sim_node
     struct { uint64_t at; struct datagram_message *datagram; } checked; /* V1_ATOMIC broken: acked at that time */
     struct call calls[16];
     uint64_t tokens;
+    bool disk_hangs; /* nothing is written any more, and nothing fails */
     struct consensus_job *jobs[JOBS_MAX];
     unsigned jobs_n;
     bool job_due;

@@ -26,6 +26,7 @@ struct cluster
     struct api_daemon daemon;
     time_ns now;
     struct slew slew;             /* of a's clock */
+    time_ns writing_since;        /* at a's disk */
     uint64_t own_seq;             /* of a's last heartbeat */
     uint64_t seq[CLUSTER_NODES];
     bool silent[CLUSTER_NODES];   /* b or c is not heard and does not answer */
@@ -134,6 +135,7 @@ static inline void cluster_step(struct cluster *cluster, struct event event)
         cluster->more &= next.type != EV_CONTINUE;
         next.now = cluster->now;
         next.slew = cluster->slew;
+        next.writing_since = cluster->writing_since;
         next.wall_ms = CLUSTER_WALL_MS + (int64_t)(cluster->now / MS);
         core_step(cluster->core, &next, cluster->actions);
         bool more = cluster->actions->more;

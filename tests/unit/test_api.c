@@ -397,6 +397,24 @@ static void test_a_slewed_clock_is_told(void **state)
     assert_false(warned(bench, "clock"));
 }
 
+static void test_a_disk_that_hangs_is_told(void **state)
+{
+    struct bench *bench = *state;
+
+    assert_true(value_as_bool(value_get(finding(bench, "disk"), "ok"), false));
+    bench->cluster->writing_since = bench->cluster->now;
+    cluster_pass(bench->cluster, 700);
+    assert_true(value_as_bool(value_get(finding(bench, "disk"), "ok"), false));
+    assert_false(warned(bench, "its disk"));
+    cluster_pass(bench->cluster, 1000);
+    assert_non_null(strstr(text(finding(bench, "disk"), "text"), "has not answered for 1."));
+    assert_true(warned(bench, "node a: its disk has not answered for 1."));
+    bench->cluster->writing_since = 0;
+    cluster_pass(bench->cluster, 10);
+    assert_true(value_as_bool(value_get(finding(bench, "disk"), "ok"), false));
+    assert_false(warned(bench, "its disk"));
+}
+
 static void test_the_small_ones(void **state)
 {
     struct bench *bench = *state;
@@ -742,6 +760,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_history, setup, teardown),
         cmocka_unit_test_setup_teardown(test_explain_plan_doctor, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_slewed_clock_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_disk_that_hangs_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_small_ones, setup, teardown),
         cmocka_unit_test_setup_teardown(test_add_refusals, setup, teardown),
         cmocka_unit_test_setup_teardown(test_force_overrides_what_is_unsafe, setup, teardown),

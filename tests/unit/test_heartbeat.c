@@ -29,6 +29,7 @@ static const struct heartbeat BEAT = {
     .passing = 1ull << 63 | 2,
     .failing = 4,
     .last_term = 9,
+    .writing_ms = 4000000001u,
     .last_index = 5000000001ull,
 };
 
