@@ -13,8 +13,13 @@ from tour import EXAMPLES, Tour
 
 # What a tour must say, besides ending well; it checks itself what it claims.
 SAYS = {
+    "active-active": ["b serves the shop as well; the client missed it for", "The shop is on a again",
+                      "another node was asked for by hand", "The client missed the mail for"],
+    "dual-stack": ["Both went from", "the client missed IPv4 for", "IPv4: ", "that the other one had left: 0"],
     "three-nodes": ["nothing to change", "took web over; the client missed it for", "no quorum: this node holds nothing",
                     "web is still on", "done, and real", "every VIP is held again"],
+    "two-nodes-witness": ["has everything; the client missed web for", "it is a witness: it votes and never holds a VIP",
+                          "no quorum: this node holds nothing", "The witness never held anything"],
 }  # fmt: skip
 TOURS = sorted(SAYS)
 
@@ -34,7 +39,7 @@ def test_two_at_a_time(example, say):
                 assert words in text_of(tour), tour.text
             assert not re.search(r"\S.{100,}", tour.text), "a line that no terminal shows whole"
             tour.assert_gone()
-    say("; ".join(f"{ms} ms" for ms in one.figures(r"(?:missed it for|between two answers was) (\d+) ms")))
+    say("; ".join(f"{ms} ms" for ms in one.figures(r"(?:missed \w+ for|no page for|between two \w+ was) (\d+) ms")))
 
 
 @pytest.mark.slow
