@@ -16,6 +16,10 @@ SAYS = {
     "active-active": ["b serves the shop as well; the client missed it for", "The shop is on a again",
                       "another node was asked for by hand", "The client missed the mail for"],
     "dual-stack": ["Both went from", "the client missed IPv4 for", "IPv4: ", "that the other one had left: 0"],
+    "haproxy": ["because of its check; no node died. The customer got no page for", "web is still on", "although its check fails",
+                "whose check passes; the customer got no page for", "a check that it requires fails there: haproxy"],
+    "postgresql": ["db went from a to b; nobody could write for", "db went from b to a; nobody could write for", "pg-failover on a: started PostgreSQL as a standby",
+                   "acknowledged rows 0 are missing", "| streaming | sync"],
     "three-nodes": ["nothing to change", "took web over; the client missed it for", "no quorum: this node holds nothing",
                     "web is still on", "done, and real", "every VIP is held again"],
     "two-nodes-witness": ["has everything; the client missed web for", "it is a witness: it votes and never holds a VIP",
@@ -39,7 +43,7 @@ def test_two_at_a_time(example, say):
                 assert words in text_of(tour), tour.text
             assert not re.search(r"\S.{100,}", tour.text), "a line that no terminal shows whole"
             tour.assert_gone()
-    say("; ".join(f"{ms} ms" for ms in one.figures(r"(?:missed \w+ for|no page for|between two \w+ was) (\d+) ms")))
+    say("; ".join(f"{ms} ms" for ms in one.figures(r"(?:missed \w+ for|no page for|could write for|between two \w+ was) (\d+) ms")))
 
 
 @pytest.mark.slow
