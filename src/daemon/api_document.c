@@ -170,8 +170,8 @@ static struct value *vip_change(const struct api_call *call, const struct cluste
         if ((item->set & bit) == 0 || (is_new && bit == VIP_SET_NAME)) {
             continue;
         }
-        cluster_value(table, &now, bit, cluster_table_name, table, from);
-        cluster_value(table, &wanted, bit, wanted_name, document, to);
+        cluster_value(table, NULL, &now, bit, from);
+        cluster_value(table, document, &wanted, bit, to);
         if (strcmp(from, to) != 0) {
             put_attribute(call, attributes, CLUSTER_ATTRIBUTES[i].key, is_new ? "" : from, to);
         }
@@ -190,7 +190,8 @@ static struct value *delete_row(const struct api_call *call, int slot)
     return row;
 }
 
-static struct value *group_change(const struct api_call *call, const struct group *group)
+static struct value *group_change(const struct api_call *call, const struct cluster_document *document,
+                                  const struct group *group)
 {
     const struct table *table = call->view->table;
     int slot = table_group_by_name(table, group->name);
@@ -209,8 +210,8 @@ static struct value *group_change(const struct api_call *call, const struct grou
     }
     uint64_t required = slot != SLOT_NONE ? table->groups[slot].checks : 0;
     if (required != group->checks) {
-        cluster_checks(table, required, from);
-        cluster_checks(table, group->checks, to);
+        cluster_checks(table, NULL, required, from);
+        cluster_checks(table, document, group->checks, to);
         put_attribute(call, attributes, "require", required != 0 ? from : "", group->checks != 0 ? to : "");
     }
     value_put(call->arena, row, "attributes", attributes);
@@ -312,7 +313,7 @@ static void put_changes(const struct api_call *call, const struct cluster_docume
         value_push(call->arena, rows, node_change(call, &document->changed_nodes[i]));
     }
     for (int i = 0; i < document->n_changed_groups; i++) {
-        value_push(call->arena, rows, group_change(call, &document->changed_groups[i]));
+        value_push(call->arena, rows, group_change(call, document, &document->changed_groups[i]));
     }
     for (uint32_t i = 0; i < document->n_items; i++) {
         added += !call->view->table->vips[document->items[i].slot].used;

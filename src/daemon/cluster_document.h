@@ -101,11 +101,10 @@ extern const struct cluster_attribute CLUSTER_ATTRIBUTES[CLUSTER_ATTRIBUTES_N];
 void cluster_spec(const struct table *table, int slot, struct vip_spec *ret);
 /* Attributes in which two VIPs differ (enum vip_set); names of groups and sets count, not their order. */
 uint32_t cluster_differ(const struct vip_spec *a, const struct vip_spec *b);
-/* The attribute's value as in a document, "" for the default. `names` are those of VIPs, by slot. */
-typedef const char *cluster_vip_name(const void *ud, int slot);
-void cluster_value(const struct table *table, const struct vip_spec *spec, enum vip_set bit, cluster_vip_name *name,
-    const void *ud, char ret[CLUSTER_VALUE_SIZE]);
-const char *cluster_table_name(const void *table, int slot); /* ud is the table */
+/* The attribute's value as in a document, "" for the default. VIPs and new checks have the names that `wanted` gives them, NULL:
+ * those of the table. */
+void cluster_value(const struct table *table, const struct cluster_document *wanted, const struct vip_spec *spec,
+    enum vip_set bit, char ret[CLUSTER_VALUE_SIZE]);
 
 /* The whole of the table as a document; returns the bytes that it takes, also when that is more than text->size. */
 size_t cluster_write(const struct table *table, struct cluster_text *text);
@@ -124,8 +123,9 @@ void cluster_check_value(const struct check_spec *spec, int i, char ret[CLUSTER_
 
 /* {a: 100, b: 50} */
 void cluster_prefers(const struct table *table, const struct prefer *prefers, unsigned n, char ret[CLUSTER_VALUE_SIZE]);
-/* [haproxy, disk] */
-void cluster_checks(const struct table *table, uint64_t checks, char ret[CLUSTER_VALUE_SIZE]);
+/* [haproxy, disk]; `wanted` as with cluster_value() */
+void cluster_checks(const struct table *table, const struct cluster_document *wanted, uint64_t checks,
+    char ret[CLUSTER_VALUE_SIZE]);
 /* "200ms", "60s", "10m" */
 void cluster_duration(uint32_t ms, char ret[16]);
 

@@ -167,29 +167,44 @@ static void put_nodes(const struct table *table, struct cluster_text *text, uint
     put(text, "]");
 }
 
-static void put_checks(const struct table *table, struct cluster_text *text, uint64_t checks)
+/* A document names what it adds itself: the table has nothing at those slots yet. */
+static const char *check_name(const struct table *table, const struct cluster_document *wanted, int slot)
+{
+    bool is_added = wanted != NULL && table->checks[slot].spec.name[0] == '\0';
+
+    return is_added ? wanted->checks[slot].spec.name : table->checks[slot].spec.name;
+}
+
+static const char *vip_name(const struct table *table, const struct cluster_document *wanted, int slot)
+{
+    return wanted != NULL ? wanted->vips[wanted->by_slot[slot]].item.spec.name : table->vips[slot].name;
+}
+
+static void put_checks(const struct table *table, const struct cluster_document *wanted, struct cluster_text *text,
+    uint64_t checks)
 {
     put(text, "[");
     for (uint64_t left = checks; left != 0; left &= left - 1) {
         put(text, left != checks ? ", " : "");
-        put_word(text, table->checks[__builtin_ctzll(left)].spec.name);
+        put_word(text, check_name(table, wanted, __builtin_ctzll(left)));
     }
     put(text, "]");
 }
 
-static void put_apart(struct cluster_text *text, const struct vip_spec *spec, cluster_vip_name *name, const void *ud)
+static void put_apart(const struct table *table, const struct cluster_document *wanted, struct cluster_text *text,
+    const struct vip_spec *spec)
 {
     put(text, "[");
     for (int i = 0; i < spec->n_apart; i++) {
         put(text, i > 0 ? ", " : "");
-        put_word(text, name(ud, spec->apart[i]));
+        put_word(text, vip_name(table, wanted, spec->apart[i]));
     }
     put(text, "]");
 }
 
 /* The value of one attribute; nothing for its default. */
-static void put_value(const struct table *table, struct cluster_text *text, const struct vip_spec *spec, enum vip_set bit,
-    cluster_vip_name *name, const void *ud)
+static void put_value(const struct table *table, const struct cluster_document *wanted, struct cluster_text *text,
+    const struct vip_spec *spec, enum vip_set bit)
 {
     switch (bit) {
     case VIP_SET_NAME:
@@ -213,7 +228,7 @@ static void put_value(const struct table *table, struct cluster_text *text, cons
         break;
     case VIP_SET_APART:
         if (spec->n_apart > 0) {
-            put_apart(text, spec, name, ud);
+            put_apart(table, wanted, text, spec);
         }
         break;
     case VIP_SET_ENABLED:
@@ -227,7 +242,7 @@ static void put_value(const struct table *table, struct cluster_text *text, cons
         break;
     case VIP_SET_CHECKS:
         if (spec->checks != 0) {
-            put_checks(table, text, spec->checks);
+            put_checks(table, wanted, text, spec->checks);
         }
         break;
     case VIP_SET_PINNED:
@@ -236,18 +251,13 @@ static void put_value(const struct table *table, struct cluster_text *text, cons
     }
 }
 
-void cluster_value(const struct table *table, const struct vip_spec *spec, enum vip_set bit, cluster_vip_name *name,
-    const void *ud, char ret[CLUSTER_VALUE_SIZE])
+void cluster_value(const struct table *table, const struct cluster_document *wanted, const struct vip_spec *spec,
+    enum vip_set bit, char ret[CLUSTER_VALUE_SIZE])
 {
     struct cluster_text text = {.bytes = ret, .size = CLUSTER_VALUE_SIZE - 1};
 
-    put_value(table, &text, spec, bit, name, ud);
+    put_value(table, wanted, &text, spec, bit);
     ret[text.used < text.size ? text.used : text.size] = '\0';
-}
-
-const char *cluster_table_name(const void *table, int slot)
-{
-    return ((const struct table *)table)->vips[slot].name;
 }
 
 void cluster_prefers(const struct table *table, const struct prefer *prefers, unsigned n, char ret[CLUSTER_VALUE_SIZE])
@@ -258,11 +268,12 @@ void cluster_prefers(const struct table *table, const struct prefer *prefers, un
     ret[text.used < text.size ? text.used : text.size] = '\0';
 }
 
-void cluster_checks(const struct table *table, uint64_t checks, char ret[CLUSTER_VALUE_SIZE])
+void cluster_checks(const struct table *table, const struct cluster_document *wanted, uint64_t checks,
+    char ret[CLUSTER_VALUE_SIZE])
 {
     struct cluster_text text = {.bytes = ret, .size = CLUSTER_VALUE_SIZE - 1};
 
-    put_checks(table, &text, checks);
+    put_checks(table, wanted, &text, checks);
     ret[text.used < text.size ? text.used : text.size] = '\0';
 }
 
@@ -446,7 +457,7 @@ static void put_groups(const struct table *table, struct cluster_text *text)
         }
         if (group->checks != 0) {
             put(text, group->n_prefers > 0 ? ", require: " : "require: ");
-            put_checks(table, text, group->checks);
+            put_checks(table, NULL, text, group->checks);
         }
         put(text, "}\n");
     }
@@ -474,7 +485,7 @@ static void put_vip(const struct table *table, struct cluster_text *text, int sl
         put(text, CLUSTER_ATTRIBUTES[i].key);
         put(text, ": ");
         start = text->used;
-        put_value(table, text, &spec, CLUSTER_ATTRIBUTES[i].bit, cluster_table_name, table);
+        put_value(table, NULL, text, &spec, CLUSTER_ATTRIBUTES[i].bit);
         if (text->used == start) {
             *text = before; /* the default is not written */
         }

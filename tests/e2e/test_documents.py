@@ -148,6 +148,11 @@ def test_checks_of_a_document(cluster, document):
     assert {item["key"]: item["to"] for item in row["attributes"]} == {
         "file": "/run/vipd-test-web", "every": "200ms", "timeout": "200ms", "fall": "2", "rise": "1"
     }  # fmt: skip
+    # what requires a check that comes with the same document names it
+    told = node.vipctl("diff", "-f", document(CHECKED + "groups: {g: {require: [web]}}\n"))
+    for what in ("vip", "group"):
+        row = next(row for row in told["changes"] if row["what"] == what)
+        assert {"key": "require", "from": None, "to": "[web]"} in row["attributes"]
     node.vipctl("apply", "-f", document(CHECKED), "--force")
     assert sum(row["kind"] == "apply" for row in node.rows("history")) == entries + 1
     wait_until(lambda: set(node.vipctl("check", "show", "web")["nodes"].values()) == {"fails"}, 20, "it fails everywhere")
