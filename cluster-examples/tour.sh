@@ -30,6 +30,11 @@ case ${1:-} in
 esac
 [ "$(id -u)" -eq 0 ] || { echo "$example: network namespaces need root: sudo $0 $*" >&2; exit 1; }
 
+mountpoint -q / || {
+    echo "$example: / is no mount point, as in a chroot, and ip netns exec needs one: mount --bind DIR DIR before chroot DIR" >&2
+    exit 1
+}
+
 if [ -t 1 ]; then bold=$'\e[1m' dim=$'\e[2m' off=$'\e[0m'; else bold='' dim='' off=''; fi
 step=0
 title() { step=$((step + 1)); printf '\n%s%d. %s%s\n' "$bold" "$step" "$*" "$off"; }

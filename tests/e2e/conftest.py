@@ -56,6 +56,9 @@ def pytest_configure(config):
     config.addinivalue_line("markers", f"limit(seconds): fails after it, instead of after {LIMIT_S} s")
     if os.getuid() != 0:
         raise pytest.UsageError("the end-to-end tests make network namespaces: run them as root")
+    with open("/proc/self/mountinfo") as mounts:
+        if not any(line.split()[4] == "/" for line in mounts):
+            raise pytest.UsageError("/ is no mount point, as in a chroot, and ip netns exec needs one: mount --bind DIR DIR before")
     for program in (clusters.VIPD, clusters.VIPCTL):
         if not program.exists():
             raise pytest.UsageError(f"{program} is not there: build first, or set VIPD_BIN to a build directory")
