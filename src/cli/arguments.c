@@ -181,7 +181,10 @@ static int unknown_option(const struct cli *cli, const char *word)
     }
     snprintf(plain, sizeof plain, "%.*s", (int)strcspn(word, "="), word);
     const char *near = strncmp(plain, "--", 2) == 0 ? vipd_near(plain + 2, names, n) : NULL;
-    return complain(cli, VIPD_USAGE, "--help lists the options",
+    bool takes_command = cli->command != NULL && strstr(cli->command->args, "-- COMMAND") != NULL;
+    return complain(cli, VIPD_USAGE,
+                    takes_command && near == NULL ? "options of the COMMAND stand behind --, like the COMMAND itself"
+                                                  : "--help lists the options",
                     near != NULL ? "there is no option %s; did you mean --%s?" : "there is no option %s", plain, near);
 }
 

@@ -64,7 +64,7 @@ void help_command(FILE *to, const struct command *command)
 {
     fputs("usage: vipctl ", to);
     usage_of(to, command);
-    fprintf(to, " [OPTION]...\n\n%s.\n", command->summary);
+    fprintf(to, "%s\n\n%s.\n", strstr(command->args, "[OPTION]") == NULL ? " [OPTION]..." : "", command->summary);
     if (command->text != NULL) {
         fprintf(to, "\n%s\n", command->text);
     }

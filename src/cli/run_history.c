@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/progress.h"
 
 #define LIMIT 1000
 
@@ -17,6 +18,11 @@ static const char *change_of(const struct vipd_value *row, char buf[TEXT_SIZE])
 
     if (mac != NULL) {
         snprintf(buf, TEXT_SIZE, "%.63s at %.63s", mac, vipd_text(vipd_get(row, "node"), "?"));
+        return buf;
+    }
+    if (vipd_get(row, "took_ms") != NULL) {
+        char time[32];
+        snprintf(buf, TEXT_SIZE, "took %s", progress_time(vipd_int(vipd_get(row, "took_ms"), 0), time));
         return buf;
     }
     if (from == NULL && to == NULL) {

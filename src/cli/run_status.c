@@ -67,6 +67,25 @@ static void show_head(const struct vipd_value *status, const struct vipd_value *
            vipd_uint(vipd_get(vips, "disabled"), 0));
 }
 
+/* One line of what is under way. */
+static void show_maintenance(const struct vipd_value *m)
+{
+    const char *state = vipd_text(vipd_get(m, "state"), NULL), *node = vipd_text(vipd_get(m, "node"), NULL);
+    const char *step = vipd_text(vipd_get(m, "step"), "");
+    char since[TEXT_SIZE], colour[64];
+
+    if (state == NULL) {
+        return;
+    }
+    printf("\nmaintenance %s: %" PRIu64 " of %" PRIu64 " nodes done",
+           coloured(state, strcmp(state, "stopped") == 0 ? COLOUR_BAD : COLOUR_WARN, colour, sizeof colour),
+           vipd_uint(vipd_get(m, "done"), 0), vipd_uint(vipd_get(m, "n"), 0));
+    if (node != NULL) {
+        printf(", %s %s", node, strcmp(step, "running") == 0 ? "runs its command" : step);
+    }
+    printf("; begun %s by %s\n", text_ago(vipd_int(vipd_get(m, "begun_ms"), 0), since), vipd_text(vipd_get(m, "who"), "?"));
+}
+
 static void show_unheld(const struct vipd_value *status)
 {
     uint64_t all = vipd_uint(vipd_get(vipd_get(status, "vips"), "unheld"), 0);
@@ -125,6 +144,7 @@ static int status_once(struct cli *cli)
         }
         show_head(status, vipd_reply_result(own));
         show_nodes(cli, vipd_get(status, "nodes"));
+        show_maintenance(vipd_get(status, "maintenance"));
         show_unheld(status);
         show_warnings(status);
     }

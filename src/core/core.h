@@ -205,6 +205,8 @@ enum core_log
     LOG_CORE_DISK_LATE, /* this node's */
     LOG_CORE_DISK_WELL,
     LOG_CORE_DISK_DEAD, /* a node is fenced for its disk */
+    LOG_CORE_MAINTENANCE, /* value is the node's enum step_state from now on */
+    LOG_CORE_MAINTENANCE_LOST,
 };
 
 struct action
@@ -343,6 +345,15 @@ uint32_t core_probe_ms(const struct timing *timing);
 /* Whether a client's `--wait` for entry `index` is over: every VIP moved at or after... up to now is held, or cannot be.
  * vip SLOT_NONE: all VIPs; node >= 0: that the node holds nothing (drain). */
 bool core_settled(const struct core *core, int vip, int node, time_ns now);
+
+struct plan_scratch;
+/* Whether a maintenance of the node would be unsafe now: it is not up, no majority of the voters or no node for a VIP would be
+ * left. Scratch, and VIPS_MAX moves, to work in. */
+bool core_maintenance_unsafe(const struct core *core, int node, time_ns now, struct plan_scratch *scratch, struct move *moves,
+                             char ret_why[192]);
+/* What the node under maintenance lacks to be healthy; false: nothing, or that is not what is waited for. */
+bool core_maintenance_waits(const struct core *core, time_ns now, char ret_why[192]);
+uint64_t core_node_run(const struct core *core, int node); /* of vipd there, as last heard; 0 = never */
 
 /* Whether the leader takes the last move of the VIP for settled (N2). */
 bool core_vip_settled(const struct core *core, int vip, time_ns now);

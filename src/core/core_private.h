@@ -166,6 +166,16 @@ struct core
         bool configuring;    /* what is proposed is a configuration */
         int heir;            /* the voter whom a deaf leader last handed over to */
         time_ns elect_at;    /* not before */
+        struct /* maintenance.c; by this leader's own clock */
+        {
+            uint64_t changed; /* table->maintenance.changed that these three are about */
+            time_ns since;
+            time_ns healthy;  /* the node under maintenance, without a break; 0 = it is not */
+            time_ns refused;  /* the next turn would be unsafe; 0 = not */
+            uint64_t beat;
+            time_ns beat_at;  /* this leader saw that sign of life of the runner */
+            time_ns look_at;  /* not before */
+        } maintenance;
         struct move moves[VIPS_MAX];
         struct conflict_item conflicts[CONFLICTS_MAX];
         struct command command;
@@ -291,6 +301,11 @@ void leader_proposed(struct core *core, const struct event *event);
 /* request.c */
 void request_report(struct core *core, const struct report *report, struct actions *actions);
 void request_change(struct core *core, const struct event *event, struct actions *actions);
+/* overview.c: the first VIP that draining `node` would leave nowhere, or SLOT_NONE; scratch and VIPS_MAX moves to work in. */
+int overview_left_nowhere(const struct core *core, int node, time_ns now, struct plan_scratch *scratch, struct move *moves);
+/* maintenance.c: whether something was proposed; whether a beginning is refused as unsafe. */
+bool maintenance_lead(struct core *core, time_ns now, struct actions *actions);
+bool maintenance_refuses(struct core *core, const struct maintenance_command *begin, time_ns now, char ret_why[192]);
 /* leader.c */
 void leader_step(struct core *core, time_ns now, struct actions *actions);
 /* roster.c; whether it decided something */

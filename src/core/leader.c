@@ -65,6 +65,7 @@ void leader_role(struct core *core, const struct event *event, struct actions *a
             core->lead.unreleased[i].index = NEVER;
         }
         memset(core->lead.lacking, 0, sizeof core->lead.lacking);
+        memset(&core->lead.maintenance, 0, sizeof core->lead.maintenance);
         core_log(actions, LOG_CORE_LEADER, core->slot, SLOT_NONE, event->role.term);
     } else if (lost) {
         core->lead.barrier = 0;
@@ -418,7 +419,8 @@ void leader_step(struct core *core, time_ns now, struct actions *actions)
     }
     overview_lacking(core, now, actions);
     if (fence_one(core, now, actions) || health_lead(core, now, actions) ||
-        clear_or_admit_one(core, now, actions) || move_some(core, now, actions) || roster_step(core, now, actions)) {
+        clear_or_admit_one(core, now, actions) || move_some(core, now, actions) || roster_step(core, now, actions) ||
+        maintenance_lead(core, now, actions)) {
         return;
     }
     if (settle || core->seen_changed != core->lead.purged) {

@@ -122,3 +122,24 @@ void overview_plan_input(const struct core *core, time_ns now, struct plan_input
     };
     core_steady_ms(core, now, ret->steady_ms);
 }
+
+int overview_left_nowhere(const struct core *core, int node, time_ns now, struct plan_scratch *scratch, struct move *moves)
+{
+    struct plan_input input;
+    overview_plan_input(core, now, &input);
+    input.unsettled = NULL;
+    input.drained = 1ull << node;
+    uint32_t n = plan_moves(&input, scratch, moves, VIPS_MAX);
+    _Static_assert(sizeof scratch->aux / sizeof scratch->aux[0] == VIPS_MAX, "one mark a VIP");
+    memset(scratch->aux, 0, sizeof scratch->aux);
+    for (uint32_t i = 0; i < n; i++) {
+        scratch->aux[moves[i].vip] = moves[i].to != SLOT_NONE;
+    }
+    for (int i = 0; i < core->table->vips_end; i++) {
+        const struct vip *v = &core->table->vips[i];
+        if (v->used && !v->deleted && v->enabled && v->owner == node && !scratch->aux[i]) {
+            return i;
+        }
+    }
+    return SLOT_NONE;
+}

@@ -75,28 +75,6 @@ static void reply(struct actions *actions, uint64_t token, enum outcome_code cod
     snprintf(action->reply.outcome.detail, sizeof action->reply.outcome.detail, "%s", detail);
 }
 
-/* The first VIP that draining `node` would leave nowhere, or SLOT_NONE. */
-static int left_nowhere(struct core *core, int node, time_ns now)
-{
-    struct plan_input input;
-    overview_plan_input(core, now, &input);
-    input.unsettled = NULL;
-    input.drained = 1ull << node;
-    uint32_t n = plan_moves(&input, &core->lead.scratch, core->lead.moves, VIPS_MAX);
-    _Static_assert(sizeof core->lead.scratch.aux / sizeof core->lead.scratch.aux[0] == VIPS_MAX, "one mark a VIP");
-    memset(core->lead.scratch.aux, 0, sizeof core->lead.scratch.aux);
-    for (uint32_t i = 0; i < n; i++) {
-        core->lead.scratch.aux[core->lead.moves[i].vip] = core->lead.moves[i].to != SLOT_NONE;
-    }
-    for (int i = 0; i < core->table->vips_end; i++) {
-        const struct vip *v = &core->table->vips[i];
-        if (v->used && !v->deleted && v->enabled && v->owner == node && !core->lead.scratch.aux[i]) {
-            return i;
-        }
-    }
-    return SLOT_NONE;
-}
-
 /* The planner's reason why a node cannot be the owner of a VIP at all; PLAN_CHOSEN when it can. */
 static enum plan_step cannot_hold(struct core *core, int vip, int node, time_ns now)
 {
@@ -111,6 +89,23 @@ static enum plan_step cannot_hold(struct core *core, int vip, int node, time_ns 
         }
     }
     return PLAN_NOT_A_MEMBER;
+}
+
+static bool refused_by_maintenance(struct core *core, const struct event *event, time_ns now, char ret_why[192])
+{
+    const struct command *c = event->request.command;
+    const struct maintenance *m = &core->table->maintenance;
+
+    if (event->request.force) {
+        return false;
+    }
+    if (c->type == COMMAND_DRAIN && !c->drain.on && maintenance_has(m, c->drain.node)) {
+        snprintf(ret_why, 192, "node %.63s is under maintenance, which undrains it in the end (vipctl maintenance status)",
+                 core->table->nodes[c->drain.node].name);
+        return true;
+    }
+    return c->type == COMMAND_MAINTENANCE && c->maintenance.op == MAINTENANCE_BEGIN && !maintenance_is_open(m) &&
+           maintenance_refuses(core, &c->maintenance, now, ret_why);
 }
 
 static bool refused(struct core *core, const struct event *event, time_ns now, struct actions *actions)
@@ -132,13 +127,17 @@ static bool refused(struct core *core, const struct event *event, time_ns now, s
                   : c->type == COMMAND_NODE_REMOVE        ? c->node_remove.node
                                                           : SLOT_NONE;
     if (drained != SLOT_NONE && !event->request.force) {
-        int vip = left_nowhere(core, drained, now);
+        int vip = overview_left_nowhere(core, drained, now, &core->lead.scratch, core->lead.moves);
         if (vip != SLOT_NONE) {
             snprintf(detail, sizeof detail, "draining %.63s would leave VIP %.63s without a node",
                      core->table->nodes[drained].name, core->table->vips[vip].name);
             reply(actions, event->request.token, OUTCOME_UNSAFE, detail);
             return true;
         }
+    }
+    if (refused_by_maintenance(core, event, now, detail)) {
+        reply(actions, event->request.token, OUTCOME_UNSAFE, detail);
+        return true;
     }
     enum outcome_code code = roster_refuses(core, c, event->request.force, now, detail);
     if (code != OUTCOME_DONE) {

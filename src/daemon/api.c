@@ -50,6 +50,15 @@ static const struct
     { "check.add", API_CHANGE },
     { "check.set", API_CHANGE },
     { "check.del", API_CHANGE },
+    { "maintenance.plan", API_READ },
+    { "maintenance.show", API_READ },
+    { "maintenance.begin", API_CHANGE },
+    { "maintenance.claim", API_CHANGE },
+    { "maintenance.beat", API_CHANGE },
+    { "maintenance.end", API_CHANGE },
+    { "maintenance.pause", API_CHANGE },
+    { "maintenance.resume", API_CHANGE },
+    { "maintenance.abort", API_CHANGE },
     { "leader.transfer", API_DAEMON },
     { "key.show", API_NODE },
     { "key.accept", API_NODE },
@@ -282,6 +291,8 @@ void api_outcome(const struct api_view *view, const struct control_request *requ
     value_put_bool(arena, result, "changed", !request->dry_run && outcome->index > 0);
     if (api_has_document(request->op)) {
         api_applied(&call, result);
+    } else if (strncmp(request->op, "maintenance.", 12) == 0) {
+        value_put(arena, result, "maintenance", api_maintenance_row(&call));
     } else {
         value_put(arena, result, "vips", outcome_vips(&call));
     }

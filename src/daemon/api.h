@@ -14,7 +14,7 @@
  *       API_DAEMON  on the leader, but no command of the log ("leader.transfer"): api_transfer(), then api_outcome()
  *
  * Files: api.c kinds, outcomes; api_read.c lists; api_rows.c; api_status.c; api_explain.c explain, plan; api_doctor.c;
- * api_wait.c; api_command.c and api_vip_spec.c changes; api_document.c the
+ * api_wait.c; api_maintenance.c; api_command.c and api_vip_spec.c changes; api_document.c the
  * cluster's document. The operations with their arguments and results: docs/decisions/0007-control-protocol.md. */
 
 #include <stdbool.h>
@@ -80,6 +80,7 @@ struct api_scratch
     uint64_t taken[VIPS_MAX / 64];
     struct cluster_document document;
     char kept[KEPT_BYTES_MAX];
+    struct table sandbox; /* nodes, VIPs, groups and checks of the table, to try moves on */
 };
 
 /* What a request with a document has besides its bytes, from one attempt to the next. */

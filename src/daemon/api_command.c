@@ -296,6 +296,10 @@ static const struct
     { "drain", drain },             { "undrain", undrain },       { "settings.set", settings_set },
     { "node.add", api_node_add },   { "node.set", api_node_set }, { "node.remove", api_node_remove },
     { "check.add", api_check_add }, { "check.set", api_check_set }, { "check.del", api_check_del },
+    { "maintenance.begin", api_maintenance_begin },   { "maintenance.claim", api_maintenance_claim },
+    { "maintenance.beat", api_maintenance_beat },     { "maintenance.end", api_maintenance_end },
+    { "maintenance.pause", api_maintenance_pause },   { "maintenance.resume", api_maintenance_resume },
+    { "maintenance.abort", api_maintenance_abort },
 };
 
 /* What this request did when it came the first time, by its id; false: it is new. */

@@ -158,9 +158,8 @@ static bool nodes_argument(const struct api_call *call, const char *key, uint64_
     return true;
 }
 
-static struct value *move_row(const struct api_call *call, const struct move *move)
+struct value *api_move_row(const struct api_call *call, const struct table *table, const struct move *move)
 {
-    const struct table *table = call->view->table;
     const struct vip *vip = &table->vips[move->vip];
     struct value *row = value_map(call->arena);
     char text[PREFIX_TEXT_MAX];
@@ -220,7 +219,7 @@ void api_plan(const struct api_call *call)
     uint32_t n = plan_moves(&input, &view->scratch->plan, view->scratch->moves, VIPS_MAX);
     struct value *result = value_map(call->arena), *rows = value_array(call->arena);
     for (uint32_t i = 0; i < n && i < API_ROWS_MAX; i++) {
-        value_push(call->arena, rows, move_row(call, &view->scratch->moves[i]));
+        value_push(call->arena, rows, api_move_row(call, view->table, &view->scratch->moves[i]));
     }
     bool quorum = keeps_quorum(view, input.excluded);
     value_put_uint(call->arena, result, "moves", n);

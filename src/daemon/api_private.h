@@ -89,6 +89,23 @@ bool api_check_add(const struct api_call *call, struct command *command);
 bool api_check_set(const struct api_call *call, struct command *command);
 bool api_check_del(const struct api_call *call, struct command *command);
 
+/* api_maintenance.c. What is now, and in short for `status` (NULL: nothing is under way); whether nothing that was begun is under
+ * way any more. */
+struct value *api_maintenance_row(const struct api_call *call);
+struct value *api_maintenance_line(const struct api_call *call);
+bool api_maintenance_settled(const struct api_view *view, char *why, size_t size);
+void api_maintenance_plan(const struct api_call *call);
+void api_maintenance_show(const struct api_call *call);
+bool api_maintenance_begin(const struct api_call *call, struct command *command);
+bool api_maintenance_claim(const struct api_call *call, struct command *command);
+bool api_maintenance_beat(const struct api_call *call, struct command *command);
+bool api_maintenance_end(const struct api_call *call, struct command *command);
+bool api_maintenance_pause(const struct api_call *call, struct command *command);
+bool api_maintenance_resume(const struct api_call *call, struct command *command);
+bool api_maintenance_abort(const struct api_call *call, struct command *command);
+/* A move as a row; `table` says who owns the VIP before it. */
+struct value *api_move_row(const struct api_call *call, const struct table *table, const struct move *move);
+
 /* What a client is to wait for after a change ({vips, to, node, until}), or NULL. */
 struct value *api_wait_for(struct value_arena *arena, const struct control_request *request);
 

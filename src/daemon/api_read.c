@@ -118,6 +118,12 @@ static struct value *history_row(const struct api_call *call, uint64_t number)
     if (entry->kind == HISTORY_CHECK_FAILS || entry->kind == HISTORY_CHECK_PASSES) {
         value_put_string(arena, row, "node", api_node_name(table, entry->to));
     }
+    if (entry->kind >= HISTORY_MAINTENANCE_DRAINED && entry->kind <= HISTORY_MAINTENANCE_FAILED) {
+        value_put_string(arena, row, "node", table_name_at(table, entry->to, entry->index));
+    }
+    if (entry->took_ms > 0) {
+        value_put_uint(arena, row, "took_ms", entry->took_ms);
+    }
     if (entry->who[0] != '\0') {
         value_put_string(arena, row, "who", entry->who);
     }
@@ -275,6 +281,7 @@ static const struct
     { "doctor", api_doctor },       { "wait", api_wait },         { "diff", api_diff },     { "export", api_export },
     { "revisions", api_revisions }, { "check.list", api_check_list },
     { "check.show", api_check_show }, { "check.own", api_check_own },
+    { "maintenance.plan", api_maintenance_plan }, { "maintenance.show", api_maintenance_show },
 };
 
 void api_read(const struct api_view *view, const struct control_request *request, struct value_arena *arena,

@@ -256,6 +256,10 @@ void api_status(const struct api_call *call)
     put_own(call, result);
     value_put(arena, result, "nodes", api_node_rows(call));
     put_vips(call, result);
+    struct value *maintenance = api_maintenance_line(call);
+    if (maintenance != NULL) {
+        value_put(arena, result, "maintenance", maintenance);
+    }
     put_warnings(call, result);
     call->reply->result = result;
 }

@@ -13,7 +13,8 @@ struct value *api_wait_for(struct value_arena *arena, const struct control_reque
 {
     const struct value *vips = value_get(request->args, "vips");
     const char *to = value_as_string(value_get(request->args, "to"), NULL);
-    const char *node = value_as_string(value_get(request->args, "node"), NULL);
+    bool maintains = strncmp(request->op, "maintenance.", 12) == 0; /* the node whose turn it is then is another matter */
+    const char *node = maintains ? NULL : value_as_string(value_get(request->args, "node"), NULL);
     struct value *wait = value_map(arena);
 
     if (vips != NULL) {
@@ -171,6 +172,9 @@ static bool settled(const struct api_view *view, const struct control_request *r
     }
     if (node != NULL) {
         return node_settled(view, request->args, node, why);
+    }
+    if (strncmp(value_as_string(value_get(request->args, "until"), ""), "maintenance.", 12) == 0) {
+        return api_maintenance_settled(view, why, WHY_SIZE);
     }
     if (value_get(request->args, "until") != NULL) {
         return true; /* settings: they are real once applied */

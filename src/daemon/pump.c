@@ -75,6 +75,7 @@ static void say(const struct daemon *d, const struct action *action)
         [LOG_CORE_CHECK_FAILS] = LOG_CHECK_FAILS,   [LOG_CORE_CHECK_PASSES] = LOG_CHECK_PASSES,
         [LOG_CORE_DISK_LATE] = LOG_DISK_LATE,       [LOG_CORE_DISK_WELL] = LOG_DISK_WELL,
         [LOG_CORE_DISK_DEAD] = LOG_DISK_DEAD,
+        [LOG_CORE_MAINTENANCE] = LOG_MAINTENANCE,   [LOG_CORE_MAINTENANCE_LOST] = LOG_MAINTENANCE_LOST,
     };
     enum log_id id = IDS[action->log.id];
     if (action->log.vip != SLOT_NONE) {
@@ -101,6 +102,10 @@ static void say(const struct daemon *d, const struct action *action)
     } else if (id == LOG_CHECK_FAILS || id == LOG_CHECK_PASSES) {
         log_write(id, "check=%s why=\"%s\"", d->table->checks[action->log.value].spec.name,
                   health_detail(d, (int)action->log.value));
+    } else if (id == LOG_MAINTENANCE) {
+        enum step_state step = (enum step_state)action->log.value;
+        log_write(step == STEP_FAILED ? LOG_MAINTENANCE_FAILED : id, "node=%s step=%s", node_label(d, action->log.node),
+                  step_state_text(step));
     } else if (id == LOG_FENCE) {
         log_write(id, "node=%s moves=%llu", node_label(d, action->log.node), (unsigned long long)action->log.value);
     } else {

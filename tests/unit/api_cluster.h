@@ -30,6 +30,7 @@ struct cluster
     uint64_t own_seq;             /* of a's last heartbeat */
     uint64_t seq[CLUSTER_NODES];
     bool silent[CLUSTER_NODES];   /* b or c is not heard and does not answer */
+    uint64_t restarts[CLUSTER_NODES]; /* of b's and c's daemons */
     struct event queue[CLUSTER_EVENTS];
     unsigned first, last;
     struct event kernel[ACTIONS_MAX]; /* goes before all others (N3) */
@@ -157,7 +158,7 @@ static inline void cluster_peers(struct cluster *cluster)
         if (cluster->silent[slot]) {
             continue;
         }
-        struct heartbeat beat = { .from = node->id, .run = 5, .gen = node->gen, .seq = ++cluster->seq[slot],
+        struct heartbeat beat = { .from = node->id, .run = 5 + cluster->restarts[slot], .gen = node->gen, .seq = ++cluster->seq[slot],
                                   .applied = cluster->table->applied, .released = cluster->table->applied,
                                   .held = cluster->table->applied, .lease_ms = 400, .leader = 1, .last_term = 1,
                                   .last_index = cluster->table->applied };
