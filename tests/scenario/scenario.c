@@ -25,6 +25,8 @@ static const char *WORDS =
     "      | add NODE | set NODE voter|spare|auto | remove NODE | gone NODE | voting COUNT REPLACE-MS | voters\n"
     "      | configure NODE voter|standby|none   a configuration of Raft, with that node in its new place\n"
     "      | check NAME [weight] | require VIP CHECK | health NODE CHECK passes|fails|unknown\n"
+    "      | maintenance begin NODE... [restart] | step NODE STATE | claim | end STATUS | beat | lost | pause | resume [retry|done] | abort\n"
+    "                                settling 100 ms, draining 1 s, returning 2 s; by runner 7\n"
     "                                each is one committed entry at the next index\n"
     "stale                           the entry before must have changed nothing\n"
     "applied                         tells the core that the table has moved on\n"
@@ -493,10 +495,63 @@ static void entry_check(char **words, int n)
     commit(&command);
 }
 
+static void begin_maintenance(struct maintenance_command *c, char **words, int n)
+{
+    c->restart = flag(words, n, "restart");
+    c->settle_ms = 100;
+    c->drain_ms = 1000;
+    c->return_ms = 2000;
+    c->words_size = 5;
+    memcpy(c->words, "true", 5);
+    for (int i = 2; i < n && strcmp(words[i], "restart") != 0; i++) {
+        c->nodes[c->n_nodes] = (int8_t)node_slot(words[i]);
+        c->ids[c->n_nodes++] = node_id(words[i]);
+    }
+}
+
+static void entry_maintenance(char **words, int n)
+{
+    static const char *const OPS[MAINTENANCE_OPS_N] = {"begin", "step", "stop", "lost",   "claim",
+                                                       "beat",  "end",  "pause", "resume", "abort"};
+    const struct maintenance *m = &table->maintenance;
+    struct command command = {.type = COMMAND_MAINTENANCE};
+    struct maintenance_command *c = &command.maintenance;
+    int op = 0;
+
+    while (op < MAINTENANCE_OPS_N && strcmp(OPS[op], words[1]) != 0) {
+        op++;
+    }
+    if (op == MAINTENANCE_OPS_N) {
+        fail("unknown deed of a maintenance '%s'", words[1]);
+    }
+    c->op = (enum maintenance_op)op;
+    c->run = m->run;
+    c->runner = c->op == MAINTENANCE_LOST ? m->beat : 7;
+    c->step = (uint8_t)(m->at == SLOT_NONE ? 0 : m->at);
+    c->again = flag(words, n, "retry") ? AGAIN_RETRY : flag(words, n, "done") ? AGAIN_DONE : AGAIN_PLAIN;
+    c->node_run = c->op == MAINTENANCE_CLAIM ? core_node_run(core, m->steps[c->step].node) : 0;
+    c->status = c->op == MAINTENANCE_END ? atoi(words[2]) : 0;
+    if (c->op == MAINTENANCE_BEGIN) {
+        begin_maintenance(c, words, n);
+    }
+    for (int i = 0; c->op == MAINTENANCE_STEP && i < m->n_steps; i++) {
+        c->step = (uint8_t)(m->steps[i].node == node_slot(words[2]) ? i : c->step);
+    }
+    c->from = m->steps[c->step].state;
+    while (c->op == MAINTENANCE_STEP && c->to < STEP_STATES_N - 1 && strcmp(step_state_text(c->to), words[3]) != 0) {
+        c->to++;
+    }
+    commit(&command);
+}
+
 static void do_entry(char **words, int n)
 {
     struct command command = {0};
     const char *kind = words[0];
+    if (!strcmp(kind, "maintenance")) {
+        entry_maintenance(words, n);
+        return;
+    }
     if (entry_of_roster(words, n)) {
         return;
     }
@@ -774,7 +829,7 @@ static const char *PROPOSALS[] = {
     [COMMAND_VIP_DELETE] = "delete", [COMMAND_VIP_SET] = "set", [COMMAND_LEAVE] = "leave", [COMMAND_GROUP_SET] = "group",
     [COMMAND_CONFLICT] = "conflict", [COMMAND_NODE_SET] = "node-set", [COMMAND_NODE_REMOVE] = "remove",
     [COMMAND_NODE_DELETE] = "gone", [COMMAND_VOTERS] = "voters", [COMMAND_VOTING] = "voting",
-    [COMMAND_HEALTH] = "health",
+    [COMMAND_HEALTH] = "health", [COMMAND_MAINTENANCE] = "maintenance",
 };
 
 static void describe(const struct pile *p, char *buf, size_t size)
@@ -837,6 +892,14 @@ static void describe(const struct pile *p, char *buf, size_t size)
                                               : SLOT_NONE;
         if (node != SLOT_NONE) {
             used += snprintf(buf + used, size - (size_t)used, " %s", table->nodes[node].name);
+        }
+        if (c->type == COMMAND_MAINTENANCE) {
+            bool step = c->maintenance.op == MAINTENANCE_STEP;
+            used += snprintf(buf + used, size - (size_t)used, " %s%s%s",
+                             step ? table->maintenance.steps[c->maintenance.step].name : "", step ? " " : "",
+                             step                                      ? step_state_text(c->maintenance.to)
+                             : c->maintenance.op == MAINTENANCE_LOST ? "lost"
+                                                                       : "stop");
         }
         for (uint32_t i = 0; c->type == COMMAND_CONFLICT && i < c->conflict.n_items && used < (int)size; i++) {
             char mac[MAC_TEXT_SIZE];

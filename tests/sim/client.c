@@ -19,11 +19,12 @@ enum op_kind
     OP_TRANSFER,
     OP_NODES, /* the set that it may be on */
     OP_RULES, /* its group, what it is apart from, what it prefers */
+    OP_MAINTAIN, /* of session SESSIONS alone */
     OP_KINDS_N,
 };
 
 static const char *const OP_NAMES[OP_KINDS_N] = {"add",  "delete", "enable",  "disable", "pin",
-                                                 "unpin", "drain",  "undrain", "transfer", "nodes", "rules"};
+                                                 "unpin", "drain",  "undrain", "transfer", "nodes", "rules", "maintain"};
 
 enum existence
 {
@@ -43,7 +44,7 @@ static struct
         uint64_t request;
         unsigned tries;
         int final; /* calm: how many of the last changes are through */
-    } sessions[SESSIONS];
+    } sessions[SESSIONS + 1]; /* the last one is the keeper's */
     enum existence exists[ADDRS];
     bool disabled[ADDRS];
 } client;
@@ -51,7 +52,8 @@ static struct
 void client_open(void)
 {
     memset(&client, 0, sizeof client);
-    for (int s = 0; s < SESSIONS; s++) {
+    keeper_open();
+    for (int s = 0; s < SESSIONS + world.maintenance; s++) {
         world_at(world.now + world.unit * 4, TIMER_SESSION, -1)->a = (uint64_t)s;
     }
 }
@@ -63,9 +65,18 @@ static int own_address(int session)
     return session + SESSIONS * (int)chance_below(&world.client, ADDRS / SESSIONS);
 }
 
+static struct chance *chance_of(int s)
+{
+    return s == SESSIONS ? &world.keeper : &world.client;
+}
+
 static void choose(int s)
 {
-    static const unsigned SHARES[OP_KINDS_N] = {250, 100, 70, 70, 90, 40, 40, 80, 60, 100, 100};
+    if (s == SESSIONS) {
+        client.sessions[s].kind = OP_MAINTAIN;
+        return;
+    }
+    static const unsigned SHARES[OP_KINDS_N] = {250, 100, 70, 70, 90, 40, 40, 80, 60, 100, 100, 0};
     unsigned at = (unsigned)chance_below(&world.client, 1000);
     enum op_kind kind = OP_ADD;
 
@@ -111,6 +122,9 @@ static bool choose_final(int s)
 
 bool client_calm(void)
 {
+    if (!keeper_over()) {
+        return false;
+    }
     for (int s = 0; s < SESSIONS; s++) {
         if (client.sessions[s].active || client.sessions[s].final < (ADDRS - s + SESSIONS - 1) / SESSIONS + (s == 0) * world.n) {
             return false;
@@ -119,17 +133,17 @@ bool client_calm(void)
     return true;
 }
 
-static int whom_to_ask(void)
+static int whom_to_ask(struct chance *c)
 {
-    if (!chance_permille(&world.client, 200)) {
+    if (!chance_permille(c, 200)) {
         for (int i = 0; i < world.n; i++) {
             if (node_leads(&world.nodes[i])) {
-                int k = (i + (int)chance_below(&world.client, 2) * (int)chance_below(&world.client, (uint64_t)world.n)) % world.n;
+                int k = (i + (int)chance_below(c, 2) * (int)chance_below(c, (uint64_t)world.n)) % world.n;
                 return node_leads(&world.nodes[k]) ? k : i;
             }
         }
     }
-    return (int)chance_below(&world.client, (uint64_t)world.n);
+    return (int)chance_below(c, (uint64_t)world.n);
 }
 
 static void give_up(int s)
@@ -145,19 +159,26 @@ static void give_up(int s)
 
 void client_timer(int s)
 {
-    uint64_t pause = world.calm ? chance_span(&world.client, 5 * MS, 50 * MS)
-                                : chance_span(&world.client, world.unit / 16, world.unit);
+    struct chance *c = chance_of(s);
+    uint64_t pause = s == SESSIONS && world.calm ? chance_span(c, 20 * MS, 200 * MS)
+                     : world.calm                ? chance_span(c, 5 * MS, 50 * MS)
+                                                 : chance_span(c, world.unit / 16, world.unit);
 
     if (client.sessions[s].active && !world.calm && client.sessions[s].tries > 30) {
         give_up(s);
     }
     if (!client.sessions[s].active) {
         if (world.calm) {
-            if (older_left()) { /* a drain of before must not come after the last undrain */
+            if (s == SESSIONS ? keeper_over() : older_left() || !keeper_over()) { /* a drain of before must not come after the last undrain */
+                if (s == SESSIONS) {
+                    return;
+                }
                 world_at(world.now + pause, TIMER_SESSION, -1)->a = (uint64_t)s;
                 return;
             }
-            if (!choose_final(s)) {
+            if (s == SESSIONS) {
+                choose(s);
+            } else if (!choose_final(s)) {
                 return;
             }
         } else {
@@ -166,10 +187,10 @@ void client_timer(int s)
         client.sessions[s].active = true;
         client.sessions[s].last = world.calm;
         client.sessions[s].tries = 0;
-        client.sessions[s].request = chance_next(&world.client) | 1;
+        client.sessions[s].request = chance_next(c) | 1;
     }
     client.sessions[s].tries++;
-    struct timer *timer = world_at(world.now + chance_span(&world.client, 50 * US, 2 * MS), TIMER_MESSAGE, whom_to_ask());
+    struct timer *timer = world_at(world.now + chance_span(c, 50 * US, 2 * MS), TIMER_MESSAGE, whom_to_ask(c));
     timer->input = (struct input){.kind = INPUT_REQUEST, .session = s, .request = client.sessions[s].request};
     world_at(world.now + pause, TIMER_SESSION, -1)->a = (uint64_t)s;
 }
@@ -210,6 +231,7 @@ static void done(int s, const struct outcome *outcome)
     case OP_TRANSFER:
     case OP_NODES:
     case OP_RULES:
+    case OP_MAINTAIN:
     case OP_KINDS_N:
         break;
     }
@@ -218,7 +240,7 @@ static void done(int s, const struct outcome *outcome)
 static void deliver(int s, uint64_t request, const struct outcome *outcome)
 {
     if (client.sessions[s].active && client.sessions[s].request == request &&
-        (world.calm || !chance_permille(&world.client, world.loss + 20))) {
+        (world.calm || !chance_permille(chance_of(s), world.loss + 20))) {
         done(s, outcome);
     }
 }
@@ -284,6 +306,10 @@ static bool fill(struct sim_node *node, int s)
         c->vip_add.n_vips = 1;
         c->vip_add.vips = &node->spec;
         return true;
+    }
+    if (kind == OP_MAINTAIN) {
+        c->type = COMMAND_MAINTENANCE;
+        return keeper_fill(node, &c->maintenance);
     }
     if (kind == OP_DRAIN || kind == OP_UNDRAIN) {
         c->type = COMMAND_DRAIN;
@@ -353,7 +379,7 @@ void client_request(struct sim_node *node, const struct input *input)
     }
     if (!fill(node, s)) {
         /* a leader that is none any more may not know of the VIP: no proof that there is none */
-        if (world.calm || client.exists[client.sessions[s].address] != PRESENT) {
+        if (world.calm || s == SESSIONS || client.exists[client.sessions[s].address] != PRESENT) {
             struct outcome outcome = {.code = OUTCOME_NOT_FOUND};
             deliver(s, input->request, &outcome);
         }
@@ -362,7 +388,7 @@ void client_request(struct sim_node *node, const struct input *input)
     *call = (struct call){.token = ++node->tokens, .request = input->request, .session = s};
     event.request.token = call->token;
     event.request.command = &node->command;
-    event.request.force = chance_permille(&world.client, 500);
+    event.request.force = chance_permille(chance_of(s), 500);
     node_event(node, &event);
 }
 

@@ -27,6 +27,7 @@ static const char *USAGE =
     "  --faults N         planned faults of a seed (200, at most 4096)\n"
     "  --seconds S        faults stop after S simulated seconds of a seed, at the latest\n"
     "  --break RULE       the rule is not kept\n"
+    "  --maintenance      somebody maintains the nodes, one after the other, all the while\n"
     "  --want KIND        succeed when a violation of that kind is found, fail when none is; others are passed over\n";
 
 static struct schedule schedule, shorter;
@@ -120,6 +121,10 @@ static void print_stats(const struct sim_stats *s, double cpu, uint64_t seeds)
     printf("leaders %llu, fences %llu, clears %llu, admits %llu, moves %llu, announcements %llu\n",
            (unsigned long long)s->elections, (unsigned long long)s->fences, (unsigned long long)s->clears,
            (unsigned long long)s->admits, (unsigned long long)s->moves, (unsigned long long)s->announcements);
+    if (s->turns_seen > 0) {
+        printf("maintenance: %llu entries in a node's turn, %llu went to their end after the faults\n",
+               (unsigned long long)s->turns_seen, (unsigned long long)s->maintained);
+    }
     printf("changes acknowledged %llu, refused %llu, given up %llu\n", (unsigned long long)s->changes,
            (unsigned long long)s->changes_refused, (unsigned long long)s->changes_lost);
     printf("after the last fault: all held within %.2f s (seed %llu), spread even within %.2f s (seed %llu)\n",
@@ -194,7 +199,7 @@ int main(int argc, char **argv)
         {"seconds", required_argument, NULL, 'S'}, {"break", required_argument, NULL, 'b'},
         {"trace", required_argument, NULL, 't'},   {"twice", required_argument, NULL, '2'},
         {"rules", no_argument, NULL, 'r'},         {"want", required_argument, NULL, 'w'},
-        {"brief", no_argument, NULL, 'q'},         {"help", no_argument, NULL, 'h'},
+        {"maintenance", no_argument, NULL, 'm'},   {"brief", no_argument, NULL, 'q'},         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     struct options options = {.faults = 200};
@@ -230,6 +235,9 @@ int main(int argc, char **argv)
             break;
         case 'w':
             want = optarg;
+            break;
+        case 'm':
+            options.maintenance = true;
             break;
         case 'q':
             brief = true;

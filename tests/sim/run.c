@@ -199,6 +199,7 @@ enum violation run_seed(uint64_t seed, const struct options *options, struct sch
     uint64_t begun, calm_at;
 
     world_open(seed, options->trace, stats);
+    world.maintenance = options->maintenance;
     begun = world.now;
     choose_timing(&c);
     choose_nodes(&c);

@@ -329,6 +329,7 @@ struct sim_stats
     uint64_t faults[FAULT_KINDS_N], fault_total, armed_hits, sprung;
     uint64_t steps, turns, events, sim_ns;
     uint64_t restarts, elections, fences, clears, admits, moves, snapshots, changes, changes_refused, changes_lost;
+    uint64_t turns_seen, maintained; /* entries with a node under maintenance; maintenances that went to their end */
     uint64_t announcements;
     uint64_t held_ns_worst, even_ns_worst;
     uint64_t held_seed, even_seed;
@@ -361,7 +362,8 @@ struct world
     struct timer *timers;
     uint32_t *free; /* of `timers`: the slots from heap_n on */
     size_t heap_n, heap_size;
-    struct chance net, disk, work, client;
+    struct chance net, disk, work, client, keeper;
+    bool maintenance; /* somebody maintains the nodes (keeper.c) */
 
     int n; /* nodes */
     struct sim_node nodes[SIM_NODES];
@@ -509,6 +511,12 @@ bool client_keeps_rules(void);  /* groups, apart-from and preferences stay in fo
 bool client_calm(void);         /* the final changes are through */
 void client_check(const struct table *table); /* acknowledged changes survive */
 
+/* keeper.c: session SESSIONS of the clients */
+void keeper_open(void);
+bool keeper_fill(struct sim_node *node, struct maintenance_command *c);
+void keeper_check(const struct sim_node *node); /* what its node has just applied */
+bool keeper_over(void); /* calm: nothing is under way any more */
+
 /* faults.c */
 void faults_plan(struct schedule *schedule, uint64_t seed, unsigned n, int nodes, uint64_t unit);
 void faults_begin(const struct fault *fault);
@@ -561,6 +569,7 @@ struct options
     unsigned faults;
     uint64_t seconds; /* bound of the time with faults, 0 = none */
     bool trace;
+    bool maintenance;
 };
 enum violation run_seed(uint64_t seed, const struct options *options, struct schedule *schedule, bool planned,
                         struct sim_stats *stats);

@@ -268,6 +268,7 @@ void world_open(uint64_t seed, bool trace, struct sim_stats *stats)
     world.disk.state = seed * 4 + 2;
     world.work.state = seed * 4 + 3;
     world.client.state = seed * 4 + 4;
+    world.keeper.state = seed * 4 + 5;
     world.now = 1000000000ull;
     net_open();
 }
