@@ -420,10 +420,15 @@ bool api_maintenance_claim(const struct api_call *call, struct command *command)
     const struct maintenance *m = &call->view->table->maintenance;
     struct maintenance_command *c = of_turn(call, command, MAINTENANCE_CLAIM);
 
-    if (c != NULL) {
-        c->node_run = core_node_run(call->view->core, m->steps[m->at].node);
+    if (c == NULL) {
+        return false;
     }
-    return c != NULL;
+    c->node_run = core_node_run(call->view->core, m->steps[m->at].node);
+    if (m->restart && c->node_run == 0) { /* a leader of a moment ago: a restart could not be told from none */
+        (void)api_no(call, CONTROL_CONFLICT, NULL, "%s has not been heard yet", m->steps[m->at].name);
+        return false;
+    }
+    return true;
 }
 
 bool api_maintenance_beat(const struct api_call *call, struct command *command)
