@@ -257,3 +257,28 @@ bool addr_is_unicast(const struct addr *addr)
     }
     return addr->family == 6 && is_unicast_ipv6(addr->bytes);
 }
+
+/* The bits behind the length: whether all are zero, and whether all are one. */
+static void host_bits(const struct prefix *prefix, bool *ret_zero, bool *ret_one)
+{
+    *ret_zero = *ret_one = true;
+    for (unsigned bit = prefix->len; bit < addr_bits(&prefix->addr); bit++) {
+        bool on = prefix->addr.bytes[bit / 8] >> (7 - bit % 8) & 1;
+        *ret_zero = *ret_zero && !on;
+        *ret_one = *ret_one && on;
+    }
+}
+
+bool prefix_is_host(const struct prefix *prefix)
+{
+    bool zero, one;
+
+    if (!addr_is_unicast(&prefix->addr) || prefix->len == 0) {
+        return false;
+    }
+    if (prefix->len + 2 > addr_bits(&prefix->addr)) {
+        return true;
+    }
+    host_bits(prefix, &zero, &one);
+    return !zero && (prefix->addr.family == 6 || !one);
+}

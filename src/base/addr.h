@@ -55,6 +55,11 @@ bool prefix_contains(const struct prefix *prefix, const struct addr *addr);
  * link-local (which would need a zone). */
 bool addr_is_unicast(const struct addr *addr);
 
+/* Whether the address, with that length, is one that a host of its network can be given: addr_is_unicast(), and neither the first
+ * nor the last address of an IPv4 network (RFC 919; RFC 3021 for /31), nor the first one of an IPv6 network, which is every
+ * router's (RFC 4291 2.6.1; RFC 6164 for /127). A length of 0 is no network. */
+bool prefix_is_host(const struct prefix *prefix);
+
 /* 32 or 128. */
 static inline uint8_t addr_bits(const struct addr *addr)
 {

@@ -34,12 +34,11 @@ static bool check_address(const struct apply *apply, const struct prefix *addres
                    " is out of range");
         return false;
     }
-    for (int node = 0; node < NODES_MAX; node++) {
-        if (table->nodes[node].used && addr_equal(&table->nodes[node].at.addr, addr)) {
-            detail_say(apply->outcome, OUTCOME_CONFLICT, addr_format(addr, text), " is the own address of node ",
-                       table->nodes[node].name);
-            return false;
-        }
+    other = table_node_by_addr(table, addr);
+    if (other != SLOT_NONE) {
+        detail_say(apply->outcome, OUTCOME_CONFLICT, addr_format(addr, text), " is the own address of node ",
+                   table->nodes[other].name);
+        return false;
     }
     other = table_vip_by_addr(table, addr);
     if (other == SLOT_NONE) {

@@ -20,7 +20,7 @@
 #define PREFERS_MAX 8           /* weighted preferences of one VIP or group */
 #define APART_MAX 8             /* apart-from references of one VIP */
 #define LINKS_MAX 16            /* interfaces that one node reports */
-#define LINK_PREFIXES_MAX 8     /* prefixes of one reported interface */
+#define LINK_PREFIXES_MAX 8     /* own addresses of one reported interface, one of each subnet first */
 #ifndef HISTORY_MAX
 #define HISTORY_MAX 8192        /* entries of the replicated history, a ring */
 #endif

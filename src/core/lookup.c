@@ -176,6 +176,29 @@ int table_node_by_id(const struct table *table, uint64_t id)
     return SLOT_NONE;
 }
 
+static bool links_have(const struct node *node, const struct addr *addr)
+{
+    for (int i = 0; i < node->n_links; i++) {
+        for (int k = 0; k < node->links[i].n_prefixes; k++) {
+            if (addr_equal(&node->links[i].prefixes[k].addr, addr)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+int table_node_by_addr(const struct table *table, const struct addr *addr)
+{
+    for (int slot = 0; slot < NODES_MAX; slot++) {
+        const struct node *node = &table->nodes[slot];
+        if (node->used && (addr_equal(&node->at.addr, addr) || links_have(node, addr))) {
+            return slot;
+        }
+    }
+    return SLOT_NONE;
+}
+
 int table_group_by_name(const struct table *table, const char *name)
 {
     for (int group = 0; group < GROUPS_MAX && name[0] != '\0'; group++) {

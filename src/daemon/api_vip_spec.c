@@ -184,19 +184,6 @@ bool api_vip_attributes(const struct api_call *call, const struct value *map, st
 
 /* ----------------------------------------------------------------------------------------------------------- vip.add */
 
-/* The first and the last address of an IPv4 network belong to no host (RFC 919, RFC 3021 for /31). */
-static bool is_edge(const struct prefix *prefix)
-{
-    const uint8_t *b = prefix->addr.bytes;
-    uint32_t bits = (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
-
-    if (prefix->addr.family != 4 || prefix->len == 0 || prefix->len > 30) {
-        return false;
-    }
-    uint32_t host = (uint32_t)(UINT32_MAX >> prefix->len);
-    return (bits & host) == 0 || (bits & host) == host;
-}
-
 static bool set_address(const struct api_call *call, const char *text, struct vip_spec *spec)
 {
     const struct table *table = call->view->table;
@@ -206,16 +193,15 @@ static bool set_address(const struct api_call *call, const char *text, struct vi
                      "\"%.100s\" is not an IPv4 or IPv6 address with an optional prefix length", text);
         return false;
     }
-    if (!addr_is_unicast(&spec->address.addr) || spec->address.len == 0 || is_edge(&spec->address)) {
+    if (!prefix_is_host(&spec->address)) {
         (void)api_no(call, CONTROL_USAGE, NULL, "%s is not an address that one host can be given", text);
         return false;
     }
-    for (int node = 0; node < NODES_MAX; node++) {
-        if (table->nodes[node].used && addr_equal(&table->nodes[node].at.addr, &spec->address.addr)) {
-            (void)api_no(call, CONTROL_CONFLICT, NULL, "%s is the own address of node %s", text,
-                         table->nodes[node].name);
-            return false;
-        }
+    int owner = table_node_by_addr(table, &spec->address.addr);
+    if (owner != SLOT_NONE) {
+        (void)api_no(call, CONTROL_CONFLICT, "a VIP must be nobody's own: take it off that node's interface, or choose another one",
+                     "%s is the own address of node %s", text, table->nodes[owner].name);
+        return false;
     }
     int other = table_vip_by_addr(table, &spec->address.addr);
     if (other != SLOT_NONE) {

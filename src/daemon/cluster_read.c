@@ -683,20 +683,6 @@ static int parse_groups(struct config_reader *reader, const struct document_node
 
 /* ------------------------------------------------------------------ VIPs */
 
-/* The first and the last address of an IPv4 network belong to no host (RFC 919, RFC 3021 for /31). */
-static bool is_edge(const struct prefix *prefix)
-{
-    const uint8_t *b = prefix->addr.bytes;
-    uint32_t bits = (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
-    uint32_t host;
-
-    if (prefix->addr.family != 4 || prefix->len > 30) {
-        return false;
-    }
-    host = UINT32_MAX >> prefix->len;
-    return (bits & host) == 0 || (bits & host) == host;
-}
-
 /* struct prefix */
 static int parse_address(struct config_reader *reader, const struct document_node *value, void *field)
 {
@@ -707,17 +693,16 @@ static int parse_address(struct config_reader *reader, const struct document_nod
         return config_refuse(reader, value,
             "'%.60s' is not an address: expected one like 10.0.0.50/24 or 2001:db8::50/64", value->text);
     }
-    if (!addr_is_unicast(&prefix.addr) || prefix.len == 0 || is_edge(&prefix)) {
+    if (!prefix_is_host(&prefix)) {
         return config_refuse(reader, value,
             "%.60s is not an address that one host can be given: expected no network, broadcast, multicast, loopback "
             "or link-local address",
             value->text);
     }
-    for (int node = 0; node < NODES_MAX; node++) {
-        if (table->nodes[node].used && addr_equal(&table->nodes[node].at.addr, &prefix.addr)) {
-            return config_refuse(reader, value, "%.60s is the own address of node '%s': expected one that no host has",
-                value->text, table->nodes[node].name);
-        }
+    int owner = table_node_by_addr(table, &prefix.addr);
+    if (owner != SLOT_NONE) {
+        return config_refuse(reader, value, "%.60s is the own address of node '%s': expected one that no host has", value->text,
+            table->nodes[owner].name);
     }
     memcpy(field, &prefix, sizeof prefix);
     return 0;

@@ -4,15 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct prefix network_of(const struct mirror_address *address)
-{
-    struct prefix prefix = {.addr = address->addr, .len = address->len};
-    for (unsigned bit = address->len; bit < addr_bits(&prefix.addr); bit++) {
-        prefix.addr.bytes[bit / 8] = (uint8_t)(prefix.addr.bytes[bit / 8] & ~(0x80u >> bit % 8));
-    }
-    return prefix;
-}
-
 /* Whether the address gives its interface a subnet that VIPs may belong to. A temporary address would make the answer
  * change by itself every day; a host prefix contains no other address; link-local ones are no place for a VIP. */
 static bool gives_subnet(const struct mirror_address *address)
@@ -47,6 +38,59 @@ static void insert_prefix(struct link *link, const struct prefix *prefix)
     }
     memmove(&link->prefixes[p + 1], &link->prefixes[p], (size_t)moved * sizeof(*link->prefixes));
     link->prefixes[p] = *prefix;
+}
+
+static void remove_prefix(struct link *link, int p)
+{
+    link->n_prefixes--;
+    memmove(&link->prefixes[p], &link->prefixes[p + 1], (size_t)(link->n_prefixes - p) * sizeof(*link->prefixes));
+    memset(&link->prefixes[link->n_prefixes], 0, sizeof(*link->prefixes));
+}
+
+static int find_network(const struct link *link, const struct prefix *prefix)
+{
+    for (int p = 0; p < link->n_prefixes; p++) {
+        if (link->prefixes[p].len == prefix->len && prefix_contains(&link->prefixes[p], &prefix->addr)) {
+            return p;
+        }
+    }
+    return -1;
+}
+
+/* Of each subnet the first address comes before further ones of any: where VIPs may be counts for more than which
+ * addresses are no VIPs. */
+static void insert_address(struct link *link, struct link *further, const struct mirror_address *address)
+{
+    struct prefix own = {.addr = address->addr, .len = address->len};
+    int p = find_network(link, &own);
+
+    if (p >= 0 && addr_compare(&own.addr, &link->prefixes[p].addr) < 0) {
+        struct prefix later = link->prefixes[p];
+        remove_prefix(link, p);
+        insert_prefix(further, &later);
+        p = -1;
+    }
+    insert_prefix(p < 0 ? link : further, &own);
+}
+
+static void insert_addresses(const struct mirror *mirror, const struct mirror_link *const *links, int n, struct link *ret)
+{
+    struct link further[LINKS_MAX];
+
+    memset(further, 0, sizeof(further));
+    for (int p = 0; p < mirror_addresses_end(mirror); p++) {
+        const struct mirror_address *address = mirror_address_at(mirror, p);
+        for (int i = 0; i < n && address != NULL && gives_subnet(address); i++) {
+            if (links[i] != NULL && links[i]->ifindex == address->ifindex) {
+                insert_address(&ret[i], &further[i], address);
+            }
+        }
+    }
+    for (int i = 0; i < n; i++) {
+        for (int p = 0; p < further[i].n_prefixes && ret[i].n_prefixes < LINK_PREFIXES_MAX; p++) {
+            insert_prefix(&ret[i], &further[i].prefixes[p]);
+        }
+    }
 }
 
 struct choice
@@ -133,17 +177,6 @@ int interfaces_fill(const struct mirror *mirror, const char (*names)[DEV_SIZE], 
             memcpy(ret[i].mac, chosen[i]->mac, sizeof(ret[i].mac));
         }
     }
-    for (int p = 0; p < mirror_addresses_end(mirror); p++) {
-        const struct mirror_address *address = mirror_address_at(mirror, p);
-        if (address == NULL || !gives_subnet(address)) {
-            continue;
-        }
-        for (int i = 0; i < n; i++) {
-            if (chosen[i] != NULL && chosen[i]->ifindex == address->ifindex) {
-                struct prefix network = network_of(address);
-                insert_prefix(&ret[i], &network);
-            }
-        }
-    }
+    insert_addresses(mirror, chosen, n, ret);
     return n;
 }

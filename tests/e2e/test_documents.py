@@ -245,6 +245,8 @@ WRONG = [
     (VIP.format("address: 10.77.0.0/16"), USAGE, "2:16", ["network"]),
     (VIP.format("address: 10.77.255.255/16"), USAGE, "2:16", ["broadcast"]),
     (VIP.format("address: 10.77.0.1/16"), USAGE, "2:16", ["own address of node 'a'"]),
+    (VIP.format('address: "fd77::3/64"'), USAGE, "2:16", ["own address of node 'c'"]),
+    (VIP.format('address: "fd77::/64"'), USAGE, "2:16", ["network"]),
     (VIP.format(A + ", dev: a-name-too-long-for-it"), USAGE, "2:35", ["1 to 15 printable characters"]),
     (VIP.format(A + ", dev: eth/0"), USAGE, "2:35", ["'/'"]),
     (VIP.format(A + ", group: -g"), USAGE, "2:37", ["the first no '-'"]),

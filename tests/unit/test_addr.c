@@ -258,6 +258,24 @@ static void one_host_can_have_a_unicast_address(void **state)
     }
 }
 
+static void a_network_and_its_edges_are_no_host(void **state)
+{
+    static const char *const yes[] = {"10.0.0.1/24", "10.0.0.254/24", "10.0.0.0/31", "10.0.0.1/31", "10.0.0.0/32", "10.0.0.255/16",
+                                      "2001:db8::1/64", "2001:db8::/127", "2001:db8::/128", "2001:db8::ffff:ffff:ffff:ffff/64"};
+    static const char *const no[] = {"10.0.0.0/24", "10.0.0.255/24", "10.0.0.3/30", "10.0.0.1/0", "224.0.0.5/24", "127.0.0.1/8",
+                                     "2001:db8::/64", "2001:db8::/126", "fe80::1/64"};
+    struct prefix prefix;
+
+    for (size_t i = 0; i < COUNT(yes); i++) {
+        assert_int_equal(prefix_parse(yes[i], &prefix, NULL), 0);
+        assert_true(prefix_is_host(&prefix));
+    }
+    for (size_t i = 0; i < COUNT(no); i++) {
+        assert_int_equal(prefix_parse(no[i], &prefix, NULL), 0);
+        assert_false(prefix_is_host(&prefix));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -270,6 +288,7 @@ int main(void)
         cmocka_unit_test(a_prefix_contains_its_network),
         cmocka_unit_test(nothing_lies_in_a_broken_prefix),
         cmocka_unit_test(one_host_can_have_a_unicast_address),
+        cmocka_unit_test(a_network_and_its_edges_are_no_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,8 +61,8 @@ static int start(void **state)
         strcpy(node->links[0].name, "eth0");
         node->links[0].up = true;
         node->links[0].n_prefixes = 2;
-        node->links[0].prefixes[0] = prefix_of("10.0.0.1/8");
-        node->links[0].prefixes[1] = prefix_of("fd00::1/64");
+        node->links[0].prefixes[0] = prefix_of("10.255.0.1/8");
+        node->links[0].prefixes[1] = prefix_of("fd00::ffff/64");
     }
     table.nodes[3].witness = true;
     return 0;

@@ -479,9 +479,10 @@ static void test_links(void **state)
     assert_string_equal(links[0].name, "v0");
     assert_string_equal(links[1].name, "v1");
     assert_int_equal(links[1].n_prefixes, 0);
-    assert_int_equal(links[0].n_prefixes, 3);
-    static const char *const expected[] = {"10.0.0.0/24", "192.168.0.0/16", "2001:db8::/64"};
-    for (int i = 0; i < 3; i++) {
+    assert_int_equal(links[0].n_prefixes, 5);
+    static const char *const expected[] = {"10.0.0.1/24", "10.0.0.2/24", "192.168.7.1/16", "2001:db8::1/64",
+                                           "2001:db8::2/64"};
+    for (int i = 0; i < 5; i++) {
         char text[PREFIX_TEXT_MAX];
         assert_string_equal(prefix_format(&links[0].prefixes[i], text), expected[i]);
     }
@@ -492,7 +493,22 @@ static void test_links(void **state)
     assert_int_equal(netlink_links(fx->nl, links, LINKS_MAX), 2);
     assert_int_equal(links[1].n_prefixes, LINK_PREFIXES_MAX);
     char text[PREFIX_TEXT_MAX];
-    assert_string_equal(prefix_format(&links[1].prefixes[7], text), "10.27.0.0/24");
+    assert_string_equal(prefix_format(&links[1].prefixes[7], text), "10.27.0.1/24");
+    /* further addresses of a subnet: after those of other subnets, the lowest first, whatever came first */
+    sh("ip addr flush dev v1 && ip addr add 10.9.0.9/16 dev v1");
+    for (int i = 20; i > 3; i--) {
+        sh("ip addr replace 10.9.0.%d/16 dev v1", i);
+    }
+    sh("ip addr add 10.40.0.1/24 dev v1");
+    assert_int_equal(netlink_sync(fx->nl), 0);
+    assert_int_equal(netlink_links(fx->nl, links, LINKS_MAX), 2);
+    assert_int_equal(links[1].n_prefixes, LINK_PREFIXES_MAX);
+    for (int i = 0; i < 7; i++) {
+        char own[PREFIX_TEXT_MAX];
+        snprintf(own, sizeof own, "10.9.0.%d/16", 4 + i);
+        assert_string_equal(prefix_format(&links[1].prefixes[i], text), own);
+    }
+    assert_string_equal(prefix_format(&links[1].prefixes[7], text), "10.40.0.1/24");
 }
 
 static void test_links_bounded(void **state)

@@ -554,6 +554,11 @@ static void refused_vips(void **state)
     assert_string_equal(outcome.detail, "10.0.0.50 is the address of VIP web");
     assert_void(add("x", "10.9.0.2/24"), OUTCOME_CONFLICT);
     assert_string_equal(outcome.detail, "10.9.0.2 is the own address of node b");
+    struct link *link = &table.nodes[2].links[0]; /* not where it listens, but it has it */
+    link->n_prefixes = table.nodes[2].n_links = 1;
+    assert_int_equal(prefix_parse("2001:db8::7/64", &link->prefixes[0], NULL), 0);
+    assert_void(add("x", "2001:db8::7/128"), OUTCOME_CONFLICT);
+    assert_string_equal(outcome.detail, "2001:db8::7 is the own address of node c");
     assert_void(add("10.0.0.52", "10.0.0.51/24"), OUTCOME_INVALID);
     assert_void(add("x y", "10.0.0.51/24"), OUTCOME_INVALID);
     assert_void(add("-x", "10.0.0.51/24"), OUTCOME_INVALID);
