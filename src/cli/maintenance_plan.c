@@ -133,6 +133,28 @@ static void show_plan(const struct cli *cli, const struct vipd_value *plan)
     printf("\n");
 }
 
+/* A command that restarts this very host ends the runner with it. */
+static void warn_of_own_node(struct cli *cli, const struct vipd_value *plan)
+{
+    struct vipd_reply *reply;
+    const char *last = NULL;
+    bool among = false;
+
+    if (arguments_option(cli, "restart") == NULL || cli_call(cli, "version", NULL, &reply) != 0) {
+        return;
+    }
+    const char *own = vipd_text(vipd_get(vipd_reply_result(reply), "node"), "");
+    for (const struct vipd_value *node = vipd_first(vipd_get(plan, "nodes")); node != NULL; node = vipd_next(node)) {
+        last = vipd_text(vipd_get(node, "name"), "");
+        among = among || strcmp(last, own) == 0;
+    }
+    if (among && strcmp(last, own) != 0) {
+        printf("this host is %s: should it restart, the maintenance is paused after its turn, and\n"
+               "vipctl maintenance resume goes on\n\n", own);
+    }
+    vipd_reply_free(reply);
+}
+
 int maintenance_plan(struct cli *cli)
 {
     struct vipd_args *args = vipd_args_new();
@@ -150,6 +172,7 @@ int maintenance_plan(struct cli *cli)
         json_object(result, NULL, 0);
     } else if (!is_json(cli)) {
         show_plan(cli, result);
+        warn_of_own_node(cli, result);
     }
     if (unsafe != NULL && !cli->options.force) {
         r = complain(cli, VIPD_UNSAFE, "mend that first, or leave nodes out with --nodes; --force does it nevertheless", "%s",

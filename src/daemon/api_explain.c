@@ -115,7 +115,9 @@ static void explain_node(const struct api_call *call, const char *name)
           member                        ? "it is admitted"
           : node->status == NODE_FENCED ? "it is fenced: it was not heard, or did not release what it had to"
                                         : "it is not admitted: it must be heard and up to date first");
-    check(call, rows, !node->draining, node->draining ? "it is drained: vipctl undrain ends that" : "it is not drained");
+    check(call, rows, !node->draining, maintenance_has(&view->table->maintenance, slot) ? "it is under maintenance: vipctl maintenance status"
+          : node->draining                                    ? "it is drained: vipctl undrain ends that"
+                                                              : "it is not drained");
     check(call, rows, !node->leaving, node->leaving ? "it is shutting down" : "it is not shutting down");
     check(call, rows, usable, usable ? "it is heard and has a lease" : "it is not heard, or has no lease");
     check(call, rows, up, up ? "it has an interface that is up" : "it has no interface that is up");

@@ -541,6 +541,53 @@ def test_the_command_of_another_user(scene):
     assert index < node.vipctl("status")["index"]
 
 
+# ---------------------------------------------------------------------------------------------------- what is shown
+
+
+def test_as_json(scene):
+    """The object of its end alone on standard output; what happens meanwhile on standard error."""
+    node = scene.cluster.any()
+    done = node.vipctl_raw("maintenance", "run", *SETTLE, "--nodes", "a,b", "-o", "json", "--", "sh", "-c", "echo at {node}")
+    assert done.returncode == DONE, done.stderr
+    row = json.loads(done.stdout)
+    assert row["state"] == "done" and row["command"][0] == "sh" and row["status"] == 0
+    assert set(states(row).values()) == {"done"} and all(n["command_ms"] >= 0 for n in row["nodes"])
+    assert "a | at a" in done.stderr and "b: healthy" in done.stderr
+
+
+def test_in_the_background(scene, desk):
+    node = scene.cluster.any()
+    begun = node.vipctl_raw("maintenance", "run", *SETTLE, "--nodes", "a,b", "--detach", "--", desk.command)
+    assert begun.returncode == DONE and "in the background" in begun.stdout
+    first = desk.asks()
+    with vipctl(other(scene, first), "maintenance", "status", "--watch") as watch:
+        explained = node.vipctl_raw("explain", "node", first).stdout
+        assert "it is under maintenance: vipctl maintenance status" in explained
+        desk.let_go(first)
+        wait_until(lambda: first in desk.ran, 30, f"{first} left")
+        desk.let_go(desk.asks())
+        assert watch.code() == DONE
+        assert f"{first}: command ended" in watch.text and "done: 2 nodes in" in watch.text
+
+
+def test_no_longer_waited_for(scene, desk):
+    node = scene.cluster.any()
+    late = node.vipctl_raw("maintenance", "run", *SETTLE, "--nodes", "a", "--timeout", "1s", "--", desk.command)
+    assert late.returncode == TIMED_OUT and "the maintenance goes on" in late.stderr
+    desk.let_go(desk.asks())
+    wait_state(node, "done")
+
+
+def test_this_very_host(scene):
+    """A restart of the host that the command is run on is told of before."""
+    leader = scene.cluster.leader()
+    node = other(scene, leader.name)
+    shown = node.vipctl_raw("maintenance", "run", "--restart", "--dry-run", "--", "true").stdout
+    assert f"this host is {node.name}: should it restart" in shown
+    shown = leader.vipctl_raw("maintenance", "run", "--restart", "--dry-run", "--", "true").stdout
+    assert "this host is" not in shown
+
+
 # ---------------------------------------------------------------------------------------------------- on a terminal
 
 
