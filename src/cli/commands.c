@@ -264,8 +264,8 @@ const struct command commands[] = {
     },
     {
         "drain", "NODE", NODES, "Move everything off a node, before its maintenance",
-        "VIPs and the leadership go to others, and nothing comes back before undrain. Refused (exit 3) when a VIP would\n"
-        "be left without a node, unless --force.",
+        "VIPs and the leadership go to others, and nothing comes back before undrain. Refused (exit 3) when no other node\n"
+        "can hold one of its VIPs. With --force that VIP stays on the node until another one can, and the node is drained then.",
         "  vipctl drain a --wait && reboot\n  vipctl drain a --dry-run\n", NULL, 1, 1, true, run_drain,
     },
     {

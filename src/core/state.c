@@ -165,7 +165,8 @@ bool core_settled(const struct core *core, int vip, int node, time_ns now)
 {
     char why[192];
     if (node != SLOT_NONE) {
-        return !node_owns(core, node) && !coming_from(core, node, now) &&
+        /* what a cleared node owns on paper, because no other one can hold it, it does not hold */
+        return (core->table->nodes[node].status == NODE_CLEARED || !node_owns(core, node)) && !coming_from(core, node, now) &&
                !(core->table->nodes[node].draining && core->slot == node && core_is_leader(core));
     }
     for (int i = 0; i < core->table->vips_end; i++) {

@@ -256,6 +256,13 @@ static void test_what_a_drain_waits_for(void **state)
     assert_false(core_settled(bed->core, SLOT_NONE, 1, bed->now)); /* not held by the next one */
     bed_heard(bed, 2);
     assert_true(core_settled(bed->core, SLOT_NONE, 1, bed->now));
+    /* dead for certain it holds nothing, though nobody else can be the owner */
+    bed_move(bed, vip, 1);
+    bed_applied(bed);
+    bed->table->nodes[1].status = NODE_FENCED;
+    assert_false(core_settled(bed->core, SLOT_NONE, 1, bed->now));
+    bed->table->nodes[1].status = NODE_CLEARED;
+    assert_true(core_settled(bed->core, SLOT_NONE, 1, bed->now));
     bed_drain(bed, 0, true);
     assert_true(core_settled(bed->core, SLOT_NONE, 0, bed->now));
     bed_lead(bed);
