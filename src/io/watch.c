@@ -86,10 +86,17 @@ static struct sock_filter filter[] = {
 
 /* ---- whose frame it is ---- */
 
+/* For what is asked about interfaces. Not of AF_PACKET: closing one of those waits for all processors, 100 ms and more on busy
+ * ones. */
+static int asking_socket(void)
+{
+    return socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+}
+
 static void read_own(struct watch *watch)
 {
     struct if_nameindex *names = if_nameindex();
-    int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+    int fd = asking_socket();
     watch->own_ms = uv_now(watch->loop);
     if (names == NULL || fd < 0) {
         log_write(LOG_WATCH, "what=own error=\"%s\"", strerror(errno)); /* what was known stays known */
@@ -343,7 +350,7 @@ int watch_set_links(struct watch *watch, const char (*names)[DEV_SIZE], int n)
         return -EINVAL;
     }
     int indexes[LINKS_MAX] = {0}, first = 0;
-    int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+    int fd = asking_socket();
     if (fd < 0) {
         return -errno;
     }

@@ -1,35 +1,51 @@
 """False alarms: moves that nobody needed, because a node that lives was taken for dead.
 
 Three clusters, one for each timing, live through the same trouble at the same time, with VIPs on all of their nodes. Nobody
-dies, so every fence and every move in the history is one too many."""
+dies, so every fence and every move in the history is one too many; but for the control, in which a node of each cluster is
+stopped: there they must be counted."""
 
 import contextlib
 import os
 import subprocess
-import sys
 import time
 
 from programs import clusters, witnesses
 
 PROFILES = ["fast", "default", "wan"]
-TROUBLES = ["nothing", "busy", "2 %", "5 %", "10 %"]
+CONTROL = "a node stopped"
+TROUBLES = ["nothing", "busy", "2 %", "5 %", "10 %", CONTROL]
 VIPS = 12
 FORM_S = 60
+CONTROL_S = 8  # longer than any promise and election
 
 
 @contextlib.contextmanager
 def busy():
-    """Two processes that only compute for each processor."""
-    hogs = [
-        subprocess.Popen([sys.executable, "-c", "while True: pass"], preexec_fn=witnesses.die_with_parent)
-        for _ in range(2 * os.cpu_count())
-    ]
+    """stress-ng, with two processes that only compute for each processor."""
+    command = ["stress-ng", "--quiet", "--cpu", str(2 * os.cpu_count())]
+    hogs = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=witnesses.die_with_parent)
+    try:
+        yield
+        if hogs.poll() is not None:
+            raise SystemExit("stress-ng did not run through: tests/install installs it")
+    finally:
+        hogs.terminate()
+        hogs.wait()
+
+
+@contextlib.contextmanager
+def stopped(all_of_them):
+    """The control: a node of each cluster that does lose its VIPs, and has to be counted."""
+    victims = []
+    for cluster in all_of_them:
+        leader = cluster.leader()
+        victims.append(next(node for node in cluster if node is not leader))
+        victims[-1].stop()
     try:
         yield
     finally:
-        for hog in hogs:
-            hog.kill()
-            hog.wait()
+        for victim in victims:
+            victim.cont()
 
 
 @contextlib.contextmanager
@@ -46,13 +62,15 @@ def losing(all_of_them, percent):
 def trouble_of(name, all_of_them):
     if name == "nothing":
         return contextlib.nullcontext()
+    if name == CONTROL:
+        return stopped(all_of_them)
     return busy() if name == "busy" else losing(all_of_them, int(name.split()[0]))
 
 
 def counted(cluster):
     """{kind: number of such entries in the history}"""
     counts = {}
-    for row in cluster.any().vipctl("history"):
+    for row in cluster.any().vipctl("history", "--limit", "0"):
         counts[row["kind"]] = counts.get(row["kind"], 0) + 1
     return counts
 
@@ -75,12 +93,13 @@ def measure(minutes, troubles=None, profiles=None):
             for cluster in all_of_them:
                 settle(cluster)
             before = [counted(cluster) for cluster in all_of_them]
+            long_s = CONTROL_S if trouble == CONTROL else minutes * 60
             with trouble_of(trouble, all_of_them):
-                time.sleep(minutes * 60)  # the length of the measurement
+                time.sleep(long_s)  # the length of the measurement
             for profile, cluster, first in zip(profiles, all_of_them, before):
                 settle(cluster)
                 now = counted(cluster)
                 more = {kind: n - first.get(kind, 0) for kind, n in now.items()}
-                rows.append({"trouble": trouble, "profile": profile, "minutes": minutes,
+                rows.append({"trouble": trouble, "profile": profile, "minutes": long_s / 60,
                              "moves": more.get("move", 0), "fences": more.get("fence", 0)})  # fmt: skip
     return rows

@@ -8,7 +8,7 @@ import contextlib
 import time
 
 import rival
-from programs import clusters
+from programs import clusters, side_by_side
 from statistics import median
 
 NODES = 3
@@ -16,6 +16,7 @@ PROBE_MS = 1
 QUIET_MS = 300  # one node alone has answered for so long before a fault
 AFTER_S = 1  # still watched once another one answers
 DEADLINE_S = 40
+FAILURES_MAX = 3  # rounds that do not come to their end
 
 
 class Vipd:
@@ -26,6 +27,7 @@ class Vipd:
     def __init__(self, profile):
         self.name, self.slow = f"vipd, {profile}", False
         self.cluster = clusters.Cluster(NODES, profile=profile).start().wait_formed()
+        self.cluster.any().vipctl("settings", "set", "hold-down.first=0s", "hold-down.max=0s")  # so many faults are not flapping
         self.vip = self.cluster.vip4(0)
         self.cluster.add_vip(self.vip)
 
@@ -143,17 +145,59 @@ def one_round(system, fault):
     return outage, twice
 
 
-def measure(systems, rounds, slow_rounds, faults=None):
-    """`systems`: functions that make one; the rows of all faults."""
-    rows = []
-    for make in systems:
-        with contextlib.closing(make()) as system:
-            for fault in system.FAULTS:
-                if faults is not None and fault not in faults:
-                    continue
-                n = slow_rounds if system.slow else rounds
-                outages, twice = zip(*[one_round(system, fault) for _ in range(n)])
-                rows.append({"system": system.name, "fault": fault, "rounds": n, "median_ms": median(outages),
-                             "worst_ms": max(outages), "twice_ms": median(twice), "twice_worst_ms": max(twice)})  # fmt: skip
-                print(f"  {system.name}: {fault}: {median(outages):.0f} ms, held twice {max(twice):.0f} ms", flush=True)
+def row_of(system, fault, outages, twice):
+    return {"system": system, "fault": fault, "rounds": len(outages), "median_ms": median(outages),
+            "worst_ms": max(outages), "twice_ms": median(twice), "twice_worst_ms": max(twice)}  # fmt: skip
+
+
+class Begun:
+    """A system that is made anew where a round of it did not come to its end."""
+
+    def __init__(self, make):
+        self.make, self.system, self.failures = make, make(), 0
+
+    def round(self, fault):
+        """As one_round(), or None."""
+        try:
+            return one_round(self.system, fault)
+        except clusters.Timeout as late:
+            self.failures += 1
+            print(f"  {self.system.name}: {fault}: {late}", flush=True)
+            self.close()
+            self.system = self.make()
+            return None
+
+    def close(self):
+        self.system.close()
+
+
+def measure_one(make, rounds, slow_rounds, faults, seconds):
+    """Round after round of all faults in turn, so that each has as many when the time is over."""
+    end = time.monotonic() + seconds
+    with contextlib.closing(Begun(make)) as begun:
+        name, slow = begun.system.name, begun.system.slow
+        found = {fault: [] for fault in begun.system.FAULTS if faults is None or fault in faults}
+        for n in range(slow_rounds if slow else rounds):
+            for fault in found:
+                if begun.failures <= FAILURES_MAX and (n == 0 or time.monotonic() < end):
+                    found[fault].append(begun.round(fault))
+    found = {fault: [one for one in all_of_it if one] for fault, all_of_it in found.items()}
+    rows = [row_of(name, fault, *zip(*all_of_it)) for fault, all_of_it in found.items() if all_of_it]
+    for row in rows:
+        print(f"  {name}: {row['fault']}: {row['median_ms']:.0f} ms, held twice {row['twice_worst_ms']:.0f} ms", flush=True)
     return rows
+
+
+def measure(systems, rounds, slow_rounds, faults=None, seconds=float("inf")):
+    """`systems`: functions that make one; the rows of all faults. One after the other, in at most so many seconds or one round."""
+    rows = []
+    end = time.monotonic() + seconds
+    for n, make in enumerate(systems):
+        share = (end - time.monotonic()) / (len(systems) - n)
+        rows += measure_one(make, rounds, slow_rounds, faults, share)
+    return rows
+
+
+def measure_in_lanes(lanes, rounds, slow_rounds, seconds):
+    """Lists of systems: what is in different lists is measured at the same time."""
+    return side_by_side([lambda lane=lane: measure(lane, rounds, slow_rounds, None, seconds) for lane in lanes])

@@ -20,11 +20,11 @@ def of_aim(took, floor):
 
 def scale_table(rows):
     columns = ["VIPs", "rounds", "add ms", "fail over ms", "drain ms", "floor: add ms", "floor: move ms",
-               "ip -batch: add ms", "share of the aim: add", "fail over", "drain"]  # fmt: skip
+               "ip -batch: add ms", "share of the aim: add", "fail over", "drain", "late ms"]  # fmt: skip
     return columns, [
         [r["vips"], r["rounds"], r["add_ms"], r["failover_ms"], r["drain_ms"], r["floor_add_ms"], r["floor_move_ms"],
          r["floor_ip_batch_add_ms"], of_aim(r["add_ms"], r["floor_add_ms"]), of_aim(r["failover_ms"], r["floor_add_ms"]),
-         of_aim(r["drain_ms"], r["floor_move_ms"])]
+         of_aim(r["drain_ms"], r["floor_move_ms"]), r.get("late_ms")]
         for r in rows
     ]  # fmt: skip
 

@@ -67,7 +67,12 @@ def quiet(cluster, vips):
     return all(look["disk_bytes"] == 0 and look["announced_s"] < REFRESH_S * vips + 5 for look in looks)
 
 
-def measure(nodes, vips, seconds):
+def takes_s(nodes, vips):
+    """About how long it takes until there is something to measure, and to take it away again."""
+    return 8 + nodes / 2 + vips / 400 + nodes * vips / 20000
+
+
+def measure(nodes, vips, seconds, quiet_s=QUIET_MAX_S):
     with clusters.Cluster(nodes, separate=True) as cluster:
         cluster.start().wait_formed(timeout=SETTLE_S)
         if vips:
@@ -75,7 +80,7 @@ def measure(nodes, vips, seconds):
                                  "--timeout", f"{BATCH_S - 20}s", timeout=BATCH_S)
         clusters.wait_until(lambda: held(cluster) == vips, SETTLE_S, "all held")
         with contextlib.suppress(clusters.Timeout):  # on a machine as busy as that something always happens: the figures tell
-            clusters.wait_until(lambda: quiet(cluster, vips), QUIET_MAX_S, "quiet")
+            clusters.wait_until(lambda: quiet(cluster, vips), quiet_s, "quiet")
         before = [sample(node) for node in cluster]
         time.sleep(seconds)  # the length of the measurement
         each = [spent(one, sample(node)) for one, node in zip(before, cluster)]

@@ -5,6 +5,7 @@ The holder is a, the other one that may hold is b; c votes. What is timed begins
 and ends with the answer of the last VIP to the client (sweep.c). The floor (floor.c, and `ip -batch`) works in the
 namespaces of the same cluster before its daemons are started."""
 
+import re
 import subprocess
 import time
 
@@ -106,18 +107,33 @@ def holds(node):
     return [address for address in node.addresses("eth0") if address.startswith("10.77.") and address != node.ip4]
 
 
-def measure(count, rounds):
+def late_ms(cluster):
+    """The longest time by which a node's loop was late, as far as they log it: from a heartbeat interval on."""
+    return max([0, *[int(ms) for node in cluster for ms in re.findall(r"late_ms=(\d+)", node.log_text())]])
+
+
+def several(one_round, rounds, end):
+    """So many rounds, as long as there is time."""
+    found = []
+    while len(found) < rounds and (not found or time.monotonic() < end):
+        found.append(one_round())
+    return found
+
+
+def measure(count, rounds, seconds=float("inf")):
+    """In about so many seconds, or one round."""
+    start = time.monotonic()
     with clusters.Cluster(3) as cluster:
         vips = [cluster.vip4(i) for i in range(count)]
         addresses = [vip.split("/")[0] for vip in vips]
         sweep = Sweep(cluster, addresses)
         try:
-            floors = [floor_round(cluster, sweep, addresses) for _ in range(rounds)]
+            floors = several(lambda: floor_round(cluster, sweep, addresses), rounds, start + seconds / 4)
             cluster.start().wait_formed()
-            ours = [product_round(cluster, sweep, vips) for _ in range(rounds)]
+            ours = several(lambda: product_round(cluster, sweep, vips), rounds, start + seconds * 2 / 3)
         finally:
             sweep.close()
-    row = {"vips": count, "rounds": rounds}
+        row = {"vips": count, "rounds": len(ours), "late_ms": late_ms(cluster)}
     row |= {key: median([one[key] for one in ours]) for key in ours[0]}
     row |= {f"floor_{key}": median([one[key] for one in floors]) for key in floors[0]}
     return row

@@ -543,7 +543,9 @@ class Cluster:
         self._filter()
 
     def _filter(self):
-        for target in self.nodes:
+        # whoever is deaf to the most comes last: else it is heard for a while longer than it hears, which is another fault
+        deaf = {node: sum(target == node.name for _, target in self.blocked) for node in self.nodes}
+        for target in sorted(self.nodes, key=deaf.get):
             rules = []
             ports = [f"meta l4proto {p} th {d} {PORT}" for p in ("tcp", "udp") for d in ("dport", "sport")]
             for source, to in sorted(self.blocked):

@@ -27,9 +27,9 @@ PATIENCE_S = 60  # for the witness program, on a busy machine
 SOURCE = pathlib.Path(__file__).with_name("witness.c")
 
 
-def die_with_parent():
+def die_with_parent(by=signal.SIGKILL):
     """In a child between fork and exec: no process of the tests outlives them, whatever ends them."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    ctypes.CDLL(None).prctl(1, by)  # PR_SET_PDEATHSIG
 
 
 def compiled(folder):
