@@ -177,6 +177,9 @@ int run_keygen(struct cli *cli);
 int run_key_list(struct cli *cli);
 int run_key_rotate(struct cli *cli);
 int run_version(struct cli *cli);
+#if VIPD_PRETEND_FORMAT
+int run_mark(struct cli *cli);
+#endif
 int run_help(struct cli *cli);
 
 /* run_node.c, also used by status */

@@ -399,6 +399,11 @@ const struct command commands[] = {
         "version", "", SETUP, "Versions of vipctl and of the daemon", NULL, "  vipctl version\n", NULL, 0, 0, false,
         run_version,
     },
+#if VIPD_PRETEND_FORMAT
+    {
+        "mark", "TEXT", MAINTAIN, "Leave a mark", NULL, "  vipctl mark here\n", NULL, 1, 1, true, run_mark,
+    },
+#endif
     {
         "help", "[COMMAND]", SETUP, "Explain a command", NULL, "  vipctl help vip add\n", NULL, 0, 2, false, run_help,
     },

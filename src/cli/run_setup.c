@@ -239,17 +239,47 @@ int run_version(struct cli *cli)
     if (is_json(cli)) {
         printf("{\"vipctl\": \"%s\", \"vipd\": ", vipd_version());
         json_value(stdout, vipd_get(daemon, "version"));
-        printf(", \"node\": ");
-        json_value(stdout, vipd_get(daemon, "node"));
+        for (const struct vipd_value *item = vipd_first(daemon); item != NULL; item = vipd_next(item)) {
+            if (strcmp(vipd_key(item), "version") != 0 && strcmp(vipd_key(item), "protocol") != 0) {
+                printf(", \"%s\": ", vipd_key(item));
+                json_value(stdout, item);
+            }
+        }
         printf("}\n");
     } else {
         printf("vipctl %s\n", vipd_version());
-        if (version != NULL) {
-            printf("vipd   %s on node %s\n", version, vipd_text(vipd_get(daemon, "node"), "?"));
-        } else {
+        if (version == NULL) {
             printf("vipd   not reachable\n");
+        } else {
+            const char *mixed = vipd_text(vipd_get(daemon, "mixed"), NULL);
+            uint64_t format = vipd_uint(vipd_get(daemon, "format"), 0);
+            printf("vipd   %s on node %s, reads format %s\n", version, vipd_text(vipd_get(daemon, "node"), "?"),
+                   vipd_text(vipd_get(daemon, "reads"), "?"));
+            if (format > 0) {
+                printf("the cluster uses format %" PRIu64 "\n", format);
+            }
+            if (mixed != NULL) {
+                printf("nodes run different versions: %s\n", mixed);
+            }
         }
     }
     vipd_reply_free(reply);
     return 0;
 }
+
+#if VIPD_PRETEND_FORMAT
+/* The command that only the pretended next version has. */
+int run_mark(struct cli *cli)
+{
+    struct vipd_args *args = vipd_args_new();
+    struct vipd_reply *reply;
+
+    vipd_put(args, vipd_args_root(args), "text", vipd_new_text(args, cli->args[0]));
+    int r = cli_call(cli, "mark", args, &reply);
+    vipd_args_free(args);
+    if (r == 0) {
+        vipd_reply_free(reply);
+    }
+    return r;
+}
+#endif

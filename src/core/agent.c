@@ -539,6 +539,7 @@ bool agent_report_known(const struct node *n, const struct report *r)
 {
     return n->identity == r->identity && n->witness == r->witness && n->leaving == r->leaving &&
            (!r->leaving || n->leaving_run == r->run) && strncmp(n->version, r->version, VERSION_SIZE) == 0 &&
+           n->reads_first == r->reads_first && n->reads_last == r->reads_last &&
            links_equal(n, r);
 }
 
@@ -597,6 +598,7 @@ void agent_beat(struct core *core, time_ns now, struct actions *actions)
         .writing_ms = disk_writing_ms(core, now),
         .last_term = core->agent.last_term,
         .last_index = core->agent.last_index,
+        .format = FORMAT_LAST,
     };
     bool news = core->agent.beat_now || beat.applied != core->agent.told.applied || beat.gen != core->agent.told.gen;
     bool freed = beat.released != core->agent.told.released && core->agent.told.released < core->wanted[core->slot];

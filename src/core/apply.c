@@ -158,6 +158,13 @@ static void apply_body(const struct apply *apply)
         return apply_health(apply);
     case COMMAND_MAINTENANCE:
         return apply_maintenance(apply);
+    case COMMAND_FORMAT:
+        return apply_format(apply);
+#if VIPD_PRETEND_FORMAT
+    case COMMAND_MARK:
+        memcpy(apply->table->mark, apply->command->mark, sizeof apply->table->mark);
+        return;
+#endif
     }
     detail_say(apply->outcome, OUTCOME_INVALID, "unknown command", "", "");
 }

@@ -38,6 +38,7 @@ void apply_report(const struct apply *apply);
 void apply_drain(const struct apply *apply);
 void apply_leave(const struct apply *apply);
 void apply_settings(const struct apply *apply);
+void apply_format(const struct apply *apply);
 
 /* apply_roster.c */
 void apply_node_add(const struct apply *apply);

@@ -1,9 +1,11 @@
 /* Commands about nodes and about the cluster as a whole. */
 
+#include <stdio.h>
 #include <string.h>
 
 #include "core/apply.h"
 #include "core/detail.h"
+#include "core/upgrade.h"
 
 /* ------------------------------------------------------------------ the founding */
 
@@ -83,6 +85,7 @@ void apply_found(const struct apply *apply)
     }
     memcpy(table->cluster, command->found.cluster, sizeof table->cluster);
     table->cluster_id = command->found.cluster_id;
+    table->format = command->format ? command->format : FORMAT_FIRST; /* the founding's own */
     table->timing = command->found.timing;
     table->settings = command->found.settings;
     for (int i = 0; i < command->found.n_nodes; i++) {
@@ -257,7 +260,10 @@ void apply_report(const struct apply *apply)
     }
     report_links(apply, slot);
     if (node->identity == 0 || node->witness != command->report.witness ||
+        node->reads_first != command->report.reads_first || node->reads_last != command->report.reads_last ||
         strcmp(node->version, command->report.version) != 0) {
+        node->reads_first = command->report.reads_first;
+        node->reads_last = command->report.reads_last;
         node->identity = command->report.identity;
         node->witness = command->report.witness;
         memcpy(node->version, command->report.version, sizeof node->version);
@@ -324,4 +330,25 @@ void apply_settings(const struct apply *apply)
         apply_history(apply, HISTORY_SETTINGS, REASON_NEW, SLOT_NONE, SLOT_NONE, "settings");
         apply_revised(apply);
     }
+}
+
+/* ------------------------------------------------------------------ format */
+
+/* Also where this node does not read the new one: its table stands as everybody's does, and whoever applies it stops. */
+void apply_format(const struct apply *apply)
+{
+    struct table *table = apply->table;
+    uint32_t format = apply->command->upgrade.format;
+    char text[12];
+    int slot;
+
+    if (apply->command->upgrade.was != table->format || format <= table->format ||
+        format_common(table, &slot) < format) {
+        detail_say(apply->outcome, OUTCOME_STALE, "not every node reads that format", "", "");
+        return;
+    }
+    table->format = format;
+    snprintf(text, sizeof text, "%u", format);
+    apply_history(apply, HISTORY_FORMAT, REASON_NEW, SLOT_NONE, SLOT_NONE, text);
+    apply_changed(apply);
 }

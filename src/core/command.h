@@ -38,6 +38,10 @@ enum command_type
     COMMAND_CHECK_DELETE,
     COMMAND_HEALTH, /* what a node's checks say of it */
     COMMAND_MAINTENANCE, /* a rolling maintenance goes on */
+    COMMAND_FORMAT, /* from here on the log may have what came with a newer format (core/format.h) */
+#if VIPD_PRETEND_FORMAT
+    COMMAND_MARK = 250, /* the command that a pretended next version has: leaves a text in the table */
+#endif
 };
 
 struct move
@@ -159,6 +163,7 @@ enum node_set
 struct command
 {
     enum command_type type;
+    uint32_t format;  /* that it is written in; 0 = the first one. What is decoded has that which it was written in */
     int64_t at_ms;    /* proposer's wall clock, Unix: to show, never to decide */
     uint64_t request; /* random id of the client's request, 0 = the leader's own; remembered (DEDUP_MAX), so that a
                        * retry through a new leader is done once */
@@ -219,6 +224,7 @@ struct command
             uint8_t n_links;
             struct link links[LINKS_MAX];
             char version[VERSION_SIZE];
+            uint32_t reads_first, reads_last; /* formats */
         } report;
         struct
         {
@@ -256,6 +262,14 @@ struct command
         {
             uint64_t index; /* of the change */
         } voters;
+        struct
+        {
+            uint32_t was; /* the format that it was decided on (L0) */
+            uint32_t format;
+        } upgrade;
+#if VIPD_PRETEND_FORMAT
+        char mark[NAME_SIZE];
+#endif
         struct group group;
         struct apply_command apply;
         struct

@@ -74,6 +74,7 @@ struct report
     uint8_t n_links;
     struct link links[LINKS_MAX];
     char version[VERSION_SIZE];
+    uint32_t reads_first, reads_last; /* formats */
     uint8_t n_conflicts; /* of its VIPs, as far as the table has them otherwise */
     struct conflict_item conflicts[CONFLICTS_MAX];
 };
@@ -359,6 +360,8 @@ uint64_t core_node_run(const struct core *core, int node); /* of vipd there, as 
 bool core_vip_settled(const struct core *core, int vip, time_ns now);
 /* For how long each node has been usable without a break, as far as this leader knows; else 0. */
 void core_steady_ms(const struct core *core, time_ns now, uint32_t ret[NODES_MAX]);
+/* Which run of the node was heard last, and the end of its log on disk by then; false: none. */
+bool core_heard_log(const struct core *core, uint64_t id, uint64_t *ret_run, uint64_t *ret_term, uint64_t *ret_index);
 /* Nodes that the leader may place VIPs on now: heard within `suspect`, with a lease. */
 uint64_t core_usable(const struct core *core, time_ns now);
 

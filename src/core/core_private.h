@@ -7,6 +7,9 @@
 #include "base/rule.h"
 #include "core/core.h"
 #include "core/plan.h"
+#include "core/upgrade.h"
+
+
 
 #define NEVER UINT64_MAX
 #define SEND_RING 256       /* heartbeats whose send time is remembered for their acks */
@@ -313,6 +316,8 @@ bool roster_step(struct core *core, time_ns now, struct actions *actions);
 /* What speaks against a change of a node; OUTCOME_DONE: nothing. */
 enum outcome_code roster_refuses(const struct core *core, const struct command *command, bool force, time_ns now,
                                  char ret_why[192]);
+/* upgrade.c; whether it decided something */
+bool upgrade_step(struct core *core, time_ns now, struct actions *actions);
 /* election.c */
 void election_step(struct core *core, time_ns now, struct actions *actions);
 

@@ -15,6 +15,7 @@ struct command *leader_command(struct core *core, enum command_type type)
     memset(command, 0, sizeof *command);
     command->type = type;
     command->at_ms = core->wall_ms;
+    command->format = core->table->format;
     return command;
 }
 
@@ -419,8 +420,8 @@ void leader_step(struct core *core, time_ns now, struct actions *actions)
     }
     overview_lacking(core, now, actions);
     if (fence_one(core, now, actions) || health_lead(core, now, actions) ||
-        clear_or_admit_one(core, now, actions) || move_some(core, now, actions) || roster_step(core, now, actions) ||
-        maintenance_lead(core, now, actions)) {
+        clear_or_admit_one(core, now, actions) || move_some(core, now, actions) || upgrade_step(core, now, actions) ||
+        roster_step(core, now, actions) || maintenance_lead(core, now, actions)) {
         return;
     }
     if (settle || core->seen_changed != core->lead.purged) {

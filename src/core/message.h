@@ -30,6 +30,7 @@ struct heartbeat
     uint32_t writing_ms;   /* age of the oldest write that its Raft waits for; 0 = it waits for none */
     uint64_t last_term;    /* of its last log entry on disk */
     uint64_t last_index;
+    uint32_t format; /* the highest that it reads */
 };
 
 #define ANSWER_REPORTS_MAX 64

@@ -63,6 +63,8 @@ void request_report(struct core *core, const struct report *report, struct actio
     command->report.n_links = report->n_links;
     memcpy(command->report.links, report->links, sizeof command->report.links);
     memcpy(command->report.version, report->version, sizeof command->report.version);
+    command->report.reads_first = report->reads_first;
+    command->report.reads_last = report->reads_last;
     leader_propose(core, actions);
 }
 
@@ -112,6 +114,10 @@ static bool refused(struct core *core, const struct event *event, time_ns now, s
 {
     const struct command *c = event->request.command;
     char detail[192];
+    if (format_refuses(core->table, c->type, detail)) {
+        reply(actions, event->request.token, detail[0] ? OUTCOME_FAILED : OUTCOME_STALE, detail);
+        return true;
+    }
     const struct move *deletes = c->type == COMMAND_VIP_DELETE ? c->vip_del.vips : c->apply.deletes;
     uint32_t n = c->type == COMMAND_VIP_DELETE ? c->vip_del.n_vips : c->type == COMMAND_APPLY ? c->apply.n_deletes : 0;
     for (uint32_t i = 0; i < n; i++) {

@@ -191,3 +191,17 @@ bool core_settled(const struct core *core, int vip, int node, time_ns now)
     }
     return true;
 }
+
+bool core_heard_log(const struct core *core, uint64_t id, uint64_t *ret_run, uint64_t *ret_term, uint64_t *ret_index)
+{
+    int slot = table_node_by_id(core->table, id);
+    const struct hearing *h = slot == SLOT_NONE ? NULL : &core->hearing[slot];
+
+    if (h == NULL || h->id != id || !h->heard) {
+        return false;
+    }
+    *ret_run = h->last.run;
+    *ret_term = h->last.last_term;
+    *ret_index = h->last.last_index;
+    return true;
+}

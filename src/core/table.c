@@ -6,11 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/format.h"
 #include "core/lookup.h"
 
 void table_init(struct table *table)
 {
     memset(table, 0, sizeof *table);
+    table->format = FORMAT_FIRST;
 }
 
 struct settings table_settings_default(void)
@@ -113,6 +115,7 @@ static uint64_t digest_node(uint64_t hash, const struct node *node)
     hash = number(hash, node->since);
     hash = number(hash, (uint64_t)node->since_ms);
     hash = number(number(hash, node->identity), node->capacity);
+    hash = number(number(hash, node->reads_first), node->reads_last);
     return text(digest_links(hash, node->links, node->n_links), node->version);
 }
 
@@ -208,6 +211,10 @@ static uint64_t digest_head(uint64_t hash, const struct table *table)
     for (int i = 0; i < FORMER_MAX; i++) {
         hash = number(hash, table->former[i]);
     }
+#if VIPD_PRETEND_FORMAT
+    hash = text(hash, table->mark);
+#endif
+    hash = number(hash, table->format);
     return number(number(hash, table->changed), table->revision);
 }
 

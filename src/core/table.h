@@ -87,7 +87,8 @@ struct node
     uint64_t identity; /* random, made with its data directory; 0 = not yet seen */
     uint8_t n_links;
     struct link links[LINKS_MAX];
-    char version[VERSION_SIZE];
+    char version[VERSION_SIZE]; /* of its software, by its last report */
+    uint32_t reads_first, reads_last; /* formats that it reads, likewise; 0 = not said yet */
 };
 
 #define CAPACITY_DEFAULT 100
@@ -252,8 +253,9 @@ enum history_kind
     HISTORY_MAINTENANCE_RESUME,
     HISTORY_MAINTENANCE_ABORT,
     HISTORY_MAINTENANCE_END,
+    HISTORY_FORMAT, /* the cluster's format is a newer one from here on; the subject is its number */
 };
-#define HISTORY_KINDS_N 39
+#define HISTORY_KINDS_N 40
 
 struct history
 {
@@ -317,6 +319,7 @@ struct table
     uint64_t n_former; /* cluster ids that vipd --recover gave up; the ring keeps the last FORMER_MAX */
     uint64_t former[FORMER_MAX];
     uint64_t applied;    /* index of the last entry applied */
+    uint32_t format;     /* that the log may use; grows (core/format.h) */
     struct timing timing;
     struct settings settings;
     uint64_t voters;       /* set of slots */
@@ -341,6 +344,9 @@ struct table
     uint64_t n_kept; /* ever; the ring has the last KEPT_MAX */
     struct kept_document kept[KEPT_MAX];
     struct maintenance maintenance; /* the one that is under way, or the last one */
+#if VIPD_PRETEND_FORMAT
+    char mark[NAME_SIZE]; /* what the last COMMAND_MARK left */
+#endif
     /* Derived lookup indexes (linear probing, slot + 1, 0 = empty), rebuilt by table_index(). */
     uint16_t by_name[TABLE_HASH];
     uint16_t by_addr[TABLE_HASH];

@@ -181,6 +181,8 @@ const char *history_kind_text(enum history_kind kind)
         return "maintenance-abort";
     case HISTORY_MAINTENANCE_END:
         return "maintenance-end";
+    case HISTORY_FORMAT:
+        return "format";
     }
     return "unknown";
 }

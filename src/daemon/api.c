@@ -44,6 +44,9 @@ static const struct
     { "node.add", API_CHANGE },
     { "node.set", API_CHANGE },
     { "node.remove", API_CHANGE },
+#if VIPD_PRETEND_FORMAT
+    { "mark", API_CHANGE },
+#endif
     { "check.list", API_READ },
     { "check.show", API_READ },
     { "check.own", API_OWN },

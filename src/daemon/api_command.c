@@ -283,6 +283,15 @@ static bool settings_set(const struct api_call *call, struct command *command)
     return true;
 }
 
+#if VIPD_PRETEND_FORMAT
+static bool mark(const struct api_call *call, struct command *command)
+{
+    command->type = COMMAND_MARK;
+    snprintf(command->mark, sizeof command->mark, "%.63s", api_arg_text(call, "text"));
+    return true;
+}
+#endif
+
 /* ---------------------------------------------------------------------------------------------------------- dispatch */
 
 static const struct
@@ -295,6 +304,9 @@ static const struct
     { "apply", api_apply },         { "rollback", api_apply },
     { "drain", drain },             { "undrain", undrain },       { "settings.set", settings_set },
     { "node.add", api_node_add },   { "node.set", api_node_set }, { "node.remove", api_node_remove },
+#if VIPD_PRETEND_FORMAT
+    { "mark", mark },
+#endif
     { "check.add", api_check_add }, { "check.set", api_check_set }, { "check.del", api_check_del },
     { "maintenance.begin", api_maintenance_begin },   { "maintenance.claim", api_maintenance_claim },
     { "maintenance.beat", api_maintenance_beat },     { "maintenance.end", api_maintenance_end },
@@ -384,8 +396,9 @@ int api_command(const struct api_view *view, const struct control_request *reque
     command.request = request->id;
     snprintf(command.who, sizeof command.who, "%s", who);
     if (i == sizeof changes / sizeof changes[0]) {
-        (void)api_no(&call, CONTROL_USAGE, "the daemon and vipctl may be of different versions: vipctl version",
-                     "this daemon (%s) does not know the change \"%s\"", VIPD_VERSION, request->op);
+        (void)api_no(&call, CONTROL_USAGE, "vipctl version tells which node runs which version",
+                     "node %s (vipd %s) does not know the change \"%s\": upgrade it first", view->daemon->node, VIPD_VERSION,
+                     request->op);
     } else if (!done_before(&call) && changes[i].translate(&call, &command)) {
         if (!is_so_already(view->table, &command)) {
             *ret = command;

@@ -132,21 +132,12 @@ static void check_nodes(const struct api_call *call, struct value *rows)
 
 static void check_versions(const struct api_call *call, struct value *rows)
 {
-    const struct table *table = call->view->table;
-    const char *first = NULL, *other = NULL;
+    const char *mixed = api_mixed_versions(call);
 
-    for (int slot = 0; slot < NODES_MAX; slot++) {
-        const char *version = table->nodes[slot].used ? table->nodes[slot].version : "";
-        if (version[0] != '\0' && first == NULL) {
-            first = version;
-        } else if (version[0] != '\0' && strcmp(version, first) != 0) {
-            other = version;
-        }
-    }
-    find(call, rows, "versions", other == NULL,
-         other == NULL ? value_string(call->arena, "all nodes run the same version")
-                       : value_format(call->arena, "nodes run different versions, such as %s and %s", first, other),
-         "finish the upgrade");
+    find(call, rows, "versions", mixed == NULL,
+         mixed == NULL ? value_string(call->arena, "all nodes run the same version")
+                       : value_format(call->arena, "nodes run different versions: %s", mixed),
+         "finish the upgrade (docs/operations.md); until then what only the newer version can do is refused");
 }
 
 /* VIPs that are not held, and how many have but one node that could hold them. */

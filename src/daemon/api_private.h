@@ -46,6 +46,10 @@ void api_leader(const struct api_call *call);
 void api_settings(const struct api_call *call);
 void api_own(const struct api_call *call);
 void api_version(const struct api_call *call);
+/* "1.0 on a, b; 1.1 on c"; NULL: all nodes that have said it run the same. */
+const char *api_mixed_versions(const struct api_call *call);
+/* Formats, as "1 to 2"; "" = not known. */
+const char *api_reads(const struct api_call *call, uint32_t first, uint32_t last);
 void api_explain(const struct api_call *call);
 void api_plan(const struct api_call *call);
 void api_doctor(const struct api_call *call);

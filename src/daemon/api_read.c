@@ -295,8 +295,9 @@ void api_read(const struct api_view *view, const struct control_request *request
         i++;
     }
     if (i == sizeof readers / sizeof readers[0]) {
-        (void)api_no(&call, CONTROL_USAGE, "the daemon and vipctl may be of different versions: vipctl version",
-                     "this daemon (%s) does not know the operation \"%s\"", VIPD_VERSION, request->op);
+        (void)api_no(&call, CONTROL_USAGE, "vipctl version tells which node runs which version",
+                     "node %s (vipd %s) does not know the operation \"%s\": upgrade it first", view->daemon->node, VIPD_VERSION,
+                     request->op);
     } else {
         readers[i].answer(&call);
     }

@@ -205,6 +205,7 @@ static struct value *node_row(const struct api_call *call, int slot, const struc
     }
     value_put_int(arena, row, "since_ms", node->since_ms);
     value_put_string(arena, row, "version", node->version);
+    value_put_string(arena, row, "reads", api_reads(call, node->reads_first, node->reads_last));
     return row;
 }
 

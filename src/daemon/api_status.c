@@ -95,16 +95,6 @@ void api_own(const struct api_call *call)
     call->reply->result = result;
 }
 
-void api_version(const struct api_call *call)
-{
-    struct value *result = value_map(call->arena);
-
-    value_put_string(call->arena, result, "version", VIPD_VERSION);
-    value_put_uint(call->arena, result, "protocol", CONTROL_VERSION);
-    value_put_string(call->arena, result, "node", call->view->daemon->node);
-    call->reply->result = result;
-}
-
 static void put_vips(const struct api_call *call, struct value *result)
 {
     static const char *const keys[] = { "held", "moving", "unheld", "disabled" };
@@ -238,6 +228,10 @@ static void put_warnings(const struct api_call *call, struct value *result)
         }
     }
     warn_of_disks(call, warnings);
+    const char *mixed = api_mixed_versions(call);
+    if (mixed != NULL) {
+        value_push(arena, warnings, value_format(arena, "different versions: %s (vipctl version)", mixed));
+    }
     warn_of_foreign(call, warnings);
     warn_of_checks(call, warnings);
     value_put(arena, result, "warnings", warnings);

@@ -10,7 +10,7 @@
  * that does nothing has to go through the log. */
 static void confirm(struct daemon *d, struct call *call)
 {
-    struct command nothing = {.type = COMMAND_MOVE, .at_ms = daemon_wall_ms()};
+    struct command nothing = {.type = COMMAND_MOVE, .at_ms = daemon_wall_ms(), .format = d->table->format};
     uint8_t bytes[128];
     size_t len;
     uint64_t index = 0;

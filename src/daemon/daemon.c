@@ -212,6 +212,9 @@ static int open_parts(struct daemon *d)
         log_write(LOG_FATAL, "what=\"%s\"", error);
         return rv;
     }
+    if (!format_on_disk(d)) {
+        return -EPROTONOSUPPORT;
+    }
     priority_keep(); /* the thread that writes to the disk has it */
     if (d->self) {
         return open_member(d);

@@ -68,8 +68,12 @@ struct daemon
     void *scratch; /* COMMAND_SCRATCH_BYTES */
     uint64_t target; /* V2: applied must get there; NEVER before Raft has started */
     bool caught_up;
+    bool halted; /* an entry was met that this version does not read: no later one may be applied */
     uint64_t timing_of; /* the cluster whose timing Raft has; 0: the file's */
     uint64_t last_term, last_index;
+
+    /* format.c */
+    uint32_t format; /* of the data directory: the table's, as last kept; 0 = unknown */
 
     /* founding.c */
     bool founded, found_proposed;
@@ -137,6 +141,16 @@ int daemon_run(const struct config *config);
 /* node.c: end of everything. `status` is the exit status; VIPs are released first. */
 void daemon_stop(struct daemon *d, int status);
 void daemon_fatal(struct daemon *d, const char *what);
+
+/* format.c */
+bool format_reads(uint32_t format);                   /* this version */
+void format_stop(struct daemon *d, uint32_t format);  /* the node ends: this format is needed */
+bool format_on_disk(struct daemon *d);                /* whether the data directory is in one that is read; else it ends */
+void format_table_changed(struct daemon *d);
+/* Whether a peer reads the cluster's format, and this node the one that the peer's cluster has; else the reason. */
+bool format_fits(struct daemon *d, const struct hello *hello, char reason[HELLO_REASON_SIZE]);
+/* The peer's cluster is this node's, and is beyond what it reads: it ends. */
+bool format_outgrown(struct daemon *d, const struct hello *hello);
 
 /* pump.c */
 void daemon_event(struct daemon *d, struct event *event);   /* now, or queued behind what is being executed */

@@ -1,6 +1,7 @@
 /* Raft's commands become the table's changes: what the log commits is decoded and applied, and the core is told. */
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -36,6 +37,7 @@ static void table_moved(struct daemon *d)
 {
     follow_timing(d);
     keep_cluster(d);
+    format_table_changed(d);
     members_table_changed(d);
     kernel_table_changed(d);
     fsm_progress(d);
@@ -52,10 +54,18 @@ static void on_apply(void *ud, uint64_t index, uint64_t term, const void *data, 
     struct command command;
     struct outcome outcome = {.code = OUTCOME_FAILED, .index = index};
     (void)term;
+    if (d->halted) {
+        return;
+    }
     int rv = command_decode(data, len, d->scratch, COMMAND_SCRATCH_BYTES, &command);
     if (rv) {
-        /* it was proposed by a version that knows more than this one: what it does not understand it must not guess */
-        daemon_fatal(d, "the log holds a command that this version does not know; install the newer version");
+        /* it was proposed by a version that knows more than this one: what it does not understand it must not guess, and nothing
+         * that comes behind it may be applied without it */
+        char what[160];
+        snprintf(what, sizeof what, "the log holds a command that vipd %s does not know, at index %llu; install the version "
+                 "that the leader runs", VIPD_VERSION, (unsigned long long)index);
+        d->halted = true;
+        daemon_fatal(d, what);
         return;
     }
     table_apply(d->table, index, &command, &outcome);
@@ -67,6 +77,9 @@ static void on_skip(void *ud, uint64_t index, uint64_t term)
 {
     struct daemon *d = ud;
     (void)term;
+    if (d->halted) {
+        return;
+    }
     table_skip(d->table, index);
     table_moved(d);
 }
@@ -76,6 +89,9 @@ static void on_configured(void *ud, uint64_t index, uint64_t term, const struct 
     struct daemon *d = ud;
     struct server list[CONSENSUS_SERVERS_MAX];
     (void)term;
+    if (d->halted) {
+        return;
+    }
     for (unsigned i = 0; i < n; i++) {
         list[i] = (struct server){.id = servers[i].id, .voter = servers[i].role == CONSENSUS_VOTER};
     }
@@ -124,6 +140,10 @@ static int on_restore(void *ud, uint64_t index, const void *data, size_t len)
         return -ENOMEM;
     }
     int rv = snapshot_decode(data, len, table);
+    if (rv == -EPROTONOSUPPORT) {
+        daemon_fatal(d, "the leader's snapshot is in a format that vipd " VIPD_VERSION
+                        " does not read; install the version that the leader runs");
+    }
     if (!rv && table->applied != index) {
         rv = -EBADMSG;
     }
@@ -142,6 +162,9 @@ static int on_snapshot(void *ud, void **ret_data, size_t *ret_len)
 {
     struct daemon *d = ud;
     size_t len;
+    if (d->halted) {
+        return -EPROTONOSUPPORT;
+    }
     int rv = snapshot_encode(d->table, NULL, 0, &len);
     if (rv) {
         return rv;

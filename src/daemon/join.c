@@ -31,6 +31,9 @@ static void on_closed(void *ud)
 static void on_turned_away(void *ud, const struct hello *answer)
 {
     struct daemon *d = ud;
+    if (format_outgrown(d, answer)) {
+        return;
+    }
     if (answer->to == 0 || answer->to >= place_of(NODES_MAX) || !answer->cluster_id || d->self || d->stopping) {
         return;
     }

@@ -198,6 +198,8 @@ static void tell_links(struct daemon *d)
     struct report report = {
         .node = d->self, .identity = d->identity, .run = d->run, .witness = d->config->witness};
     snprintf(report.version, sizeof report.version, "%s", VIPD_VERSION);
+    report.reads_first = FORMAT_FIRST;
+    report.reads_last = FORMAT_LAST;
     int n = netlink_links(d->netlink, links, LINKS_MAX);
     char names[LINKS_MAX][DEV_SIZE];
     for (int i = 0; i < n; i++) {

@@ -53,14 +53,50 @@ void members_hello(const struct daemon *d, struct hello *hello)
     hello->founders = config_founding_digest(d->config);
     hello->last_index = d->last_index;
     snprintf(hello->version, sizeof hello->version, "%s", VIPD_VERSION);
+    hello->format = d->table->cluster_id ? d->table->format : d->format;
 }
 
 static void on_greet(void *ud, uint64_t to, struct hello *hello)
 {
     struct daemon *d = ud;
     hello->pinned = to ? members_identity(d, to) : 0;
+    hello->last_term = d->last_term;
     hello->last_index = d->last_index;
     hello->founded = d->founded;
+    if (!to || !core_heard_log(d->core, to, &hello->seen_run, &hello->seen_term, &hello->seen_index)) {
+        hello->seen_run = hello->seen_term = hello->seen_index = 0;
+    }
+}
+
+/* What is on a node's disk only ever grows, by term and then by index, however its log is cut. */
+static bool is_older(uint64_t term, uint64_t index, uint64_t than_term, uint64_t than_index)
+{
+    return term < than_term || (term == than_term && index < than_index);
+}
+
+/* Of the same data directory, but before something that an earlier run had written there: it may have voted, acknowledged and
+ * promised since. */
+static bool is_backup(const struct daemon *d, const struct hello *hello)
+{
+    uint64_t run, term, index;
+    return core_heard_log(d->core, hello->from, &run, &term, &index) && run != hello->run &&
+           is_older(hello->last_term, hello->last_index, term, index);
+}
+
+/* The same of this node, by what the other one has heard of it. */
+static bool restored(struct daemon *d, const struct hello *hello)
+{
+    if (!d->consensus || !hello->seen_run || hello->seen_run == d->run ||
+        !is_older(d->last_term, d->last_index, hello->seen_term, hello->seen_index)) {
+        return false;
+    }
+    log_write(LOG_FATAL,
+              "what=\"the data directory of node %s is older than it was\" advice=\"it was restored from a backup or a "
+              "snapshot of its disk: votes and promises that it made since are not in it, so it must not come back; put the "
+              "newer one back, or remove the node and add it anew\"",
+              d->config->node);
+    daemon_stop(d, 1);
+    return true;
 }
 
 /* This node is the stranger: the other one knows another identity for it. */
@@ -112,11 +148,15 @@ static void on_turn_away(void *ud, const struct hello *hello, struct hello *answ
         answer->to = join_judge(d, hello, reason);
     }
     answer->gone = was_removed(d, hello);
+    answer->format = d->table->cluster_id ? d->table->format : d->format;
 }
 
 static void on_turned_away(void *ud, const struct hello *answer)
 {
     struct daemon *d = ud;
+    if (format_outgrown(d, answer)) {
+        return;
+    }
     if (answer->gone && !d->stopping) {
         log_write(LOG_GONE, "cluster=%s node=%s by=%s", d->config->cluster, d->config->node, answer->name);
         daemon_stop(d, 1);
@@ -126,12 +166,20 @@ static void on_turned_away(void *ud, const struct hello *answer)
 static int on_admit(void *ud, const struct hello *hello, char reason[HELLO_REASON_SIZE])
 {
     struct daemon *d = ud;
+    if (!format_fits(d, hello, reason)) {
+        return -EACCES;
+    }
     if (hello->from == HELLO_JOINING) {
         (void)join_judge(d, hello, reason);
         return -EAGAIN;
     }
     if (wiped(d, hello)) {
         snprintf(reason, HELLO_REASON_SIZE, "node %.40s has lost its data directory", d->config->node);
+        return -EACCES;
+    }
+    if (restored(d, hello) || is_backup(d, hello)) {
+        snprintf(reason, HELLO_REASON_SIZE, "the data directory of node %.40s is older than it was: a backup",
+                 is_backup(d, hello) ? hello->name : d->config->node);
         return -EACCES;
     }
     if ((!d->founded || !hello->founded) && hello->founders != config_founding_digest(d->config)) {
@@ -432,20 +480,20 @@ static void send_to(struct daemon *d, uint64_t to, const uint8_t *bytes, size_t 
 void members_heartbeat(struct daemon *d, uint64_t to, const struct heartbeat *heartbeat)
 {
     uint8_t bytes[DATAGRAM_MAX];
-    send_to(d, to, bytes, heartbeat_encode(heartbeat, d->table->cluster_id, bytes));
+    send_to(d, to, bytes, heartbeat_encode(heartbeat, peers_protocol(d->peers, to), d->table->cluster_id, bytes));
 }
 
 void members_answer(struct daemon *d, uint64_t to, const struct answer *answer)
 {
     uint8_t bytes[DATAGRAM_MAX];
-    send_to(d, to, bytes, answer_encode(answer, d->table->cluster_id, bytes));
+    send_to(d, to, bytes, answer_encode(answer, peers_protocol(d->peers, to), d->table->cluster_id, bytes));
 }
 
 void members_report(struct daemon *d, uint64_t leader)
 {
     uint8_t bytes[REPORT_BYTES_MAX];
     size_t len;
-    if (report_encode(core_report(d->core), bytes, sizeof bytes, &len) ||
+    if (report_encode(core_report(d->core), peers_protocol(d->peers, leader), bytes, sizeof bytes, &len) ||
         peers_send(d->peers, leader, CHANNEL_REPORT, bytes, len)) {
         return; /* sent again until the table has it */
     }

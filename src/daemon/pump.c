@@ -117,7 +117,9 @@ static void propose(struct daemon *d, uint64_t token, const struct command *comm
 {
     size_t len = 0;
     uint64_t index = 0;
-    int rv = command_encode(command, d->command_bytes, COMMAND_BYTES_MAX, &len);
+    struct command written = *command;
+    written.format = d->table->format; /* never one that some node does not read */
+    int rv = command_encode(&written, d->command_bytes, COMMAND_BYTES_MAX, &len);
     if (!rv && d->consensus) {
         rv = consensus_submit(d->consensus, d->command_bytes, len, raft_ms(), &index);
     }

@@ -313,6 +313,13 @@ void peers_greeting(struct peers *peers, uint64_t to, struct hello *ret)
 
 /* --------------------------------------------------------------------------------------------------- what there is */
 
+uint32_t peers_protocol(const struct peers *peers, uint64_t id)
+{
+    const struct peer *peer = peers_find(peers, id);
+
+    return peer == NULL || peer->protocol == 0 ? PROTOCOL_MIN : peer->protocol;
+}
+
 bool peers_is_connected(const struct peers *peers, uint64_t id)
 {
     const struct peer *peer = peers_find(peers, id);

@@ -155,6 +155,10 @@ NODISCARD int peers_open(struct peers *peers, const void *datagram, size_t len, 
 #define PEERS_SESSIONS_MAX (NODES_MAX * 8)
 size_t peers_sessions(const struct peers *peers, uint64_t ret[PEERS_SESSIONS_MAX]);
 
+/* The format to write to the peer in: the highest that both ends of the last connection in use read. PROTOCOL_MIN when there
+ * was none. */
+uint32_t peers_protocol(const struct peers *peers, uint64_t id);
+
 bool peers_is_connected(const struct peers *peers, uint64_t id);
 NODISCARD int peers_info(const struct peers *peers, uint64_t id, struct peer_info *ret); /* -ENOENT: not set */
 const struct peers_counters *peers_counters(const struct peers *peers);

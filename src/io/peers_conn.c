@@ -251,6 +251,7 @@ static void bring_to_use(struct conn *conn, uint64_t link)
     }
     peer->active = conn;
     peer->link = link;
+    peer->protocol = hello_protocol(&conn->hello, &(struct hello){.protocol_min = PROTOCOL_MIN, .protocol_max = PROTOCOL_MAX});
     session_use(conn);
     peer->retry_ms = 0;
     peer->refused = false;
@@ -293,8 +294,8 @@ static bool judge(const struct conn *conn, const struct hello *hello, char reaso
 
 #define REFUSE(...) return snprintf(reason, HELLO_REASON_SIZE, __VA_ARGS__), false
     if (hello_protocol(hello, &own) == 0) {
-        REFUSE("protocol %u-%u is not spoken here (%u-%u)", hello->protocol_min, hello->protocol_max, PROTOCOL_MIN,
-               PROTOCOL_MAX);
+        REFUSE("vipd %.20s of node %.30s reads formats %u to %u, this one %u to %u", hello->version, hello->name,
+               hello->protocol_min, hello->protocol_max, PROTOCOL_MIN, PROTOCOL_MAX);
     }
     if (strcmp(hello->cluster, peers->cluster) != 0) {
         REFUSE("of another cluster: %s", hello->cluster);

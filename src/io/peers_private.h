@@ -79,6 +79,7 @@ struct peer
     struct endpoint at;
     struct conn *active; /* at most one */
     struct conn *dial;   /* at most one that this side dialled and that is not active yet */
+    uint32_t protocol;   /* of the last active connection, 0 = none yet */
     uint64_t link;       /* of the last active connection, 0 = none in this run of ours */
     uint32_t retry_ms;   /* between the starts of attempts; 0 = the first */
     bool refused;        /* by the last attempt: hints do not hurry the next */

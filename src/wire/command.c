@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "core/upgrade.h"
 #include "wire/pack.h"
 #include "wire/pack_table.h"
 
@@ -24,13 +25,17 @@ static uint32_t body_values(uint64_t type)
     static const uint8_t VALUES[] = {
         [COMMAND_FOUND] = 5,      [COMMAND_FENCE] = 3,      [COMMAND_CLEAR] = 3,       [COMMAND_ADMIT] = 3,
         [COMMAND_MOVE] = 1,       [COMMAND_VIP_ADD] = 1,    [COMMAND_VIP_SET] = 4,     [COMMAND_VIP_DELETE] = 1,
-        [COMMAND_VIP_PURGE] = 1,  [COMMAND_NODE_REPORT] = 7, [COMMAND_DRAIN] = 3,      [COMMAND_LEAVE] = 3,
+        [COMMAND_VIP_PURGE] = 1,  [COMMAND_NODE_REPORT] = 9, [COMMAND_DRAIN] = 3,      [COMMAND_LEAVE] = 3,
         [COMMAND_SETTINGS] = 1,   [COMMAND_GROUP_SET] = 3,  [COMMAND_CONFLICT] = 3,
         [COMMAND_APPLY] = 10,
         [COMMAND_NODE_ADD] = 3,   [COMMAND_NODE_SET] = 6,   [COMMAND_NODE_REMOVE] = 2, [COMMAND_NODE_DELETE] = 3,
         [COMMAND_VOTERS] = 1,     [COMMAND_VOTING] = 2,
         [COMMAND_CHECK_SET] = 2,  [COMMAND_CHECK_DELETE] = 2, [COMMAND_HEALTH] = 5,
         [COMMAND_MAINTENANCE] = 18,
+        [COMMAND_FORMAT] = 2,
+#if VIPD_PRETEND_FORMAT
+        [COMMAND_MARK] = 1,
+#endif
     };
 
     return type < sizeof VALUES ? VALUES[type] : 0;
@@ -76,6 +81,8 @@ static void pack_report(struct packer *packer, const struct command *command)
     pack_bool(packer, command->report.witness);
     pack_links(packer, command->report.links, command->report.n_links);
     pack_text(packer, command->report.version);
+    pack_uint(packer, command->report.reads_first);
+    pack_uint(packer, command->report.reads_last);
 }
 
 static void pack_conflict(struct packer *packer, const struct command *command)
@@ -266,6 +273,15 @@ static void pack_body(struct packer *packer, const struct command *command)
     case COMMAND_MAINTENANCE:
         pack_maintenance(packer, &command->maintenance);
         break;
+    case COMMAND_FORMAT:
+        pack_uint(packer, command->upgrade.was);
+        pack_uint(packer, command->upgrade.format);
+        break;
+#if VIPD_PRETEND_FORMAT
+    case COMMAND_MARK:
+        pack_text(packer, command->mark);
+        break;
+#endif
     }
 }
 
@@ -572,6 +588,8 @@ static void unpack_report(struct unpacker *unpacker, struct command *ret)
     ret->report.witness = unpack_bool(unpacker);
     ret->report.n_links = unpack_links(unpacker, ret->report.links);
     unpack_text(unpacker, ret->report.version, sizeof ret->report.version);
+    ret->report.reads_first = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+    ret->report.reads_last = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
 }
 
 static void unpack_vip_set(struct unpacker *unpacker, struct command *ret)
@@ -718,25 +736,39 @@ static void unpack_body(struct decoding *decoding, struct command *ret)
     case COMMAND_MAINTENANCE:
         unpack_maintenance(unpacker, &ret->maintenance);
         break;
+    case COMMAND_FORMAT:
+        ret->upgrade.was = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+        ret->upgrade.format = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+        break;
+#if VIPD_PRETEND_FORMAT
+    case COMMAND_MARK:
+        unpack_text(unpacker, ret->mark, sizeof ret->mark);
+        break;
+#endif
     }
 }
 
 static int decode(struct decoding *decoding, const void *bytes, size_t len, struct command *ret)
 {
     struct unpacker *unpacker = &decoding->unpacker;
-    uint64_t type;
+    uint64_t format, type;
 
     memset(ret, 0, sizeof *ret);
     unpacker_init(unpacker, bytes, len);
     (void)unpack_array(unpacker, HEAD_VALUES, HEAD_VALUES);
-    if (len > COMMAND_BYTES_MAX || unpack_uint(unpacker, UINT64_MAX) != COMMAND_VERSION) {
+    format = unpack_uint(unpacker, UINT64_MAX);
+    if (len > COMMAND_BYTES_MAX || unpacker->failed) {
         return -EBADMSG;
     }
+    if (format < FORMAT_FIRST || format > FORMAT_LAST) {
+        return -EPROTONOSUPPORT;
+    }
+    ret->format = (uint32_t)format;
     type = unpack_uint(unpacker, UINT64_MAX);
     ret->at_ms = unpack_int(unpacker, INT64_MIN, INT64_MAX);
     ret->request = unpack_uint(unpacker, UINT64_MAX);
     unpack_text(unpacker, ret->who, sizeof ret->who);
-    if (unpacker->failed || body_values(type) == 0) {
+    if (unpacker->failed || body_values(type) == 0 || format_since((enum command_type)type) > format) {
         return -EBADMSG;
     }
     (void)unpack_array(unpacker, body_values(type), body_values(type));
@@ -782,6 +814,7 @@ static bool can_be_decoded(const void *bytes, size_t len)
 
 int command_encode(const struct command *command, void *buf, size_t size, size_t *ret_len)
 {
+    uint32_t format = command->format == 0 ? FORMAT_FIRST : command->format;
     struct packer packer;
     size_t len;
     int r;
@@ -789,9 +822,12 @@ int command_encode(const struct command *command, void *buf, size_t size, size_t
     if (body_values(command->type) == 0 || !fits(command)) {
         return -EINVAL;
     }
+    if (format < FORMAT_FIRST || format > FORMAT_LAST || format_since(command->type) > format) {
+        return -EPROTONOSUPPORT;
+    }
     packer_init(&packer, buf, size);
     pack_array(&packer, HEAD_VALUES);
-    pack_uint(&packer, COMMAND_VERSION);
+    pack_uint(&packer, format);
     pack_uint(&packer, command->type);
     pack_int(&packer, command->at_ms);
     pack_uint(&packer, command->request);

@@ -7,18 +7,18 @@
 #include "wire/pack.h"
 
 #define HEAD 16
-#define HEARTBEAT_VALUES 17
+#define HEARTBEAT_VALUES 18
 #define ANSWER_VALUES 9
 #define PROMISE_VALUES 3
 #define RELEASED_VALUES 2
 
 static const uint8_t MAGIC[4] = {'V', 'I', 'P', 'H'};
 
-static void put_head(uint8_t *head, enum datagram_type type, uint64_t cluster)
+static void put_head(uint8_t *head, enum datagram_type type, uint32_t format, uint64_t cluster)
 {
     memset(head, 0, HEAD);
     memcpy(head, MAGIC, sizeof MAGIC);
-    head[4] = HEARTBEAT_VERSION;
+    head[4] = (uint8_t)format;
     head[5] = (uint8_t)type;
     for (int i = 0; i < 8; i++) {
         head[8 + i] = (uint8_t)(cluster >> (56 - 8 * i));
@@ -47,13 +47,19 @@ static size_t finish(const struct packer *packer)
 
 /* ------------------------------------------------------------------ heartbeat */
 
-size_t heartbeat_encode(const struct heartbeat *heartbeat, uint64_t cluster, uint8_t ret[DATAGRAM_MAX])
+/* A pretended next version says one thing more. */
+static uint32_t heartbeat_values(uint32_t format)
+{
+    return HEARTBEAT_VALUES + (VIPD_PRETEND_FORMAT && format == FORMAT_LAST);
+}
+
+size_t heartbeat_encode(const struct heartbeat *heartbeat, uint32_t format, uint64_t cluster, uint8_t ret[DATAGRAM_MAX])
 {
     struct packer packer;
 
-    put_head(ret, DATAGRAM_HEARTBEAT, cluster);
+    put_head(ret, DATAGRAM_HEARTBEAT, format, cluster);
     packer_init(&packer, ret + HEAD, DATAGRAM_MAX - HEAD);
-    pack_array(&packer, HEARTBEAT_VALUES);
+    pack_array(&packer, heartbeat_values(format));
     pack_uint(&packer, heartbeat->from);
     pack_uint(&packer, heartbeat->run);
     pack_uint(&packer, heartbeat->gen);
@@ -71,12 +77,16 @@ size_t heartbeat_encode(const struct heartbeat *heartbeat, uint64_t cluster, uin
     pack_uint(&packer, heartbeat->writing_ms);
     pack_uint(&packer, heartbeat->last_term);
     pack_uint(&packer, heartbeat->last_index);
+    pack_uint(&packer, heartbeat->format);
+    if (heartbeat_values(format) > HEARTBEAT_VALUES) {
+        pack_uint(&packer, format); /* pretended */
+    }
     return finish(&packer);
 }
 
-static void unpack_heartbeat(struct unpacker *unpacker, struct heartbeat *ret)
+static void unpack_heartbeat(struct unpacker *unpacker, uint32_t format, struct heartbeat *ret)
 {
-    (void)unpack_array(unpacker, HEARTBEAT_VALUES, HEARTBEAT_VALUES);
+    (void)unpack_array(unpacker, heartbeat_values(format), heartbeat_values(format));
     ret->from = unpack_uint(unpacker, UINT64_MAX);
     ret->run = unpack_uint(unpacker, UINT64_MAX);
     ret->gen = unpack_uint(unpacker, UINT64_MAX);
@@ -94,6 +104,10 @@ static void unpack_heartbeat(struct unpacker *unpacker, struct heartbeat *ret)
     ret->writing_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
     ret->last_term = unpack_uint(unpacker, UINT64_MAX);
     ret->last_index = unpack_uint(unpacker, UINT64_MAX);
+    ret->format = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+    if (heartbeat_values(format) > HEARTBEAT_VALUES) {
+        (void)unpack_uint(unpacker, UINT32_MAX);
+    }
     if (ret->from == 0 || ret->run == 0) {
         unpacker->failed = true;
     }
@@ -164,7 +178,7 @@ static void fit(const struct answer *answer, unsigned *ret_promises, unsigned *r
     *ret_released = released;
 }
 
-size_t answer_encode(const struct answer *answer, uint64_t cluster, uint8_t ret[DATAGRAM_MAX])
+size_t answer_encode(const struct answer *answer, uint32_t format, uint64_t cluster, uint8_t ret[DATAGRAM_MAX])
 {
     struct packer packer;
     unsigned promises, released;
@@ -173,7 +187,7 @@ size_t answer_encode(const struct answer *answer, uint64_t cluster, uint8_t ret[
         abort(); /* a bug of this node */
     }
     fit(answer, &promises, &released);
-    put_head(ret, DATAGRAM_ANSWER, cluster);
+    put_head(ret, DATAGRAM_ANSWER, format, cluster);
     packer_init(&packer, ret + HEAD, DATAGRAM_MAX - HEAD);
     pack_answer_head(&packer, answer);
     pack_array(&packer, promises * PROMISE_VALUES);
@@ -234,7 +248,7 @@ int heartbeat_decode(const void *bytes, size_t len, uint64_t cluster, struct dat
     if (len < HEAD || len > DATAGRAM_MAX || memcmp(head, MAGIC, sizeof MAGIC) != 0) {
         return -EBADMSG;
     }
-    if (head[4] != HEARTBEAT_VERSION) {
+    if (head[4] < FORMAT_FIRST || head[4] > FORMAT_LAST) {
         return HEARTBEAT_OTHER_VERSION;
     }
     if (head[6] != 0 || head[7] != 0) {
@@ -247,7 +261,7 @@ int heartbeat_decode(const void *bytes, size_t len, uint64_t cluster, struct dat
     unpacker_init(&unpacker, head + HEAD, len - HEAD);
     if (head[5] == DATAGRAM_HEARTBEAT) {
         datagram.type = DATAGRAM_HEARTBEAT;
-        unpack_heartbeat(&unpacker, &datagram.heartbeat);
+        unpack_heartbeat(&unpacker, head[4], &datagram.heartbeat);
     } else if (head[5] == DATAGRAM_ANSWER) {
         datagram.type = DATAGRAM_ANSWER;
         unpack_answer(&unpacker, &datagram.answer);

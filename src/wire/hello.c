@@ -59,7 +59,12 @@ static struct value *make_tree(struct value_arena *arena, const struct hello *he
     value_put_bool(arena, map, "founded", hello->founded);
     value_put_uint(arena, map, "founders", hello->founders);
     value_put_string(arena, map, "version", hello->version);
+    value_put_uint(arena, map, "format", hello->format);
+    value_put_uint(arena, map, "last_term", hello->last_term);
     value_put_uint(arena, map, "last_index", hello->last_index);
+    value_put_uint(arena, map, "seen_run", hello->seen_run);
+    value_put_uint(arena, map, "seen_term", hello->seen_term);
+    value_put_uint(arena, map, "seen_index", hello->seen_index);
     value_put_uint(arena, map, "link", hello->link);
     return map;
 }
@@ -160,7 +165,12 @@ static void take_fields(struct fields *fields, struct hello *ret)
     ret->founded = take_bool(fields, "founded");
     ret->founders = take_number(fields, "founders", UINT64_MAX);
     take_text(fields, "version", ret->version, sizeof ret->version);
+    ret->format = (uint32_t)take_number(fields, "format", UINT32_MAX);
+    ret->last_term = take_number(fields, "last_term", UINT64_MAX);
     ret->last_index = take_number(fields, "last_index", UINT64_MAX);
+    ret->seen_run = take_number(fields, "seen_run", UINT64_MAX);
+    ret->seen_term = take_number(fields, "seen_term", UINT64_MAX);
+    ret->seen_index = take_number(fields, "seen_index", UINT64_MAX);
     ret->link = take_number(fields, "link", UINT64_MAX);
 }
 

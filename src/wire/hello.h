@@ -10,11 +10,12 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "core/format.h"
 #include "core/limits.h"
 
 #define HELLO_REASON_SIZE 128
-#define PROTOCOL_MIN 1 /* of the payloads: what this version of the software can speak */
-#define PROTOCOL_MAX 1
+#define PROTOCOL_MIN FORMAT_FIRST /* of the payloads: what this version of the software can speak */
+#define PROTOCOL_MAX FORMAT_LAST
 
 /* `from` of a node that has been added, and does not know its id yet: it is turned away with its id in `to`. */
 #define HELLO_JOINING UINT64_MAX
@@ -36,7 +37,10 @@ struct hello
     bool founded;
     uint64_t founders; /* digest of the founding peers */
     char version[VERSION_SIZE];
-    uint64_t last_index; /* of the sender's log */
+    uint32_t format; /* the cluster's, as the sender knows it; 0 = not yet */
+    uint64_t last_term, last_index; /* of the sender's log, on its disk */
+    uint64_t seen_run; /* the receiver's run that the sender heard last, 0 = none ... */
+    uint64_t seen_term, seen_index; /* ... and the end of its log on disk then */
     uint64_t link; /* name of the last connection that both had in use (io/peers.c), 0 = none in this run */
 };
 

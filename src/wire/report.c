@@ -5,8 +5,7 @@
 
 #include "wire/pack_table.h"
 
-#define REPORT_VERSION 2
-#define REPORT_VALUES 9
+#define REPORT_VALUES 11
 #define LINK_VALUES 4
 #define CONFLICT_FIELDS 4
 #define PREFIX_VALUES 2
@@ -54,7 +53,7 @@ static void pack_conflicts(struct packer *packer, const struct report *report)
     }
 }
 
-int report_encode(const struct report *report, uint8_t *buf, size_t size, size_t *ret_len)
+int report_encode(const struct report *report, uint32_t format, uint8_t *buf, size_t size, size_t *ret_len)
 {
     struct packer packer;
     size_t n_links = 0;
@@ -64,13 +63,15 @@ int report_encode(const struct report *report, uint8_t *buf, size_t size, size_t
     }
     packer_init(&packer, buf, size);
     pack_array(&packer, REPORT_VALUES);
-    pack_uint(&packer, REPORT_VERSION);
+    pack_uint(&packer, format);
     pack_uint(&packer, report->node);
     pack_uint(&packer, report->identity);
     pack_uint(&packer, report->run);
     pack_bool(&packer, report->witness);
     pack_bool(&packer, report->leaving);
     pack_text(&packer, report->version);
+    pack_uint(&packer, report->reads_first);
+    pack_uint(&packer, report->reads_last);
     pack_array(&packer, n_links);
     for (unsigned i = 0; i < report->n_links; i++) {
         if (is_link_name(report->links[i].name)) {
@@ -114,14 +115,19 @@ static void unpack_conflicts(struct unpacker *unpacker, struct report *ret)
 
 static void unpack_report(struct unpacker *unpacker, struct report *ret)
 {
+    uint64_t format;
+
     (void)unpack_array(unpacker, REPORT_VALUES, REPORT_VALUES);
-    unpacker->failed = unpack_uint(unpacker, UINT64_MAX) != REPORT_VERSION || unpacker->failed;
+    format = unpack_uint(unpacker, UINT64_MAX);
+    unpacker->failed = unpacker->failed || format < FORMAT_FIRST || format > FORMAT_LAST;
     ret->node = unpack_uint(unpacker, UINT64_MAX);
     ret->identity = unpack_uint(unpacker, UINT64_MAX);
     ret->run = unpack_uint(unpacker, UINT64_MAX);
     ret->witness = unpack_bool(unpacker);
     ret->leaving = unpack_bool(unpacker);
     unpack_text(unpacker, ret->version, sizeof ret->version);
+    ret->reads_first = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+    ret->reads_last = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
     ret->n_links = (uint8_t)unpack_array(unpacker, 0, LINKS_MAX);
     for (int i = 0; i < ret->n_links; i++) {
         unpack_link(unpacker, &ret->links[i]);

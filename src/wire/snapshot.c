@@ -3,12 +3,13 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/format.h"
 #include "wire/pack.h"
 #include "wire/pack_table.h"
 
 #define SNAPSHOT_VALUES 11
 #define HEAD_VALUES 15
-#define NODE_VALUES 23
+#define NODE_VALUES 25
 #define DEPARTED_VALUES 2
 #define GROUP_VALUES 4
 #define VIP_VALUES 24
@@ -18,6 +19,11 @@
 #define KEPT_VALUES 3
 #define MAINTENANCE_VALUES 24
 #define STEP_VALUES (7 + STEP_STATES_N)
+
+static uint32_t snapshot_values(uint32_t format)
+{
+    return SNAPSHOT_VALUES + (VIPD_PRETEND_FORMAT && format == FORMAT_LAST);
+}
 
 /* ------------------------------------------------------------------ encoding */
 
@@ -75,6 +81,8 @@ static void pack_node(struct packer *packer, int slot, const struct node *node)
     pack_uint(packer, node->capacity);
     pack_links(packer, node->links, node->n_links);
     pack_text(packer, node->version);
+    pack_uint(packer, node->reads_first);
+    pack_uint(packer, node->reads_last);
 }
 
 static void pack_nodes(struct packer *packer, const struct table *table)
@@ -300,9 +308,12 @@ int snapshot_encode(const struct table *table, void *buf, size_t size, size_t *r
 {
     struct packer packer;
 
+    if (table->format < FORMAT_FIRST || table->format > FORMAT_LAST) {
+        return -EPROTONOSUPPORT;
+    }
     packer_init(&packer, buf, size);
-    pack_array(&packer, SNAPSHOT_VALUES);
-    pack_uint(&packer, SNAPSHOT_VERSION);
+    pack_array(&packer, snapshot_values(table->format));
+    pack_uint(&packer, table->format);
     pack_head(&packer, table);
     pack_nodes(&packer, table);
     pack_departed(&packer, table);
@@ -313,6 +324,11 @@ int snapshot_encode(const struct table *table, void *buf, size_t size, size_t *r
     pack_dedup(&packer, table);
     pack_kept(&packer, table);
     pack_maintenance(&packer, &table->maintenance);
+#if VIPD_PRETEND_FORMAT
+    if (table->format == FORMAT_LAST) {
+        pack_text(&packer, table->mark);
+    }
+#endif
     return packer_done(&packer, ret_len);
 }
 
@@ -376,6 +392,8 @@ static void unpack_one_node(struct unpacker *unpacker, struct table *table)
     node->capacity = (uint16_t)unpack_uint(unpacker, CAPACITY_MAX);
     node->n_links = unpack_links(unpacker, node->links);
     unpack_text(unpacker, node->version, sizeof node->version);
+    node->reads_first = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+    node->reads_last = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
     unpacker->failed = unpacker->failed || node->id == 0 || node->name[0] == '\0';
 }
 
@@ -585,15 +603,22 @@ static void unpack_maintenance(struct unpacker *unpacker, struct maintenance *re
     unpack_text(unpacker, ret->tail, sizeof ret->tail);
 }
 
-static void unpack_table(struct unpacker *unpacker, struct table *table)
+/* 0, with unpacker->failed or not, or -EPROTONOSUPPORT. */
+static int unpack_table(struct unpacker *unpacker, struct table *table)
 {
+    uint64_t format;
     uint32_t n;
 
-    (void)unpack_array(unpacker, SNAPSHOT_VALUES, SNAPSHOT_VALUES);
-    if (unpack_uint(unpacker, UINT64_MAX) != SNAPSHOT_VERSION) {
-        unpacker->failed = true;
-        return;
+    n = unpack_array(unpacker, 1, UINT32_MAX);
+    format = unpack_uint(unpacker, UINT64_MAX);
+    if (unpacker->failed) {
+        return 0;
     }
+    if (format < FORMAT_FIRST || format > FORMAT_LAST) {
+        return -EPROTONOSUPPORT;
+    }
+    table->format = (uint32_t)format;
+    unpacker->failed = n != snapshot_values(table->format);
     unpack_head(unpacker, table);
     n = unpack_array(unpacker, 0, NODES_MAX);
     for (uint32_t i = 0; i < n && !unpacker->failed; i++) {
@@ -610,6 +635,12 @@ static void unpack_table(struct unpacker *unpacker, struct table *table)
     unpack_dedup(unpacker, table);
     unpack_kept(unpacker, table);
     unpack_maintenance(unpacker, &table->maintenance);
+#if VIPD_PRETEND_FORMAT
+    if (table->format == FORMAT_LAST) {
+        unpack_text(unpacker, table->mark, sizeof table->mark);
+    }
+#endif
+    return 0;
 }
 
 /* ------------------------------------------------------------------ does it hang together */
@@ -719,18 +750,19 @@ static bool sound(const struct table *table)
 int snapshot_decode(const void *bytes, size_t len, struct table *ret)
 {
     struct unpacker unpacker;
-    bool ok;
+    int r;
 
     unpacker_init(&unpacker, bytes, len);
-    unpack_table(&unpacker, ret);
-    ok = unpacker_done(&unpacker) == 0;
-    if (ok) {
+    r = unpack_table(&unpacker, ret);
+    if (r == 0) {
+        r = unpacker_done(&unpacker);
+    }
+    if (r == 0) {
         table_index(ret);
-        ok = sound(ret);
+        r = sound(ret) ? 0 : -EBADMSG;
     }
-    if (!ok) {
+    if (r != 0) {
         table_init(ret);
-        return -EBADMSG;
     }
-    return 0;
+    return r;
 }

@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 
-from cluster import CONFLICT, UNSAFE, VIPD, Cluster, ip, wait_until
+from cluster import CALM, CONFLICT, UNSAFE, VIPD, Cluster, ip, wait_until
 
 
 
@@ -115,6 +115,36 @@ def test_what_is_unsafe_is_refused_and_a_node_moves(say):
         c.start()
         wait_until(lambda: not c.running, 60, "the emptied node ends")
         assert "another data directory" in c.log_text()
+
+
+def test_an_old_copy_of_its_own_directory_is_refused():
+    """Restored from a backup: the same identity, but without what the node has acknowledged since. It ends, and says why."""
+    with Cluster(3, profile=CALM) as cluster:
+        cluster.start().wait_formed()
+        cluster.add_vip(cluster.vip4(0))
+        node = next(n for n in cluster if n is not cluster.leader())
+        node.terminate()
+        old, current = node.folder / "old", node.folder / "current"
+        shutil.copytree(node.data, old)
+        node.start()
+        cluster.wait_formed()
+        cluster.add_vip(cluster.vip4(1))
+        node.terminate()
+        node.data.rename(current)
+        shutil.copytree(old, node.data)
+        node.start()
+        assert node.process.wait(60) == 1
+        said = node.log_text()[node.log_text().rindex("--- start"):]
+        assert f"the data directory of node {node.name} is older than it was" in said and "put the newer one back" in said, said
+        shutil.rmtree(node.data)
+        current.rename(node.data)  # as it was: welcome
+        node.start()
+        cluster.wait_formed()
+        for _ in range(3):  # and so is every restart, however it ends
+            node.restart("kill")
+            cluster.wait_formed()
+            cluster.any().vipctl("vip", "del", cluster.vip4(1).split("/")[0], "--wait")
+            cluster.add_vip(cluster.vip4(1))
 
 
 def recover(node, *args):

@@ -2,7 +2,10 @@
 
 import os
 import pathlib
+import re
 import shutil
+import signal
+import subprocess
 
 import pytest
 
@@ -154,3 +157,37 @@ def test_one_who_uses_the_daemons_own_user_is_no_admin(cluster):
     done = vipctl_as(cluster["a"], [CONTROL], "vip", "add", cluster.vip4(3), uid=DAEMON)
     assert done.returncode == FAILED
     wait_until(lambda: cluster["a"].vipctl_raw("status").returncode == 0, 5, "the daemon answers")
+
+
+def dumps_core(process):
+    _, how = os.waitpid(process.pid, 0)
+    process.returncode = -os.WTERMSIG(how)  # it was waited for here
+    return os.WTERMSIG(how) == signal.SIGABRT and os.WCOREDUMP(how)
+
+
+def test_a_crash_leaves_no_key_in_a_core(cluster):
+    """Started by hand as root, where the unit's LimitCORE=0 does not count, and with a limit that lets everything dump."""
+    unlimited = ["prlimit", "--core=unlimited"]
+    with Cluster(1) as alone:
+        node = alone["a"]
+        other = subprocess.Popen([*unlimited, "sleep", "100"], cwd=node.folder)
+        wait_until(lambda: pathlib.Path(f"/proc/{other.pid}/comm").read_text() == "sleep\n", 10, "it runs")
+        other.send_signal(signal.SIGABRT)
+        if not dumps_core(other):
+            pytest.skip("nothing dumps core here")
+        node.start(before=unlimited)
+        alone.wait_formed()
+        node.signal(signal.SIGABRT)
+        assert not dumps_core(node.process)
+
+
+def test_the_score_of_the_unit(tmp_path):
+    """No worse than docs/security.md says, by systemd's own reckoning."""
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not there")
+    text = (clusters.TOP / "src/daemon/vipd.service.in").read_text().replace("@CMAKE_INSTALL_FULL_SBINDIR@", "/bin")
+    (tmp_path / "vipd.service").write_text(text.replace("/bin/vipd", "/bin/true"))
+    done = run("systemd-analyze", "security", "--offline=true", "--no-pager", tmp_path / "vipd.service", check=False)
+    score = float(re.search(r"exposure level for vipd.service: ([\d.]+)", done.stdout)[1])
+    stated = float(re.search(r"exposure of (\d\.\d)", (clusters.TOP / "docs/security.md").read_text())[1])
+    assert score <= stated, done.stdout

@@ -13,7 +13,8 @@ import time
 
 import pytest
 
-from cluster import Cluster, run, wait_until
+import witness as witnesses
+from cluster import TOP, Cluster, run, wait_until
 
 HERE = pathlib.Path(__file__).parent
 NAMES = ["alder-node", "birch-node", "cedar-node"]
@@ -45,6 +46,10 @@ def capture(cluster, folder):
         for one in running:
             one.terminate()
             one.wait(10)
+
+
+def memory(node):
+    return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{node.pid}/status").read_text())[1])  # KiB
 
 
 def counter(node, name):
@@ -141,7 +146,6 @@ def test_strangers_stall_no_lease(cluster, say):
     """Datagrams repeated, turned round, changed and made up in the nodes' names, and connections that come to nothing: every
     node's lease is renewed all the time, nothing moves, the memory stays as it is and the log short."""
     formed(cluster)
-    memory = lambda node: int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{node.pid}/status").read_text())[1])  # noqa: E731
     before = {node.name: (memory(node), len(node.log_text().splitlines())) for node in cluster}
     rows = {row["name"]: (row["owner"], row["since_ms"]) for row in cluster.any().rows("vip", "list")}
     leader = cluster.leader()
@@ -178,6 +182,121 @@ def test_strangers_stall_no_lease(cluster, say):
         lines = node.log_text().splitlines()[before[node.name][1]:]
         assert grown < 32 * 1024, f"{grown} KiB"
         assert len([line for line in lines if "refused" in line or "dropped" in line]) <= 8, lines
+
+
+@pytest.fixture(scope="module")
+def flood():
+    return witnesses.compiled(TOP / "build" / "e2e", HERE / "flood.c")
+
+
+FLOOD_S = 3
+
+
+@pytest.mark.parametrize("kind", ["noise", "forged", "replayed"])
+def test_a_flood_of_datagrams_costs_no_lease(cluster, flood, say, kind):
+    """As many as this machine can send, at the leader, with the addresses of members: what has no session the kernel drops, and
+    what copies one's id is opened in vain. Leases are renewed, the memory stays, the log has a line or two."""
+    formed(cluster)
+    leader = cluster.leader()
+    before = {node.name: (memory(node), len(node.log_text())) for node in cluster}
+    rows = {row["name"]: (row["owner"], row["since_ms"]) for row in cluster.any().rows("vip", "list")}
+    counters = leader.vipctl("status")["counters"]
+    full = min(row["lease_ms"] for row in leader.rows("node", "list"))
+    sender = subprocess.Popen(
+        ["ip", "netns", "exec", cluster.bridge, flood, f"p-{leader.name}", kind, str(FLOOD_S)], stdout=subprocess.PIPE, text=True
+    )
+    leases = []
+    try:
+        while sender.poll() is None:
+            for node in cluster:
+                leases += [row["lease_ms"] for row in node.rows("node", "list")]
+    finally:
+        sender.kill()
+    sent, rate = (int(word) for word in sender.stdout.read().split())
+    now = leader.vipctl("status")["counters"]
+    more = {name: now[name] - counters[name] for name in now if now[name] != counters[name]}
+    grown = {node.name: memory(node) - before[node.name][0] for node in cluster}
+    say(f"{sent} datagrams, {rate}/s; least lease {min(leases)} ms of {len(leases)} looks, {full} ms without; memory {grown} KiB; "
+        f"dropped by the kernel {more.get('datagrams_dropped', 0)}, opened in vain "
+        f"{more.get('datagrams_forged', 0) + more.get('datagrams_replayed', 0)}")  # fmt: skip
+    assert sent > 10000 and len(leases) > 20 and min(leases) > 0
+    assert rows == {row["name"]: (row["owner"], row["since_ms"]) for row in cluster.any().rows("vip", "list")}
+    assert cluster.leader() is leader and max(grown.values()) < 8 * 1024
+    in_vain = {"noise": "datagrams_dropped", "forged": "datagrams_forged", "replayed": "datagrams_replayed"}[kind]
+    assert more[in_vain] > sent // 4, more
+    if kind == "noise":
+        assert more.get("datagrams_forged", 0) + more.get("datagrams_unsealed", 0) == 0, more  # none got as far as the daemon
+    for node in cluster:
+        lines = node.log_text()[before[node.name][1]:].splitlines()
+        assert len(lines) <= 3 and not any("lease-lost" in line for line in lines), lines
+
+
+RECORD = r"""
+import socket, sys
+link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)); link.bind((sys.argv[1], 0))
+mac, seen = bytes.fromhex(sys.argv[2].replace(":", "")), []
+while len(seen) < 50:
+    frame, where = link.recvfrom(2048)
+    if where[2] == socket.PACKET_OUTGOING and frame[6:12] == mac and frame[23] == 17 and frame[36:38] == (7400).to_bytes(2, "big"):
+        seen.append(frame[:40] + bytes(2) + frame[42:])
+print(len(seen), flush=True)
+sys.stdin.readline()
+print(sum(link.send(frame) > 0 for _ in range(100) for frame in seen), flush=True)
+"""
+
+
+def test_what_was_recorded_is_worth_nothing_after_a_restart(cluster):
+    """The session is over: heartbeats of the run before, once true, reach nobody and renew nothing."""
+    formed(cluster)
+    target = cluster.leader()
+    sender = next(node for node in cluster if node is not target)
+    recorder = subprocess.Popen(
+        ["ip", "netns", "exec", cluster.bridge, sys.executable, "-c", RECORD, f"p-{target.name}", sender.mac()],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert recorder.stdout.readline() == "50\n"
+        sender.restart("kill")
+        cluster.wait_formed(timeout=60).wait_held(*VIPS, timeout=60)
+        before = target.vipctl("status")["counters"]
+        rows = {row["name"]: (row["owner"], row["since_ms"]) for row in cluster.any().rows("vip", "list")}
+        recorder.stdin.write("now\n")
+        recorder.stdin.flush()
+        assert recorder.stdout.readline() == "5000\n"
+        wait_until(lambda: counter(target, "datagrams_dropped") >= before["datagrams_dropped"] + 5000, 20, "all dropped")
+    finally:
+        recorder.kill()
+    now = target.vipctl("status")["counters"]
+    assert now["datagrams_forged"] == before["datagrams_forged"] and now["datagrams_replayed"] == before["datagrams_replayed"]
+    assert rows == {row["name"]: (row["owner"], row["since_ms"]) for row in cluster.any().rows("vip", "list")}
+
+
+def test_a_member_that_reads_nothing_holds_up_nobody(cluster, say):
+    """Half open: its kernel accepts, and the daemon is stopped. The others go on, and what waits for it is bounded."""
+    formed(cluster)
+    leader = cluster.leader()
+    stuck = next(node for node in cluster if node is not leader)
+    other = next(node for node in cluster if node not in (leader, stuck))
+    addresses = [f"10.99.{number // 250}.{number % 250 + 1}" for number in range(1000)]
+    change = lambda: (other.vipctl("vip", "add", "--disabled", "--force", *addresses),  # noqa: E731
+                      other.vipctl("vip", "del", *addresses))  # fmt: skip
+    change()  # what the table has room for from now on
+    before = memory(leader)
+    stuck.stop()
+    try:
+        cluster.wait_held(*VIPS, timeout=60, but=[stuck.name])
+        begin = time.monotonic()
+        for _ in range(12):
+            change()
+        took = time.monotonic() - begin
+        grown = memory(leader) - before
+        say(f"24 changes of 1000 VIPs in {took:.1f} s beside it; the leader's memory {grown:+} KiB")
+        assert grown < 72 * 1024  # queue_max of io/peers.h, and what the log keeps
+        assert cluster.leader(at=other) is leader
+    finally:
+        stuck.cont()
+    cluster.wait_formed(timeout=60)
+    wait_until(lambda: stuck.rows("vip", "list") == leader.rows("vip", "list"), 60, "the same table again")
 
 
 def test_leases_outlive_connections(cluster):

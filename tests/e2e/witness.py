@@ -32,16 +32,16 @@ def die_with_parent(by=signal.SIGKILL):
     ctypes.CDLL(None).prctl(1, by)  # PR_SET_PDEATHSIG
 
 
-def compiled(folder):
-    """The witness program, compiled into `folder` when it is not newer than its source. Safe beside other runs."""
+def compiled(folder, source=SOURCE):
+    """The program (the witness), compiled into `folder` when it is not newer than its source. Safe beside other runs."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    program = folder / "witness"
-    if not program.exists() or program.stat().st_mtime < SOURCE.stat().st_mtime:
+    program = folder / source.stem
+    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
         handle, fresh = tempfile.mkstemp(dir=folder)
         os.close(handle)
         flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Wshadow", "-Werror"]
-        subprocess.run(["cc", *flags, "-o", fresh, SOURCE], check=True)
+        subprocess.run(["cc", *flags, "-o", fresh, source], check=True)
         os.chmod(fresh, 0o755)
         os.replace(fresh, program)
     return program
@@ -82,6 +82,7 @@ class Seen:
         self.address = address
         self.answers = collections.defaultdict(list)  # (node, kind) -> [(seq, asked, heard)]
         self.pings = []  # (heard, asked, node)
+        self.ping_seqs = []  # (asked, seq) of those that were answered
         self.announces = []  # (time, node)
         self.changes = []  # (time, node, added), in the kernel's order
         self.samples = []  # (time, node, present)
@@ -145,6 +146,11 @@ class Seen:
     def ping_outage_ms(self, since=None, until=None):
         """The same as the client saw it, through its kernel's neighbour cache."""
         return self.gap_ms([heard for heard, _, _ in self.pings], since, until)
+
+    def lost_pings(self, since=None):
+        """How many of the client's pings, of those between two answered ones that were asked since then, were not."""
+        seqs = sorted(seq for asked, seq in self.ping_seqs if asked >= (since or 0))
+        return seqs[-1] - seqs[0] + 1 - len(set(seqs)) if seqs else 0
 
     def last_answer(self, node):
         return max((h for (who, _), seen in self.answers.items() if who == node for _, _, h in seen), default=None)
@@ -229,6 +235,7 @@ class Witness:
                     self._of(f[1]).answers[f[2], f[0]].append((int(f[3]), int(f[4]), int(f[5])))
                 elif what == "ping":
                     self._of(f[0]).pings.append((int(f[4]), int(f[3]), f[1]))
+                    self._of(f[0]).ping_seqs.append((int(f[3]), int(f[2])))
                 elif what == "announce":
                     self._of(f[0]).announces.append((int(f[2]), f[1]))
                 elif what == "change":

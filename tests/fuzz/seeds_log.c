@@ -89,6 +89,7 @@ static void report(int8_t node, const char *name)
     command.report.links[0].prefixes[1] = seed_prefix("2001:db8::/64");
     strcpy(command.report.links[1].name, "eth1");
     strcpy(command.report.version, "0.1.0");
+    command.report.reads_first = command.report.reads_last = 2;
     entry(&command, name);
 }
 

@@ -30,7 +30,7 @@ static void answer(const char *name, uint64_t seq, uint64_t big, uint8_t n)
         answer.promises[i] = (struct promise_report){big + i, 300 + i, 500000 - i};
         answer.released[i] = (struct released_report){big + i, i};
     }
-    seed("heartbeat", name, bytes, answer_encode(&answer, CLUSTER, bytes));
+    seed("heartbeat", name, bytes, answer_encode(&answer, FORMAT_LAST, CLUSTER, bytes));
 }
 
 static void datagrams(void)
@@ -39,12 +39,13 @@ static void datagrams(void)
                                    .released = 17, .held = 16, .n_held = 4000000000u, .lease_ms = 497, .leader = 3,
                                    .missing = 1ull << 63 | 5, .checks = 12, .passing = 2, .failing = 4, .last_term = 9,
                                    .writing_ms = 12000,
-                                   .last_index = 5000000001ull};
+                                   .last_index = 5000000001ull,
+                                   .format = 2};
     const struct heartbeat first = {.from = 1, .run = 1};
     uint8_t bytes[DATAGRAM_MAX];
 
-    seed("heartbeat", "beat", bytes, heartbeat_encode(&beat, CLUSTER, bytes));
-    seed("heartbeat", "first", bytes, heartbeat_encode(&first, CLUSTER, bytes));
+    seed("heartbeat", "beat", bytes, heartbeat_encode(&beat, FORMAT_LAST, CLUSTER, bytes));
+    seed("heartbeat", "first", bytes, heartbeat_encode(&first, FORMAT_LAST, CLUSTER, bytes));
     answer("answer", 12, 1, 0);
     answer("answer-few", 13, 1, 3);
     answer("answer-last-seq", UINT64_MAX, 1, 3);
@@ -135,7 +136,7 @@ static void report(const char *name, uint8_t links, uint8_t prefixes)
         report.conflicts[i] = (struct conflict_item){
             .vip = (uint16_t)i, .moved = 300, .kind = CONFLICT_TAKEN, .mac = {2, 0x66, 0, 0, 0, 1}};
     }
-    seed_need(report_encode(&report, bytes, sizeof bytes, &len) == 0, name);
+    seed_need(report_encode(&report, FORMAT_LAST, bytes, sizeof bytes, &len) == 0, name);
     seed("report", name, bytes, len);
 }
 

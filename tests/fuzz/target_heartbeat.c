@@ -42,8 +42,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     FUZZ_CHECK(was.type == DATAGRAM_HEARTBEAT || was.type == DATAGRAM_ANSWER);
-    size_t len = was.type == DATAGRAM_HEARTBEAT ? heartbeat_encode(&was.heartbeat, CLUSTER, bytes)
-                                                : answer_encode(&was.answer, CLUSTER, bytes);
+    size_t len = was.type == DATAGRAM_HEARTBEAT ? heartbeat_encode(&was.heartbeat, FORMAT_LAST, CLUSTER, bytes)
+                                                : answer_encode(&was.answer, FORMAT_LAST, CLUSTER, bytes);
     FUZZ_CHECK(len <= size && heartbeat_decode(bytes, len, CLUSTER, &is) == 0 && is.type == was.type);
     if (was.type == DATAGRAM_ANSWER) {
         check_answer(&was.answer, &is.answer, size);

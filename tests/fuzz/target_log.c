@@ -2,11 +2,13 @@
  * stop at them, all tables stay equal, and a snapshot of the result can be read again, since nothing but that brings a
  * node back. */
 
+#include <errno.h>
 #include <stdalign.h>
 #include <string.h>
 
 #include "fuzz.h"
 #include "wire/command.h"
+#include "core/format.h"
 #include "wire/snapshot.h"
 
 static alignas(max_align_t) uint8_t scratch[COMMAND_SCRATCH_BYTES];
@@ -39,6 +41,10 @@ static void check_snapshot(void)
 {
     size_t len;
 
+    if (table.format > FORMAT_LAST) { /* every node said that it reads that, this one too */
+        FUZZ_CHECK(snapshot_encode(&table, bytes, sizeof bytes, &len) == -EPROTONOSUPPORT);
+        return;
+    }
     FUZZ_CHECK(snapshot_encode(&table, bytes, sizeof bytes, &len) == 0);
     table_init(&restored);
     FUZZ_CHECK(snapshot_decode(bytes, len, &restored) == 0);

@@ -17,10 +17,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         FUZZ_CHECK(r == -EBADMSG);
         return 0;
     }
-    FUZZ_CHECK(report_encode(&was, bytes, sizeof bytes, &len) == 0 && len <= size);
+    FUZZ_CHECK(report_encode(&was, FORMAT_LAST, bytes, sizeof bytes, &len) == 0 && len <= size);
     FUZZ_CHECK(report_decode(bytes, len, &is) == 0 && memcmp(&was, &is, sizeof was) == 0);
-    FUZZ_CHECK(report_encode(&is, bytes_again, sizeof bytes_again, &len_again) == 0);
+    FUZZ_CHECK(report_encode(&is, FORMAT_LAST, bytes_again, sizeof bytes_again, &len_again) == 0);
     FUZZ_CHECK(len == len_again && memcmp(bytes, bytes_again, len) == 0);
-    FUZZ_CHECK(report_encode(&is, bytes_again, len - 1, &len_again) == -ENOBUFS);
+    FUZZ_CHECK(report_encode(&is, FORMAT_LAST, bytes_again, len - 1, &len_again) == -ENOBUFS);
     return 0;
 }

@@ -45,7 +45,7 @@ static void report(struct sim_node *node, uint64_t to)
         node->report = *core_report(node->core);
         struct event event = {.type = EV_REPORT, .report = &node->report};
         node_event(node, &event);
-    } else if (report_encode(core_report(node->core), buf, sizeof buf, &len) == 0) {
+    } else if (report_encode(core_report(node->core), FORMAT_LAST, buf, sizeof buf, &len) == 0) {
         net_send(node->slot, (int)to - 1, INPUT_REPORT, buf, len);
     }
 }
@@ -135,7 +135,7 @@ static void send_heartbeat(struct sim_node *node, const struct action *action)
 
     foreign_sent(node, action->heartbeat.seq);
     net_send(node->slot, (int)action->to - 1, INPUT_DATAGRAM, buf,
-             heartbeat_encode(&action->heartbeat, node->table->cluster_id, buf));
+             heartbeat_encode(&action->heartbeat, FORMAT_LAST, node->table->cluster_id, buf));
 }
 
 static void send_answer(const struct sim_node *node, const struct action *action)
@@ -143,7 +143,7 @@ static void send_answer(const struct sim_node *node, const struct action *action
     uint8_t buf[DATAGRAM_MAX];
 
     net_send(node->slot, (int)action->to - 1, INPUT_DATAGRAM, buf,
-             answer_encode(action->answer, node->table->cluster_id, buf));
+             answer_encode(action->answer, FORMAT_LAST, node->table->cluster_id, buf));
     if (action->answer->acked) {
         ambush_trigger(TRIGGER_ACK, node->slot);
     }

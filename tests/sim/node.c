@@ -248,7 +248,7 @@ static void ack_checked(struct sim_node *node)
         event.heartbeat = &node->datagram->heartbeat;
         node_event(node, &event);
     } else if (slot >= 0) {
-        net_send(node->slot, slot, INPUT_DATAGRAM, bytes, answer_encode(&answer, node->table->cluster_id, bytes));
+        net_send(node->slot, slot, INPUT_DATAGRAM, bytes, answer_encode(&answer, FORMAT_LAST, node->table->cluster_id, bytes));
     }
 }
 

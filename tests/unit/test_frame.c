@@ -249,7 +249,12 @@ static struct hello sample(void)
         .founded = true,
         .founders = 1234567,
         .version = "0.1.0",
+        .last_term = 6,
         .last_index = 1u << 31,
+        .seen_run = UINT64_MAX,
+        .seen_term = 8,
+        .seen_index = 9,
+        .format = UINT32_MAX,
         .link = 5,
     };
 }

@@ -31,6 +31,7 @@ static const struct heartbeat BEAT = {
     .last_term = 9,
     .writing_ms = 4000000001u,
     .last_index = 5000000001ull,
+    .format = UINT32_MAX,
 };
 
 static void full_answer(struct answer *answer, uint64_t seq)
@@ -57,7 +58,7 @@ static void heartbeat_round_trip(void **state)
 {
     uint8_t bytes[DATAGRAM_MAX];
     struct datagram_message got;
-    size_t len = heartbeat_encode(&BEAT, CLUSTER, bytes);
+    size_t len = heartbeat_encode(&BEAT, FORMAT_LAST, CLUSTER, bytes);
 
     assert_in_range(len, 16 + 14, 200);
     assert_int_equal(heartbeat_decode(bytes, len, CLUSTER, &got), 0);
@@ -76,7 +77,7 @@ static void answer_round_trip(void **state)
     answer.n_promises = 3;
     answer.n_released = 5;
     answer.acked = false;
-    len = answer_encode(&answer, CLUSTER, bytes);
+    len = answer_encode(&answer, FORMAT_LAST, CLUSTER, bytes);
     assert_int_equal(heartbeat_decode(bytes, len, CLUSTER, &got), 0);
     assert_int_equal(got.type, DATAGRAM_ANSWER);
     assert_int_equal(got.answer.from, answer.from);
@@ -106,7 +107,7 @@ static void answer_too_large_is_cut_in_turns(void **state)
 
     for (uint64_t seq = 1; seq <= 50; seq++) {
         full_answer(&answer, seq);
-        size_t len = answer_encode(&answer, CLUSTER, bytes);
+        size_t len = answer_encode(&answer, FORMAT_LAST, CLUSTER, bytes);
 
         assert_in_range(len, DATAGRAM_MAX - 64, DATAGRAM_MAX);
         assert_int_equal(heartbeat_decode(bytes, len, CLUSTER, &got), 0);
@@ -133,7 +134,7 @@ static void strangers_are_told_apart(void **state)
 {
     uint8_t bytes[DATAGRAM_MAX + 1];
     struct datagram_message got = {.type = 77};
-    size_t len = heartbeat_encode(&BEAT, CLUSTER, bytes);
+    size_t len = heartbeat_encode(&BEAT, FORMAT_LAST, CLUSTER, bytes);
 
     assert_int_equal(heartbeat_decode(bytes, len, CLUSTER + 1, &got), HEARTBEAT_OTHER_CLUSTER);
     bytes[4]++;
@@ -166,13 +167,13 @@ static void zero_ids_are_refused(void **state)
     struct answer answer;
 
     beat.run = 0;
-    assert_int_equal(heartbeat_decode(bytes, heartbeat_encode(&beat, CLUSTER, bytes), CLUSTER, &got), -EBADMSG);
+    assert_int_equal(heartbeat_decode(bytes, heartbeat_encode(&beat, FORMAT_LAST, CLUSTER, bytes), CLUSTER, &got), -EBADMSG);
     beat = BEAT;
     beat.from = 0;
-    assert_int_equal(heartbeat_decode(bytes, heartbeat_encode(&beat, CLUSTER, bytes), CLUSTER, &got), -EBADMSG);
+    assert_int_equal(heartbeat_decode(bytes, heartbeat_encode(&beat, FORMAT_LAST, CLUSTER, bytes), CLUSTER, &got), -EBADMSG);
     full_answer(&answer, 1);
     answer.to = 0;
-    assert_int_equal(heartbeat_decode(bytes, answer_encode(&answer, CLUSTER, bytes), CLUSTER, &got), -EBADMSG);
+    assert_int_equal(heartbeat_decode(bytes, answer_encode(&answer, FORMAT_LAST, CLUSTER, bytes), CLUSTER, &got), -EBADMSG);
 }
 
 /* Every prefix is refused, and no byte is beyond it read (the copy is as large as the piece: ASan would tell). */
@@ -184,8 +185,8 @@ static void truncated(void **state)
     size_t len[2];
 
     full_answer(&answer, 1);
-    len[0] = answer_encode(&answer, CLUSTER, bytes[0]);
-    len[1] = heartbeat_encode(&BEAT, CLUSTER, bytes[1]);
+    len[0] = answer_encode(&answer, FORMAT_LAST, CLUSTER, bytes[0]);
+    len[1] = heartbeat_encode(&BEAT, FORMAT_LAST, CLUSTER, bytes[1]);
     for (int k = 0; k < 2; k++) {
         for (size_t i = 0; i < len[k]; i++) {
             uint8_t *piece = test_malloc(i + 1);
@@ -207,7 +208,7 @@ static void damaged(void **state)
 
     full_answer(&answer, 1);
     answer.n_promises = answer.n_released = 2;
-    len = answer_encode(&answer, CLUSTER, bytes);
+    len = answer_encode(&answer, FORMAT_LAST, CLUSTER, bytes);
     for (size_t at = 0; at < len; at++) {
         uint8_t was = bytes[at];
 

@@ -30,6 +30,8 @@ static void fill(struct report *ret, uint8_t links, uint8_t prefixes)
     ret->run = 1ull << 63;
     ret->witness = true;
     strcpy(ret->version, "0.1.0");
+    ret->reads_first = 2;
+    ret->reads_last = UINT32_MAX;
     ret->n_links = links;
     for (int i = 0; i < links; i++) {
         struct link *link = &ret->links[i];
@@ -77,7 +79,7 @@ static void check_round_trip(const struct report *report)
     size_t len;
 
     memset(&decoded, 0xaa, sizeof decoded);
-    assert_int_equal(report_encode(report, bytes, sizeof bytes, &len), 0);
+    assert_int_equal(report_encode(report, FORMAT_LAST, bytes, sizeof bytes, &len), 0);
     assert_int_equal(decode_exact(bytes, len, &decoded), 0);
     assert_memory_equal(&decoded, report, sizeof decoded);
 }
@@ -116,7 +118,7 @@ static void test_largest(void **state)
         }
     }
     check_round_trip(&report);
-    assert_int_equal(report_encode(&report, bytes, sizeof bytes, &len), 0);
+    assert_int_equal(report_encode(&report, FORMAT_LAST, bytes, sizeof bytes, &len), 0);
     assert_true(len <= REPORT_BYTES_MAX / 2);
 }
 
@@ -127,12 +129,12 @@ static void test_no_room(void **state)
     size_t len, untouched = 77;
 
     fill(&report, 3, 2);
-    assert_int_equal(report_encode(&report, bytes, sizeof bytes, &len), 0);
+    assert_int_equal(report_encode(&report, FORMAT_LAST, bytes, sizeof bytes, &len), 0);
     for (size_t size = 0; size < len; size++) {
-        assert_int_equal(report_encode(&report, bytes, size, &untouched), -ENOBUFS);
+        assert_int_equal(report_encode(&report, FORMAT_LAST, bytes, size, &untouched), -ENOBUFS);
         assert_int_equal(untouched, 77);
     }
-    assert_int_equal(report_encode(&report, bytes, len, &untouched), 0);
+    assert_int_equal(report_encode(&report, FORMAT_LAST, bytes, len, &untouched), 0);
     assert_int_equal(untouched, len);
 }
 
@@ -144,7 +146,7 @@ static void test_cut(void **state)
     size_t len;
 
     fill(&report, 3, 2);
-    assert_int_equal(report_encode(&report, bytes, sizeof bytes - 1, &len), 0);
+    assert_int_equal(report_encode(&report, FORMAT_LAST, bytes, sizeof bytes - 1, &len), 0);
     memset(&untouched, 0x55, sizeof untouched);
     for (size_t cut = 0; cut <= len + 1; cut++) {
         if (cut != len) {
@@ -208,7 +210,7 @@ static int decode_parts(const struct parts *parts)
     size_t len;
 
     packer_init(&packer, bytes, sizeof bytes);
-    pack_array(&packer, 9);
+    pack_array(&packer, 11);
     pack_uint(&packer, parts->version);
     pack_uint(&packer, 1);
     pack_uint(&packer, 2);
@@ -216,6 +218,8 @@ static int decode_parts(const struct parts *parts)
     pack_bool(&packer, false);
     pack_bool(&packer, false);
     pack_text(&packer, parts->software);
+    pack_uint(&packer, 1);
+    pack_uint(&packer, 2);
     pack_links(&packer, parts);
     pack_conflicts(&packer, parts);
     assert_int_equal(packer_done(&packer, &len), 0);
@@ -230,32 +234,33 @@ static void test_limits(void **state)
         struct parts parts;
         int expected;
     } CASES[] = {
-        {"sound", {2, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 0, 0, 0, 0}, 0},
-        {"other version", {1, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
-        {"no software version", {2, "", 1, "eth0", 1, "10.0.0.0/24", 0, 0, 0, 0}, 0},
-        {"long software version", {2, "1234567890123456789012345678901", 1, "eth0", 1, "10.0.0.0/24", 0, 0, 0, 0}, 0},
-        {"too long", {2, "12345678901234567890123456789012", 1, "eth0", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
-        {"escape sequence", {2, "\033[2J", 1, "eth0", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
-        {"all links", {2, "0.1.0", LINKS_MAX, "eth0", 1, "10.0.0.0/24", 0, 0, 0, 0}, 0},
-        {"too many links", {2, "0.1.0", LINKS_MAX + 1, "eth0", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
-        {"link without a name", {2, "0.1.0", 1, "", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
-        {"long name", {2, "0.1.0", 1, "enp0s31f6.40951", 1, "10.0.0.0/24", 0, 0, 0, 0}, 0},
-        {"too long name", {2, "0.1.0", 1, "enp0s31f6.409512", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
-        {"name of another script", {2, "0.1.0", 1, "l\xc3\xa4n0", 1, "10.0.0.0/24", 0, 0, 0, 0}, 0},
-        {"name with a space", {2, "0.1.0", 1, "eth 0", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
-        {"name with an escape", {2, "0.1.0", 1, "eth\033", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
-        {"name with a delete", {2, "0.1.0", 1, "eth\x7f", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
-        {"all prefixes", {2, "0.1.0", 1, "eth0", LINK_PREFIXES_MAX, "10.0.0.0/24", 0, 0, 0, 0}, 0},
-        {"too many prefixes", {2, "0.1.0", 1, "eth0", LINK_PREFIXES_MAX + 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
-        {"no address", {2, "0.1.0", 1, "eth0", 1, NULL, 0, 0, 0, 0}, -EBADMSG},
-        {"longest of IPv4", {2, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 32, 0, 0, 0}, 0},
-        {"too long for IPv4", {2, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 33, 0, 0, 0}, -EBADMSG},
-        {"longest of IPv6", {2, "0.1.0", 1, "eth0", 1, "2001:db8::/64", 128, 0, 0, 0}, 0},
-        {"all conflicts", {2, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 0, CONFLICTS_MAX, VIPS_MAX - 1, CONFLICT_YIELDED}, 0},
-        {"too many conflicts", {2, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 0, CONFLICTS_MAX + 1, 0, 1}, -EBADMSG},
-        {"conflict of no VIP", {2, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 0, 1, VIPS_MAX, 1}, -EBADMSG},
-        {"no such outcome", {2, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 0, 1, 0, CONFLICT_KINDS_N}, -EBADMSG},
-        {"too long for IPv6", {2, "0.1.0", 1, "eth0", 1, "2001:db8::/64", 129, 0, 0, 0}, -EBADMSG},
+        {"sound", {1, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 0, 0, 0, 0}, 0},
+        {"newer format", {FORMAT_LAST + 1, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
+        {"format of nobody", {FORMAT_FIRST - 1, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
+        {"no software version", {1, "", 1, "eth0", 1, "10.0.0.0/24", 0, 0, 0, 0}, 0},
+        {"long software version", {1, "1234567890123456789012345678901", 1, "eth0", 1, "10.0.0.0/24", 0, 0, 0, 0}, 0},
+        {"too long", {1, "12345678901234567890123456789012", 1, "eth0", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
+        {"escape sequence", {1, "\033[2J", 1, "eth0", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
+        {"all links", {1, "0.1.0", LINKS_MAX, "eth0", 1, "10.0.0.0/24", 0, 0, 0, 0}, 0},
+        {"too many links", {1, "0.1.0", LINKS_MAX + 1, "eth0", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
+        {"link without a name", {1, "0.1.0", 1, "", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
+        {"long name", {1, "0.1.0", 1, "enp0s31f6.40951", 1, "10.0.0.0/24", 0, 0, 0, 0}, 0},
+        {"too long name", {1, "0.1.0", 1, "enp0s31f6.409512", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
+        {"name of another script", {1, "0.1.0", 1, "l\xc3\xa4n0", 1, "10.0.0.0/24", 0, 0, 0, 0}, 0},
+        {"name with a space", {1, "0.1.0", 1, "eth 0", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
+        {"name with an escape", {1, "0.1.0", 1, "eth\033", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
+        {"name with a delete", {1, "0.1.0", 1, "eth\x7f", 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
+        {"all prefixes", {1, "0.1.0", 1, "eth0", LINK_PREFIXES_MAX, "10.0.0.0/24", 0, 0, 0, 0}, 0},
+        {"too many prefixes", {1, "0.1.0", 1, "eth0", LINK_PREFIXES_MAX + 1, "10.0.0.0/24", 0, 0, 0, 0}, -EBADMSG},
+        {"no address", {1, "0.1.0", 1, "eth0", 1, NULL, 0, 0, 0, 0}, -EBADMSG},
+        {"longest of IPv4", {1, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 32, 0, 0, 0}, 0},
+        {"too long for IPv4", {1, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 33, 0, 0, 0}, -EBADMSG},
+        {"longest of IPv6", {1, "0.1.0", 1, "eth0", 1, "2001:db8::/64", 128, 0, 0, 0}, 0},
+        {"all conflicts", {1, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 0, CONFLICTS_MAX, VIPS_MAX - 1, CONFLICT_YIELDED}, 0},
+        {"too many conflicts", {1, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 0, CONFLICTS_MAX + 1, 0, 1}, -EBADMSG},
+        {"conflict of no VIP", {1, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 0, 1, VIPS_MAX, 1}, -EBADMSG},
+        {"no such outcome", {1, "0.1.0", 1, "eth0", 1, "10.0.0.0/24", 0, 1, 0, CONFLICT_KINDS_N}, -EBADMSG},
+        {"too long for IPv6", {1, "0.1.0", 1, "eth0", 1, "2001:db8::/64", 129, 0, 0, 0}, -EBADMSG},
     };
 
     for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
@@ -277,7 +282,7 @@ static void test_odd_interface(void **state)
     strcpy(report.links[0].name, "l\xc3\xa4n0");
     strcpy(report.links[1].name, "eth\033[2J");
     strcpy(report.links[2].name, "");
-    assert_int_equal(report_encode(&report, bytes, sizeof bytes, &len), 0);
+    assert_int_equal(report_encode(&report, FORMAT_LAST, bytes, sizeof bytes, &len), 0);
     assert_int_equal(decode_exact(bytes, len, &decoded), 0);
     assert_int_equal(decoded.n_links, 2);
     assert_memory_equal(&decoded.links[0], &report.links[0], sizeof decoded.links[0]);

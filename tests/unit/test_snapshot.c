@@ -13,6 +13,7 @@
 
 #include "core/command.h"
 #include "wire/command.h"
+#include "core/format.h"
 #include "wire/snapshot.h"
 
 static struct table table, decoded;
@@ -349,7 +350,7 @@ static void random_command(struct command *command, struct move *moves, struct v
     uint32_t n = 1 + below(3);
 
     memset(command, 0, sizeof *command);
-    command->type = (enum command_type)(COMMAND_FENCE + below(COMMAND_MAINTENANCE - COMMAND_FENCE + 1));
+    command->type = (enum command_type)(COMMAND_FENCE + below(COMMAND_FORMAT - COMMAND_FENCE + 1));
     command->at_ms = (int64_t)table.applied * 7;
     command->request = below(3) ? 0 : 1 + below(400);
     for (uint32_t i = 0; i < n; i++) {
@@ -465,6 +466,10 @@ static void random_command(struct command *command, struct move *moves, struct v
         break;
     case COMMAND_MAINTENANCE:
         random_maintenance(&command->maintenance);
+        break;
+    case COMMAND_FORMAT:
+        command->upgrade.was = table.format;
+        command->upgrade.format = FORMAT_FIRST + below(3);
         break;
     case COMMAND_FOUND:
         break;

@@ -269,6 +269,30 @@ static void test_what_a_drain_waits_for(void **state)
     assert_false(core_settled(bed->core, SLOT_NONE, 0, bed->now)); /* the leadership is to go as well */
 }
 
+/* By which a restored backup is known: the last word of each node on its log, and of which run it was. */
+static void test_what_was_heard_of_a_log(void **state)
+{
+    struct bed *bed = *state;
+    struct heartbeat beat = bed_beat(bed, 1);
+    uint64_t run = 0, term = 0, index = 0;
+
+    beat.last_term = 4;
+    beat.last_index = 100;
+    bed_hear(bed, &beat);
+    assert_true(core_heard_log(bed->core, 2, &run, &term, &index));
+    assert_true(run == beat.run && term == 4 && index == 100);
+    beat = bed_beat(bed, 1);
+    beat.run++;
+    beat.last_term = 5;
+    beat.last_index = 90; /* it was cut, and has grown again */
+    bed_hear(bed, &beat);
+    assert_true(core_heard_log(bed->core, 2, &run, &term, &index));
+    assert_true(run == beat.run && term == 5 && index == 90);
+    run = 7;
+    assert_false(core_heard_log(bed->core, 99, &run, &term, &index)); /* no member */
+    assert_int_equal(run, 7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -281,6 +305,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_quorum_and_who_speaks, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_wait_waits_for, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_a_drain_waits_for, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_was_heard_of_a_log, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
