@@ -109,16 +109,16 @@ static const struct option_spec apply_options[] = {
     { NULL, 0, NULL, NULL },
 };
 
-#define COMMAND_TIMEOUT { "command-timeout", 0, "TIME", "a command that takes longer is ended, and has failed (default: none)" }
-#define DETACH { "detach", 0, NULL, "return when it has begun; it goes on in the background" }
+#define COMMAND_TIMEOUT { "command-timeout", 0, "TIME", "COMMAND is ended after it, and has failed" }
+#define DETACH { "detach", 0, NULL, "return once it has begun; it goes on by itself" }
 
 static const struct option_spec maintenance_options[] = {
-    { "nodes", 'N', "A,B", "only these, in this order (default: all, by name); the leader is last" },
-    { "restart", 'R', NULL, "COMMAND restarts the node, or vipd there: wait until it has, and ignore how COMMAND ends" },
-    { "settle", 0, "TIME", "a node has to be healthy for so long without a break; default 3s" },
-    { "drain-timeout", 0, "TIME", "a node that is not drained in time has failed; default 1m" },
+    { "nodes", 'N', "A,B", "only these, in this order (default: all by name)" },
+    { "restart", 'R', NULL, "COMMAND restarts the node or its vipd: wait for it" },
+    { "settle", 0, "TIME", "healthy for so long without a break; default 3s" },
+    { "drain-timeout", 0, "TIME", "a node not drained in time has failed; default 1m" },
     COMMAND_TIMEOUT,
-    { "return-timeout", 0, "TIME", "a node that is not healthy again in time has failed; default 10m" },
+    { "return-timeout", 0, "TIME", "a node not healthy in time has failed; default 10m" },
     { "yes", 'y', NULL, "do not ask" },
     DETACH,
     { NULL, 0, NULL, NULL },
@@ -126,7 +126,7 @@ static const struct option_spec maintenance_options[] = {
 
 static const struct option_spec resume_options[] = {
     { "retry", 0, NULL, "run the command of the node whose turn it is again" },
-    { "done", 0, NULL, "take that command as done: wait until the node is healthy" },
+    { "done", 0, NULL, "take it as done: wait until the node is healthy" },
     COMMAND_TIMEOUT,
     DETACH,
     { NULL, 0, NULL, NULL },
@@ -322,12 +322,16 @@ const struct command commands[] = {
     },
     {
         "maintenance run", "[OPTION]... -- COMMAND...", MAINTAIN, "Maintain the nodes, one at a time",
-        "Each node in its turn: it is drained; COMMAND is run, here, as you; it is waited for until it is healthy; it is\n"
-        "undrained. In COMMAND {node} and {address} name the node, as do VIPD_NODE and VIPD_ADDRESS in its environment;\n"
-        "its standard input is empty. The plan is shown first. It stops at the first node that fails, and that one\n"
-        "stays drained; a node that was drained before stays so. Refused (exit 3) when a node is down, or when a VIP would\n"
-        "be left without a node or the voters without a majority, unless --force.\n"
-        "Its state is kept by the cluster: it goes on when the leader, the node, or this terminal dies. Ctrl-C pauses it.",
+        "Each node in its turn, the leader last: it is drained; COMMAND is run, here, as\n"
+        "you; it is waited for until it is healthy; it is undrained. In COMMAND {node}\n"
+        "and {address} name the node, as do VIPD_NODE and VIPD_ADDRESS in its\n"
+        "environment; its standard input is empty. With --restart how it ends does not\n"
+        "count: the node has to come back. The plan is shown first. It stops at the\n"
+        "first node that fails, which stays drained; one drained before stays so.\n"
+        "Refused (exit 3) when a node is down, or when a VIP would be left without a\n"
+        "node or the voters without a majority, unless --force. The cluster keeps its\n"
+        "state: it goes on when the leader, the node or this terminal dies. Ctrl-C\n"
+        "pauses it.",
         "  vipctl maintenance run -- ssh {address} apt-get -y upgrade\n"
         "  vipctl maintenance run --restart --settle 30s -- ssh {address} reboot\n"
         "  vipctl maintenance run --nodes b,c --dry-run -- ./patch.sh\n",
@@ -340,20 +344,23 @@ const struct command commands[] = {
     },
     {
         "maintenance pause", "", MAINTAIN, "Begin nothing new",
-        "A command that runs is not stopped; when it ends well, its node comes back. --wait returns then.",
+        "A command that runs is not stopped; when it ends well, its node comes back.\n"
+        "--wait returns then.",
         "  vipctl maintenance pause --wait --timeout 10m\n", NULL, 0, 0, true, run_maintenance_pause,
     },
     {
         "maintenance resume", "[OPTION]... [-- COMMAND...]", MAINTAIN, "Go on after a pause or a failure, on any node",
-        "The commands are run here from now on, unless one is at work. A node that failed is tried again where it failed.\n"
-        "When it is not known whether a command has ended, --retry or --done says what to make of it. The command of\n"
-        "another user has to be repeated behind --, as it is run with your rights.",
+        "The commands are run here from now on, unless one is at work. A node that failed\n"
+        "is tried again where it failed. When it is not known whether a command has\n"
+        "ended, --retry or --done says what to make of it. The command of another user\n"
+        "has to be repeated behind --, as it is run with your rights.",
         "  vipctl maintenance resume\n  vipctl maintenance resume --done\n", resume_options, 0, CLI_WORDS_MAX, true,
         run_maintenance_resume,
     },
     {
         "maintenance abort", "", MAINTAIN, "End the maintenance where it is",
-        "No other node is touched. A node whose command was begun stays drained, others are undrained.",
+        "No other node is touched. A node whose command was begun stays drained; one that\n"
+        "was only being drained is undrained.",
         "  vipctl maintenance abort\n", NULL, 0, 0, true, run_maintenance_abort,
     },
     {

@@ -498,8 +498,8 @@ static void tell_paused(const struct vipd_value *row)
     bool lost = vipd_bool(vipd_get(row, "lost"), false), running = strcmp(step, "running") == 0;
 
     if (lost && running) {
-        printf("paused: the vipctl that ran the command on %s is gone; whether it has ended is not known.\n"
-               "%s stays drained. Look there, then\n"
+        printf("paused: the vipctl that ran the command on %s is gone\n"
+               "whether the command has ended is not known; %s stays drained. Look there, then\n"
                "  vipctl maintenance resume --retry    runs the command there again, then goes on\n"
                "  vipctl maintenance resume --done     takes the command as done, then goes on\n"
                "  vipctl maintenance abort             ends it; then vipctl undrain %s\n",
@@ -509,7 +509,7 @@ static void tell_paused(const struct vipd_value *row)
     if (lost) {
         printf("paused: the vipctl that ran the commands is gone; none was running.\n");
     } else if (running) {
-        printf("paused: the command on %s is not stopped; when it ends well, %s is undrained.\n", node, node);
+        printf("paused: the command on %s is not stopped\nwhen it ends well, %s comes back into service\n", node, node);
     } else if (node != NULL) {
         printf("paused: %s is %s.\n", node, step);
     } else {

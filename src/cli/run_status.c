@@ -77,13 +77,13 @@ static void show_maintenance(const struct vipd_value *m)
     if (state == NULL) {
         return;
     }
-    printf("\nmaintenance %s: %" PRIu64 " of %" PRIu64 " nodes done",
+    printf("\nmaintenance %s, %" PRIu64 " of %" PRIu64 " nodes done",
            coloured(state, strcmp(state, "stopped") == 0 ? COLOUR_BAD : COLOUR_WARN, colour, sizeof colour),
            vipd_uint(vipd_get(m, "done"), 0), vipd_uint(vipd_get(m, "n"), 0));
     if (node != NULL) {
-        printf(", %s %s", node, strcmp(step, "running") == 0 ? "runs its command" : step);
+        printf(": %s %s", node, strcmp(step, "running") == 0 ? "runs its command" : step);
     }
-    printf("; begun %s by %s\n", text_ago(vipd_int(vipd_get(m, "begun_ms"), 0), since), vipd_text(vipd_get(m, "who"), "?"));
+    printf(" (%s, %s)\n", vipd_text(vipd_get(m, "who"), "?"), text_ago(vipd_int(vipd_get(m, "begun_ms"), 0), since));
 }
 
 static void show_unheld(const struct vipd_value *status)

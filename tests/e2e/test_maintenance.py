@@ -270,7 +270,7 @@ def test_a_command_that_fails(scene, desk):
     assert row["state"] == "stopped" and row["status"] == 3 and f"leaves {name}" in row["tail"]
     assert sorted(states(row).values()) == ["failed", "waiting", "waiting"]
     assert status_of(node, name) == "drained"
-    assert f"maintenance stopped: 0 of 3 nodes done, {name} failed" in node.vipctl_raw("status").stdout
+    assert f"maintenance stopped, 0 of 3 nodes done: {name} failed (uid 0 on {node.name}, " in node.vipctl_raw("status").stdout
     refused = node.vipctl_raw("undrain", name)
     assert refused.returncode == UNSAFE and "under maintenance" in refused.stderr
     assert node.vipctl_raw("maintenance", "run", "--", "true").returncode == CONFLICT
@@ -351,6 +351,7 @@ def test_the_terminal_dies(scene, desk):
     assert set(states(row).values()) == {"done"}
 
 
+@pytest.mark.slow
 def test_the_runner_dies_with_a_command(scene, desk):
     """SIGKILL for all of vipctl, as when its host goes: paused when it is known to be lost, and nothing is guessed."""
     leader = scene.cluster.leader()
