@@ -61,6 +61,8 @@ struct api_check
 struct api_daemon
 {
     const char *node;      /* this node's name */
+    const char *cluster;   /* as its file says */
+    const char *waits;     /* what it waits for before there is a table, one sentence */
     uint64_t id;
     int64_t started_ms;    /* Unix */
     const char *fence;     /* "kernel" or "addresses" */

@@ -83,7 +83,7 @@ void api_own(const struct api_call *call)
     struct value *result = value_map(arena), *counters = value_map(arena);
 
     put_own(call, result);
-    value_put_string(arena, result, "cluster", view->table->cluster);
+    value_put_string(arena, result, "cluster", view->table->cluster_id != 0 ? view->table->cluster : view->daemon->cluster);
     value_put_bool(arena, result, "quorum", core_has_quorum(view->core, view->now));
     value_put_bool(arena, result, "caught_up", core_caught_up(view->core));
     value_put_string(arena, result, "leader", leader_name(view));
@@ -200,7 +200,7 @@ static void put_warnings(const struct api_call *call, struct value *result)
     struct value *warnings = value_array(arena);
 
     if (view->table->cluster_id == 0) {
-        value_push(arena, warnings, value_string(arena, "the cluster is not founded yet: it waits for its voters"));
+        value_push(arena, warnings, value_string(arena, view->daemon->waits));
     } else if (!core_has_quorum(view->core, view->now)) {
         value_push(arena, warnings, value_string(arena, "no quorum: this node holds nothing"));
     } else if (core_leader(view->core) == 0) {
@@ -225,6 +225,10 @@ static void put_warnings(const struct api_call *call, struct value *result)
         enum node_state state = node->used ? core_node_state(view->core, slot, view->now) : NODE_STATE_UP;
         if (state == NODE_STATE_FENCED || state == NODE_STATE_DOWN) {
             value_push(arena, warnings, value_format(arena, "node %s is %s", node->name, api_node_state_text(state)));
+        } else if (node->used && !node->witness && core_is_leader(view->core) && core_has_quorum(view->core, view->now) &&
+                   core_node_lease_ms(view->core, slot, view->now) == 0) {
+            value_push(arena, warnings,
+                       value_format(arena, "node %s is heard, but hears no majority itself: it holds nothing", node->name));
         }
     }
     warn_of_disks(call, warnings);
@@ -243,7 +247,7 @@ void api_status(const struct api_call *call)
     struct value_arena *arena = call->arena;
     struct value *result = value_map(arena);
 
-    value_put_string(arena, result, "cluster", view->table->cluster);
+    value_put_string(arena, result, "cluster", view->table->cluster_id != 0 ? view->table->cluster : view->daemon->cluster);
     value_put_bool(arena, result, "quorum", core_has_quorum(view->core, view->now));
     value_put_string(arena, result, "leader", leader_name(view));
     value_put_uint(arena, result, "index", view->table->applied);

@@ -69,6 +69,8 @@ struct api_view requests_view(struct daemon *d, bool local)
     health_own(d, r->checks);
     r->daemon = (struct api_daemon){
         .node = d->config->node,
+        .cluster = d->config->cluster,
+        .waits = founding_waits(d, r->waits, sizeof r->waits),
         .id = d->self,
         .started_ms = d->started_ms,
         .fence = d->fence ? "kernel" : "addresses",

@@ -61,6 +61,7 @@ struct requests
     struct api_daemon daemon;
     struct api_counter counters[24];
     struct api_check checks[CHECKS_MAX];
+    char waits[VOTERS_MAX * NAME_SIZE + 192];
 };
 
 /* The loop's time, ms. */

@@ -197,6 +197,8 @@ void daemon_go_on(struct daemon *d); /* daemon.c: with the start, the id is know
 
 /* founding.c */
 void founding_met(struct daemon *d, const struct hello *hello);
+/* What a node without a table waits for, one sentence for a person; returns ret. */
+const char *founding_waits(const struct daemon *d, char *ret, size_t size);
 void founding_begin(struct daemon *d);
 void founding_propose(struct daemon *d); /* a leader without a founded table */
 

@@ -7,6 +7,7 @@
  * who met it, and a majority did (docs/decisions/0009-founding.md). */
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,6 +85,28 @@ void founding_met(struct daemon *d, const struct hello *hello)
         d->fresh |= 1ull << (hello->from - 1);
     }
     try_to_found(d);
+}
+
+const char *founding_waits(const struct daemon *d, char *ret, size_t size)
+{
+    if (d->config->n_join > 0 && !d->founded) {
+        snprintf(ret, size, "this node has not joined yet: it asks the members that its file names; vipctl node add makes it one");
+        return ret;
+    }
+    if (d->founded) {
+        snprintf(ret, size, "the founding is agreed upon: this node waits for a leader and the table");
+        return ret;
+    }
+    size_t n = (size_t)snprintf(ret, size, "the cluster is not founded yet: %d of its %d voters must have met, and this node waits for",
+                                voters(d->config) / 2 + 1, voters(d->config));
+    const char *comma = "";
+    for (int i = 0; i < voters(d->config) && n < size; i++) {
+        if ((uint64_t)i + 1 != d->self && !(d->fresh >> i & 1)) {
+            n += (size_t)snprintf(ret + n, size - n, "%s %s", comma, d->config->peers[i].name);
+            comma = ",";
+        }
+    }
+    return ret;
 }
 
 void founding_begin(struct daemon *d)

@@ -205,3 +205,15 @@ def test_two_clusters_on_one_link_of_names():
             assert alone.add_vip(address).name == "a"
             wait_until(lambda: witness.answering(address) == ["a"], 5, "it answers")
             witness.assert_single()
+
+
+def test_before_the_founding_it_says_whom_it_waits_for():
+    with Cluster(3) as cluster:
+        cluster.start("a")
+        status = wait_until(lambda: cluster["a"].vipctl("status"), 10, "the first one answers")
+        assert status["cluster"] == cluster.name and not status["quorum"] and status["nodes"] == []
+        assert any("2 of its 3 voters" in text and text.endswith("waits for b, c") for text in status["warnings"])
+        cluster.start("b")
+        wait_until(lambda: cluster["a"].vipctl("status")["quorum"], 20, "two of three are enough")
+        assert not any("founded" in text for text in cluster["a"].vipctl("status")["warnings"])
+        cluster.start().wait_formed()

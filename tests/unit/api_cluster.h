@@ -253,7 +253,7 @@ static inline struct cluster *cluster_open(void)
     cluster->core = calloc(1, core_size());
     cluster->actions = calloc(1, sizeof *cluster->actions);
     cluster->scratch = calloc(1, sizeof *cluster->scratch);
-    cluster->daemon = (struct api_daemon){ .node = "a", .id = 1, .started_ms = CLUSTER_WALL_MS, .fence = "kernel",
+    cluster->daemon = (struct api_daemon){ .node = "a", .cluster = "test", .waits = "it waits", .id = 1, .started_ms = CLUSTER_WALL_MS, .fence = "kernel",
                                            .n_counters = 1, .counters = counters };
     cluster->now = 1000 * MS;
     table_init(cluster->table);
