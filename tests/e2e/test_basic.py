@@ -210,7 +210,8 @@ def test_two_clusters_on_one_link_of_names():
 def test_before_the_founding_it_says_whom_it_waits_for():
     with Cluster(3) as cluster:
         cluster.start("a")
-        status = wait_until(lambda: cluster["a"].vipctl("status"), 10, "the first one answers")
+        wait_until(lambda: cluster["a"].vipctl_raw("status").returncode == 0, 10, "the first one answers")
+        status = cluster["a"].vipctl("status")
         assert status["cluster"] == cluster.name and not status["quorum"] and status["nodes"] == []
         assert any("2 of its 3 voters" in text and text.endswith("waits for b, c") for text in status["warnings"])
         cluster.start("b")
