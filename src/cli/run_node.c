@@ -18,6 +18,21 @@ static const char *role_of(const struct vipd_value *row)
     return vipd_bool(vipd_get(row, "witness"), false) ? "witness" : vipd_text(vipd_get(row, "role"), "?");
 }
 
+/* While a cluster is upgraded: nodes that have said so run different versions. */
+static bool are_mixed(const struct vipd_value *rows)
+{
+    const char *first = NULL;
+
+    for (const struct vipd_value *row = vipd_first(rows); row != NULL; row = vipd_next(row)) {
+        const char *version = vipd_text(vipd_get(row, "version"), "");
+        if (version[0] != '\0' && first != NULL && strcmp(version, first) != 0) {
+            return true;
+        }
+        first = version[0] != '\0' ? version : first;
+    }
+    return false;
+}
+
 void show_nodes(const struct cli *cli, const struct vipd_value *rows)
 {
     static const char *const columns[] = { "NODE", "STATUS", "ROLE", "LEADER", "LEASE", "VIPS", "ADDRESS" };
@@ -31,6 +46,10 @@ void show_nodes(const struct cli *cli, const struct vipd_value *rows)
     }
     for (size_t i = 0; wide && i < sizeof more / sizeof more[0]; i++) {
         table_column(table, more[i], i == 0);
+    }
+    bool mixed = !wide && are_mixed(rows);
+    if (mixed) {
+        table_column(table, "VERSION", false);
     }
     for (const struct vipd_value *row = vipd_first(rows); row != NULL; row = vipd_next(row)) {
         const char *status = vipd_text(vipd_get(row, "status"), "?");
@@ -47,6 +66,8 @@ void show_nodes(const struct cli *cli, const struct vipd_value *rows)
             snprintf(buf, sizeof buf, "%" PRIu64, vipd_uint(vipd_get(row, "id"), 0));
             table_cell(table, buf, COLOUR_NONE);
             table_cell(table, text_ago(vipd_int(vipd_get(row, "since_ms"), 0), buf), COLOUR_NONE);
+            table_cell(table, vipd_text(vipd_get(row, "version"), ""), COLOUR_NONE);
+        } else if (mixed) {
             table_cell(table, vipd_text(vipd_get(row, "version"), ""), COLOUR_NONE);
         }
     }

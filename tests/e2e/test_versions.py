@@ -104,6 +104,12 @@ def test_two_versions_in_every_role(newer, say):
         text = old.vipctl_raw("version").stdout
         assert "reads format 1\n" in text and "the cluster uses format 1\n" in text and f"{newer.version} on c" in text
         say(text.strip().replace("\n", " | "))
+        shown = old.vipctl_raw("node", "list").stdout.splitlines()
+        assert shown[0].split()[-1] == "VERSION" and [line.split()[-1] for line in shown[1:]] == ["0.1.0", "0.1.0", newer.version]
+        replace(new, VIPD)  # nothing has gone over yet: back is as good as forth
+        cluster.wait_formed()
+        wait_until(lambda: formats(old) == (1, {"a": "1", "b": "1", "c": "1"}), 30, "all of one version again")
+        assert "VERSION" not in old.vipctl_raw("node", "list").stdout
 
 
 def test_a_snapshot_of_a_newer_leader(newer):
@@ -137,8 +143,8 @@ def column(node, sql):
 
 def test_a_rolling_upgrade_and_no_way_back(newer, say):
     """Nothing moves, no ping is lost but of the node that is restarted; then the new command works, and an old vipd refuses."""
-    with Cluster(3, profile="wan") as cluster:
-        cluster.start().wait_formed()
+    with Cluster(4, profile="wan", founders=3) as cluster:
+        cluster.start("a", "b", "c").wait_formed()
         vips = [cluster.vip4(number) for number in range(3)]
         for vip in vips:
             cluster.add_vip(vip)
@@ -149,7 +155,7 @@ def test_a_rolling_upgrade_and_no_way_back(newer, say):
         with cluster.witness(*vips, period_ms=10, ping_ms=10) as witness:
             for vip in vips:
                 wait_until(lambda v=vip: witness.answering(v), 10, "answers")
-            for node in [*(n for n in cluster if n is not cluster.leader()), cluster.leader()]:
+            for node in [*(n for n in cluster.founders if n is not cluster.leader()), cluster.leader()]:
                 assert newer.mark(node, "too early").returncode != DONE
                 begin = time.monotonic_ns()
                 replace(node, newer.vipd)
@@ -159,9 +165,9 @@ def test_a_rolling_upgrade_and_no_way_back(newer, say):
             witness.assert_single()
         assert [cluster.vip(vip)["since_ms"] for vip in vips] == moved
         wait_until(lambda: formats(cluster["a"])[0] == 2, 30, "the cluster has gone over")
-        for node in cluster:
+        for node in cluster.founders:
             assert newer.mark(node, f"by {node.name}").returncode == DONE
-            wait_until(lambda n=node: {newer.marked(other) for other in cluster} == {f"by {n.name}"}, 10, "marked on all")
+            wait_until(lambda n=node: {newer.marked(other) for other in cluster.founders} == {f"by {n.name}"}, 10, "marked on all")
         assert "different versions" not in json.dumps(cluster["a"].vipctl("status")["warnings"])
         assert [row["subject"] for row in cluster["a"].rows("history") if row["kind"] == "format"] == ["2"]
         say("pings lost of each node's VIP while one was restarted: " + "; ".join(f"{n.name}: " + " ".join(f"{o.name} {lost}" for o, lost in pings) for n, pings in losses))
@@ -177,3 +183,40 @@ def test_a_rolling_upgrade_and_no_way_back(newer, say):
         back.start(vipd=newer.vipd)
         cluster.wait_formed()
         assert newer.marked(back) == "by c"
+
+        late = cluster["d"]  # nor does one join that is too old; that keeps nobody back, and is told what to install
+        cluster["a"].vipctl("node", "add", "d", late.endpoint)
+        late.extra["join"] = json.dumps([node.endpoint for node in cluster.founders])
+        late.write_config()
+        late.start()
+        said = end_of(late)
+        assert "version=0.1.0 format=2 reads=1..1" in said and "install the version that the other nodes run" in said, said
+        late.start(vipd=newer.vipd)
+        wait_until(lambda: {row["name"]: row["status"] for row in cluster["a"].rows("node", "list")}["d"] == "up", 60, "it is up")
+
+
+def test_an_entry_that_is_too_new_stops_the_node(newer):
+    """It cannot come about, but if it did: an only voter, which nobody tells, with a log that an older vipd does not read. It applies
+    nothing from there on, holds nothing, says why, and leaves the log as it is."""
+    with Cluster(1, profile=CALM) as cluster:
+        node = cluster["a"]
+        node.start(vipd=newer.vipd)
+        cluster.wait_formed()
+        vip = cluster.vip4(0)
+        cluster.add_vip(vip)
+        wait_until(lambda: formats(node)[0] == 2, 30, "it has gone over, alone")
+        assert newer.mark(node, "kept").returncode == DONE
+        node.kill()  # its VIP is left behind, as by a crash
+        refused = node.start() and end_of(node)
+        assert "format=2 reads=1..1" in refused and "ready" not in refused, refused  # the directory says it at once
+        with sqlite3.connect(node.data / "vipd.db") as database:
+            assert database.execute("DELETE FROM meta WHERE key = 'format'").rowcount == 1
+        entries = column(node, "SELECT max(idx) FROM log")
+        node.start()
+        said = end_of(node)
+        assert "format=2 reads=1..1" in said and "this node leads" in said, said
+        assert not node.has(vip)
+        node.start(vipd=newer.vipd)
+        cluster.wait_formed()
+        cluster.wait_held(vip)
+        assert newer.marked(node) == "kept" and column(node, "SELECT max(idx) FROM log") > entries
