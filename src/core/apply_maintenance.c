@@ -140,7 +140,9 @@ static void enter(const struct apply *apply, int at, enum step_state to)
                            step->name, step->at_ms[from]);
     }
     step->state = to;
-    step->at_ms[to] = apply->command->at_ms;
+    if (to != STEP_DRAINED || from == STEP_DRAINING) { /* a command that is run again did not take longer to drain */
+        step->at_ms[to] = apply->command->at_ms;
+    }
     step->begun = step->begun || to == STEP_RUNNING;
     step->ended = to == STEP_RETURNING || (step->ended && to != STEP_RUNNING);
     m->at = (int8_t)(to == STEP_DONE || to == STEP_SKIPPED ? (m->at == at ? SLOT_NONE : m->at) : at);

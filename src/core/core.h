@@ -352,6 +352,8 @@ struct plan_scratch;
  * left. Scratch, and VIPS_MAX moves, to work in. */
 bool core_maintenance_unsafe(const struct core *core, int node, time_ns now, struct plan_scratch *scratch, struct move *moves,
                              char ret_why[192]);
+/* Of how many of the n nodes of a maintenance the planner may be asked in one go; of the others before their turn. */
+int core_maintenance_planned(const struct core *core, int n);
 /* What the node under maintenance lacks to be healthy; false: nothing, or that is not what is waited for. */
 bool core_maintenance_waits(const struct core *core, time_ns now, char ret_why[192]);
 uint64_t core_node_run(const struct core *core, int node); /* of vipd there, as last heard; 0 = never */

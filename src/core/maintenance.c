@@ -13,8 +13,8 @@
 #include "core/core_private.h"
 
 #define PATIENCE (10000 * MS) /* with a turn that would be unsafe now: perhaps something is about to settle */
-#define PLANNED_MANY 2048     /* VIPs; with more of them the planner is not asked for every node of a run at once */
-#define PLANNED_NODES 8
+#define PLANNED_AT_ONCE 32768 /* VIPs times nodes: the planner takes a few hundred nanoseconds for each, and leases wait */
+#define PLANNED_NODES 4
 
 /* ---------------------------------------------------------------- is it safe, is it healthy */
 
@@ -37,9 +37,11 @@ static bool unsafe_voter(const struct core *core, int node, time_ns now, char re
     if (!in_set(core->table->voters, node) || left >= majority_of(core->table->voters)) {
         return false;
     }
-    if (missing == SLOT_NONE) {
-        snprintf(ret_why, 192, "without %.63s no majority of the %d voters would be left", core->table->nodes[node].name,
-                 __builtin_popcountll(core->table->voters));
+    int n = __builtin_popcountll(core->table->voters);
+    if (n == 1) {
+        snprintf(ret_why, 192, "%.63s is the only voter", core->table->nodes[node].name);
+    } else if (missing == SLOT_NONE) {
+        snprintf(ret_why, 192, "without %.63s no majority of the %d voters would be left", core->table->nodes[node].name, n);
     } else {
         snprintf(ret_why, 192, "without %.60s no majority of the voters would be left: %.60s is not there",
                  core->table->nodes[node].name, core->table->nodes[missing].name);
@@ -77,9 +79,17 @@ bool core_maintenance_unsafe(const struct core *core, int node, time_ns now, str
     return vip != SLOT_NONE;
 }
 
+int core_maintenance_planned(const struct core *core, int n)
+{
+    int vips = core->table->vips_end > 0 ? core->table->vips_end : 1;
+    int most = PLANNED_AT_ONCE / vips < PLANNED_NODES ? PLANNED_NODES : PLANNED_AT_ONCE / vips;
+
+    return n < most ? n : most;
+}
+
 bool maintenance_refuses(struct core *core, const struct maintenance_command *begin, time_ns now, char ret_why[192])
 {
-    bool many = core->table->vips_end > PLANNED_MANY;
+    int planned = core_maintenance_planned(core, begin->n_nodes);
 
     for (int i = 0; i < begin->n_nodes; i++) {
         int node = begin->nodes[i];
@@ -87,7 +97,7 @@ bool maintenance_refuses(struct core *core, const struct maintenance_command *be
             continue; /* the table says what is wrong with it */
         }
         if (unsafe_node(core, node, now, ret_why) ||
-            ((!many || i < PLANNED_NODES) &&
+            (i < planned &&
              core_maintenance_unsafe(core, node, now, &core->lead.scratch, core->lead.moves, ret_why))) {
             return true;
         }

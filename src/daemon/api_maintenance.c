@@ -6,9 +6,6 @@
 
 #include "daemon/api_private.h"
 
-#define MANY_VIPS 2048 /* with more of them the plan is made for the first few nodes only: the loop has leases to keep */
-#define MANY_NODES 8
-
 /* ------------------------------------------------------------------------------------------------------------ turns */
 
 struct turns
@@ -150,9 +147,9 @@ void api_maintenance_plan(const struct api_call *call)
     if (!read_turns(call, &turns)) {
         return;
     }
-    for (int i = 0; i < turns.n; i++) {
-        bool many = view->table->vips_end > MANY_VIPS && i >= MANY_NODES;
-        if (!many && core_maintenance_unsafe(view->core, turns.nodes[i], view->now, &view->scratch->plan,
+    int planned = core_maintenance_planned(view->core, turns.n);
+    for (int i = 0; i < planned; i++) {
+        if (core_maintenance_unsafe(view->core, turns.nodes[i], view->now, &view->scratch->plan,
                                              view->scratch->moves, why)) {
             value_put_string(arena, result, "unsafe", why);
             break;
@@ -160,7 +157,7 @@ void api_maintenance_plan(const struct api_call *call)
     }
     copy_for_plan(&view->scratch->sandbox, view->table);
     core_steady_ms(view->core, view->now, input.steady_ms);
-    for (int i = 0; i < turns.n && (i < MANY_NODES || view->table->vips_end <= MANY_VIPS); i++) {
+    for (int i = 0; i < planned; i++) {
         value_push(arena, rows, plan_node(call, &input, turns.nodes[i], &room));
     }
     value_put_uint(arena, result, "n", (uint64_t)turns.n);

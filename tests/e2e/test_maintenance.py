@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from cluster import CALM, CONFLICT, DONE, FAILED, NOT_FOUND, TIMED_OUT, UNSAFE, USAGE, VIPCTL, wait_until
+from cluster import CALM, CONFLICT, DONE, FAILED, NOT_FOUND, TIMED_OUT, UNSAFE, USAGE, VIPCTL, Cluster, wait_until
 from scene import Scene, back, watched
 
 SETTLE = ("--settle", "300ms")
@@ -493,6 +493,25 @@ def test_unsafe_beginnings(scene):
     refused = leader.vipctl_raw("maintenance", "run", "--nodes", owner, "--", "true")
     assert refused.returncode == UNSAFE and "without a node" in refused.stderr and "--force" in refused.stderr
     leader.vipctl("vip", "set", vip, "--nodes", "all")
+
+
+def test_other_clusters():
+    """Two nodes and a witness, which is maintained like the others; a node alone, which cannot be."""
+    with Cluster(3, profile=CALM) as cluster:
+        cluster["c"].extra = {"witness": "true"}
+        cluster.start()
+        a = cluster["a"]
+        wait_until(lambda: [row["status"] for row in a.rows("node", "list")] == ["up"] * 3, 60, "three nodes up")
+        vip = cluster.vip4(0)
+        cluster.add_vip(vip)
+        done = a.vipctl_raw("maintenance", "run", *SETTLE, "--", "true")
+        assert done.returncode == DONE, done.stdout + done.stderr
+        assert states(show(a)) == {"a": "done", "b": "done", "c": "done"}
+        cluster.wait_held(vip)
+    with Cluster(1, profile=CALM) as cluster:
+        a = cluster.start().wait_formed()["a"]
+        refused = a.vipctl_raw("maintenance", "run", "--", "true")
+        assert refused.returncode == UNSAFE and "a is the only voter" in refused.stderr
 
 
 @pytest.mark.parametrize(

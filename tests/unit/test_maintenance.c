@@ -210,6 +210,24 @@ static void test_how_long(void **state)
     assert_int_equal(bed->table->history[bed->table->n_history - 2].took_ms, 0);
 }
 
+/* How long it took to drain is not counted anew when the command is run again. */
+static void test_how_long_again(void **state)
+{
+    struct bed *bed = *state;
+    struct command command;
+    struct outcome outcome;
+
+    begin(bed, 1);
+    to_running(bed, 0);
+    assert_int_equal(ended(bed, 3), OUTCOME_DONE);
+    int64_t drained_ms = of(bed)->steps[0].at_ms[STEP_DRAINED];
+    command = command_of(bed, MAINTENANCE_RESUME);
+    command.at_ms = 1700000000000 + 60000;
+    table_apply(bed->table, bed->table->applied + 1, &command, &outcome);
+    assert_int_equal(of(bed)->steps[0].state, STEP_DRAINED);
+    assert_true(of(bed)->steps[0].at_ms[STEP_DRAINED] == drained_ms);
+}
+
 static void test_bad_beginnings(void **state)
 {
     struct bed *bed = *state;
@@ -401,7 +419,7 @@ int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_states),   T(test_whole_run), T(test_how_long), T(test_bad_beginnings), T(test_failures),
+        T(test_states),   T(test_whole_run), T(test_how_long), T(test_how_long_again), T(test_bad_beginnings), T(test_failures),
         T(test_restart),  T(test_pause),     T(test_lost),     T(test_abort),          T(test_node_removed),
     };
 
