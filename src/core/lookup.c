@@ -199,6 +199,11 @@ int table_node_by_addr(const struct table *table, const struct addr *addr)
     return SLOT_NONE;
 }
 
+bool table_may_have(const struct table *table, uint64_t id)
+{
+    return table->cluster_id == 0 || id >= table->next_id || table_node_by_id(table, id) != SLOT_NONE;
+}
+
 int table_group_by_name(const struct table *table, const char *name)
 {
     for (int group = 0; group < GROUPS_MAX && name[0] != '\0'; group++) {

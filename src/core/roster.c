@@ -89,7 +89,20 @@ static enum weakness weakness(const struct core *core, int node, time_ns now)
     return n->wish == WISH_VOTER ? WEAK_NEVER : WEAK_NOT;
 }
 
-/* The voter that should go first; among equals not this node, and rather a later one. */
+/* Whether voter `a` should go before voter `b`; among equals first who is not heard, for without the other one there may be no
+ * majority, and this node last. */
+static bool goes_before(const struct core *core, int a, int b, time_ns now)
+{
+    enum weakness weak_a = weakness(core, a, now), weak_b = weakness(core, b, now);
+    bool heard_a = is_heard(core, a, now), heard_b = is_heard(core, b, now);
+
+    if (weak_a != weak_b) {
+        return weak_a > weak_b;
+    }
+    return heard_a != heard_b ? heard_b : b == core->slot;
+}
+
+/* The voter that should go first; among equals a later one. */
 static int weakest(const struct core *core, time_ns now)
 {
     int worst = SLOT_NONE;
@@ -98,8 +111,7 @@ static int weakest(const struct core *core, time_ns now)
         if (!is_voter(core, v)) {
             continue;
         }
-        if (worst == SLOT_NONE || weakness(core, v, now) > weakness(core, worst, now) ||
-            (worst == core->slot && weakness(core, v, now) == weakness(core, worst, now))) {
+        if (worst == SLOT_NONE || goes_before(core, v, worst, now)) {
             worst = v;
         }
     }
@@ -301,7 +313,7 @@ bool roster_step(struct core *core, time_ns now, struct actions *actions)
         core_deadline(actions, core->lead.roster_at);
         return false;
     }
-    if ((all_have_applied(core) || !RULE(L5)) && change_voters(core, now, actions)) {
+    if ((all_have_applied(core) || !RULE(L5_APPLIED)) && change_voters(core, now, actions)) {
         return true;
     }
     return change_members(core, now, actions);

@@ -399,6 +399,8 @@ int table_node_by_name(const struct table *table, const char *name);
 int table_node_by_id(const struct table *table, uint64_t id);
 /* The node whose own the address is: it listens there, or has it on an interface that it reported. */
 int table_node_by_addr(const struct table *table, const struct addr *addr);
+/* Whether a node with that id can be a member: the table has it, or is older than the id. */
+bool table_may_have(const struct table *table, uint64_t id);
 int table_group_by_name(const struct table *table, const char *name);
 
 /* The first of `links` that would carry `vip`: the one that its dev names, or, without a dev, one whose subnet contains

@@ -109,7 +109,7 @@ struct daemon
     uint64_t peer_ids[NODES_MAX]; /* as peers was told; by slot of the table */
     struct kept_member kept_members[NODES_MAX]; /* as they are on disk */
     size_t n_kept_members, n_recalled;
-    uint64_t recalled[NODES_MAX]; /* known from the disk alone, before the table was */
+    uint64_t recalled[NODES_MAX]; /* known from the disk, or by their word alone, before the table is new enough */
     bool was_member; /* the table has had this node */
     bool told_address;
     struct control *control;

@@ -242,6 +242,13 @@ static void on_send(void *ud, uint64_t to, const void *frame, size_t len)
     }
 }
 
+/* A leader that was added later than this node's table knows is a leader. */
+static bool on_known(void *ud, uint64_t id)
+{
+    const struct daemon *d = ud;
+    return table_may_have(d->table, id);
+}
+
 static void on_fatal(void *ud, int error, const char *what)
 {
     struct daemon *d = ud;
@@ -259,6 +266,7 @@ const struct consensus_ops FSM_OPS = {
     .snapshot = on_snapshot,
     .role = on_role,
     .disk = on_disk,
+    .known = on_known,
     .fatal = on_fatal,
 };
 

@@ -120,8 +120,23 @@ static bool was_removed(const struct daemon *d, const struct hello *hello)
     if (hello->cluster_id && table_was(d->table, hello->cluster_id)) {
         return true; /* of the cluster that was recovered without it */
     }
-    return d->table->cluster_id && hello->cluster_id == d->table->cluster_id && hello->from < d->table->next_id &&
-           table_node_by_id(d->table, hello->from) == SLOT_NONE;
+    return d->table->cluster_id && hello->cluster_id == d->table->cluster_id && !table_may_have(d->table, hello->from);
+}
+
+/* A member that was added later than this node's table knows: after a start that is as old as the last snapshot, until a leader
+ * says what of the log is committed, and the leader may be the very node. */
+static int welcome(struct daemon *d, uint64_t id)
+{
+    int rv = peers_welcome(d->peers, id);
+    for (size_t i = 0; !rv && i < d->n_recalled; i++) {
+        if (d->recalled[i] == id) {
+            return 0;
+        }
+    }
+    if (!rv && d->n_recalled < NODES_MAX) {
+        d->recalled[d->n_recalled++] = id;
+    }
+    return rv;
 }
 
 static int judge_name(struct daemon *d, const struct hello *hello, char reason[HELLO_REASON_SIZE])
@@ -130,8 +145,9 @@ static int judge_name(struct daemon *d, const struct hello *hello, char reason[H
         snprintf(reason, HELLO_REASON_SIZE, "node %.40s was removed from the cluster", hello->name);
         return -EACCES;
     }
-    if (!d->table->cluster_id && !d->config->n_peers) { /* joining: what it knows of the others comes with the log */
-        return peers_welcome(d->peers, hello->from);
+    bool joining = !d->table->cluster_id && !d->config->n_peers; /* what it knows of the others comes with the log */
+    if (joining || (d->founded && table_node_by_id(d->table, hello->from) == SLOT_NONE)) {
+        return welcome(d, hello->from);
     }
     if (strcmp(members_name(d, hello->from), hello->name) != 0) {
         snprintf(reason, HELLO_REASON_SIZE, "node %.40s is not known by this name and id", hello->name);
@@ -340,15 +356,18 @@ static bool recall_members(struct daemon *d)
     return len > 0;
 }
 
-/* The table knows better. */
+/* The table knows better, where it is not older than the node. */
 static void forget_recalled(struct daemon *d)
 {
+    size_t kept = 0;
     for (size_t i = 0; i < d->n_recalled; i++) {
-        if (table_node_by_id(d->table, d->recalled[i]) == SLOT_NONE) {
+        if (!table_may_have(d->table, d->recalled[i])) {
             peers_unset(d->peers, d->recalled[i]);
+        } else if (table_node_by_id(d->table, d->recalled[i]) == SLOT_NONE) {
+            d->recalled[kept++] = d->recalled[i];
         }
     }
-    d->n_recalled = 0;
+    d->n_recalled = kept;
 }
 
 void members_table_changed(struct daemon *d)

@@ -212,7 +212,7 @@ static int begin_only_voter(struct consensus *c, const struct consensus_state *s
     work->job.set_vote = true;
     work->job.term = state->term + 1;
     work->job.vote = c->options.id;
-    c->vote_job = work->job.number;
+    c->held_job = work->job.number;
     return 1;
 }
 

@@ -75,7 +75,7 @@ struct consensus
 
     struct consensus_work *works, *works_last, *works_due; /* not completed, oldest first; the first not yet given out */
     uint64_t job_number, job_done;
-    uint64_t vote_job; /* the last one that sets term or vote */
+    uint64_t held_job; /* the last one that messages wait for: it sets term or vote, or has a leader's configuration */
     bool taking;       /* a snapshot taken here is being written */
     uint64_t take_after; /* no snapshot before this index is applied: the last try failed */
 

@@ -4,12 +4,13 @@
 #include <string.h>
 
 /* Messages on their way out. They are encoded at once, because the log may change before they may be sent: those that
- * rest on a term or a vote wait until it is on disk, and all behind them, so that their order stays. */
+ * rest on a term or a vote wait until it is on disk, and all behind them, so that their order stays. So do those behind a
+ * configuration of this leader's (consensus_step.c). */
 
 static void post_frame(struct consensus *c, const struct raft_message *message, const struct raft_buffer *configuration)
 {
     size_t len = raft_message_size(message, configuration);
-    uint64_t after = c->vote_job > c->job_done ? c->vote_job : 0;
+    uint64_t after = c->held_job > c->job_done ? c->held_job : 0;
 
     if (len == 0) {
         abort(); /* all that can be long is bounded before it gets into the log */

@@ -133,6 +133,11 @@ static int take_entries(struct consensus *c, struct consensus_work *work, struct
         const struct raft_entry *entry = &update->entries.batch[i];
         r = consensus_log_append(&c->log, entry->term, (enum consensus_entry_type)entry->type, entry->buf.base,
                                  entry->buf.len, work->job.number);
+        if (entry->type == RAFT_CHANGE && c->raft.state == RAFT_LEADER) {
+            /* A voter that finds itself demoted stands for election no more, and votes for nobody with a shorter log: were the
+             * leader to lose the entry that says so, and its vote be needed, there would never be a leader again. */
+            c->held_job = work->job.number;
+        }
     }
     if (r == 0) {
         r = job_entries(c, work, first, update->entries.n);
@@ -155,7 +160,7 @@ static int take_writes(struct consensus *c, struct raft_update *update)
         work->job.set_vote = true;
         work->job.term = raft_current_term(&c->raft);
         work->job.vote = raft_voted_for(&c->raft);
-        c->vote_job = work->job.number;
+        c->held_job = work->job.number;
     }
     if (update->flags & (RAFT_UPDATE_SNAPSHOT)) {
         consensus_install(c, work, update);

@@ -9,6 +9,15 @@
 
 static uint8_t bytes[COMMAND_BYTES_MAX];
 
+static void trigger(const struct sim_node *node, enum trigger what, int slot)
+{
+    int host = members_host_at(node->table, slot);
+
+    if (host >= 0) {
+        ambush_trigger(what, host);
+    }
+}
+
 static void propose(struct sim_node *node, uint64_t token, const struct command *command)
 {
     size_t len = 0;
@@ -21,11 +30,11 @@ static void propose(struct sim_node *node, uint64_t token, const struct command 
     if (rv != 0) {
         index = 0;
     } else if (command->type == COMMAND_FENCE) {
-        ambush_trigger(TRIGGER_FENCE, command->fence.node);
+        trigger(node, TRIGGER_FENCE, command->fence.node);
     } else if (command->type == COMMAND_ADMIT) {
-        ambush_trigger(TRIGGER_ADMIT, command->node.node);
+        trigger(node, TRIGGER_ADMIT, command->node.node);
     } else if (command->type == COMMAND_MOVE && command->move.moves[0].to >= 0) {
-        ambush_trigger(TRIGGER_MOVE, command->move.moves[0].to);
+        trigger(node, TRIGGER_MOVE, command->move.moves[0].to);
     }
     world_note("propose", node->slot, (uint64_t)command->type, index);
     if (token != 0) {
@@ -45,8 +54,8 @@ static void report(struct sim_node *node, uint64_t to)
         node->report = *core_report(node->core);
         struct event event = {.type = EV_REPORT, .report = &node->report};
         node_event(node, &event);
-    } else if (report_encode(core_report(node->core), FORMAT_LAST, buf, sizeof buf, &len) == 0) {
-        net_send(node->slot, (int)to - 1, INPUT_REPORT, buf, len);
+    } else if (members_host(to) >= 0 && report_encode(core_report(node->core), FORMAT_LAST, buf, sizeof buf, &len) == 0) {
+        net_send(node->slot, members_host(to), INPUT_REPORT, buf, len);
     }
 }
 
@@ -134,16 +143,20 @@ static void send_heartbeat(struct sim_node *node, const struct action *action)
     uint8_t buf[DATAGRAM_MAX];
 
     foreign_sent(node, action->heartbeat.seq);
-    net_send(node->slot, (int)action->to - 1, INPUT_DATAGRAM, buf,
-             heartbeat_encode(&action->heartbeat, FORMAT_LAST, node->table->cluster_id, buf));
+    if (members_host(action->to) >= 0) {
+        net_send(node->slot, members_host(action->to), INPUT_DATAGRAM, buf,
+                 heartbeat_encode(&action->heartbeat, FORMAT_LAST, node->table->cluster_id, buf));
+    }
 }
 
 static void send_answer(const struct sim_node *node, const struct action *action)
 {
     uint8_t buf[DATAGRAM_MAX];
 
-    net_send(node->slot, (int)action->to - 1, INPUT_DATAGRAM, buf,
-             answer_encode(action->answer, FORMAT_LAST, node->table->cluster_id, buf));
+    if (members_host(action->to) >= 0) {
+        net_send(node->slot, members_host(action->to), INPUT_DATAGRAM, buf,
+                 answer_encode(action->answer, FORMAT_LAST, node->table->cluster_id, buf));
+    }
     if (action->answer->acked) {
         ambush_trigger(TRIGGER_ACK, node->slot);
     }
@@ -156,7 +169,7 @@ static void say(const struct sim_node *node, const struct action *action)
                                         "conflict over", "clock steady", "clock slewed", "clock unfit", "listed", "voter", "unlisted", "removed", "check fails", "check passes", "disk late", "disk well", "disk dead"};
 
     world_say(node->slot, "says: %s%s%c%s%s %llu", TEXTS[action->log.id], action->log.node >= 0 ? " node " : "",
-              action->log.node >= 0 ? 'a' + action->log.node : ' ', action->log.vip >= 0 ? " vip " : "",
+              action->log.node >= 0 ? members_letter(node->table, action->log.node) : ' ', action->log.vip >= 0 ? " vip " : "",
               action->log.vip >= 0 ? node->table->vips[action->log.vip].name : "", (unsigned long long)action->log.value);
 }
 

@@ -6,6 +6,8 @@
 
 #include "sim.h"
 
+#define MEMBERS 120 /* permille of the changes that are about who is a member and who votes, where these change */
+
 enum op_kind
 {
     OP_ADD = 0,
@@ -20,11 +22,17 @@ enum op_kind
     OP_NODES, /* the set that it may be on */
     OP_RULES, /* its group, what it is apart from, what it prefers */
     OP_MAINTAIN, /* of session SESSIONS alone */
+    OP_NODE_ADD,
+    OP_NODE_REMOVE,
+    OP_NODE_WISH,
+    OP_VOTING,
+    OP_BACK, /* in the end: whatever is still needed to make a host a member */
     OP_KINDS_N,
 };
 
 static const char *const OP_NAMES[OP_KINDS_N] = {"add",  "delete", "enable",  "disable", "pin",
-                                                 "unpin", "drain",  "undrain", "transfer", "nodes", "rules", "maintain"};
+                                                 "unpin", "drain",  "undrain", "transfer", "nodes", "rules", "maintain",
+                                                 "node-add", "node-remove", "node-wish", "voting", "back"};
 
 enum existence
 {
@@ -40,7 +48,7 @@ static struct
         bool active, last; /* last: of those after the faults */
         enum op_kind kind;
         int address, node;
-        uint64_t nodes;
+        uint64_t nodes; /* hosts */
         uint64_t request;
         unsigned tries;
         int final; /* calm: how many of the last changes are through */
@@ -70,13 +78,27 @@ static struct chance *chance_of(int s)
     return s == SESSIONS ? &world.keeper : &world.client;
 }
 
+/* A host that is no member, if there is one, is mostly whom it is about. */
+static void choose_member_op(int s)
+{
+    static const enum op_kind KINDS[] = {OP_NODE_ADD, OP_NODE_ADD, OP_NODE_REMOVE, OP_NODE_REMOVE, OP_NODE_WISH, OP_NODE_WISH, OP_VOTING};
+
+    client.sessions[s].kind = KINDS[chance_below(&world.client, sizeof KINDS / sizeof KINDS[0])];
+    for (int i = 0; i < world.n; i++) {
+        if (world.nodes[i].id == 0 && chance_permille(&world.client, 600)) {
+            client.sessions[s].node = i;
+            client.sessions[s].kind = chance_permille(&world.client, 500) ? OP_NODE_ADD : OP_NODE_REMOVE;
+        }
+    }
+}
+
 static void choose(int s)
 {
     if (s == SESSIONS) {
         client.sessions[s].kind = OP_MAINTAIN;
         return;
     }
-    static const unsigned SHARES[OP_KINDS_N] = {250, 100, 70, 70, 90, 40, 40, 80, 60, 100, 100, 0};
+    static const unsigned SHARES[OP_NODE_ADD] = {250, 100, 70, 70, 90, 40, 40, 80, 60, 100, 100, 0};
     unsigned at = (unsigned)chance_below(&world.client, 1000);
     enum op_kind kind = OP_ADD;
 
@@ -86,6 +108,9 @@ static void choose(int s)
     client.sessions[s].kind = kind == OP_RULES && world.seed % 3 != 0 ? OP_ADD : kind;
     client.sessions[s].address = own_address(s);
     client.sessions[s].node = (int)chance_below(&world.client, (uint64_t)world.n);
+    if (world.roster && chance_permille(&world.client, MEMBERS)) {
+        choose_member_op(s);
+    }
     client.sessions[s].nodes = chance_permille(&world.client, 500)
                                    ? 0
                                    : 1ull << client.sessions[s].node | 1ull << chance_below(&world.client, (uint64_t)world.n);
@@ -102,6 +127,30 @@ static bool older_left(void)
     return false;
 }
 
+/* By the table the host is a member, on its way to be one, or stays away. */
+static bool is_back(const struct table *table, int who)
+{
+    const struct sim_node *host = &world.nodes[who];
+    int slot = members_named(table, who);
+
+    if (slot != SLOT_NONE && table->nodes[slot].removing) {
+        return members_must_stay(table, slot);
+    }
+    return host->lost || (slot != SLOT_NONE && (table->nodes[slot].id == host->id || !world.claimed[table->nodes[slot].id]));
+}
+
+static int not_back(void)
+{
+    const struct sim_node *leader = oracle_leader();
+
+    for (int i = 0; i < world.n; i++) {
+        if (leader == NULL || !is_back(leader->table, i)) {
+            return i;
+        }
+    }
+    return SLOT_NONE;
+}
+
 static bool choose_final(int s)
 {
     int at = client.sessions[s].final;
@@ -112,12 +161,14 @@ static bool choose_final(int s)
         client.sessions[s].address = s + SESSIONS * at;
         return true;
     }
-    if (s == 0 && at < addresses + world.n) {
-        client.sessions[s].kind = OP_UNDRAIN;
-        client.sessions[s].node = at - addresses;
+    if (s == 0 && at < addresses + 2 * world.n) {
+        client.sessions[s].kind = at < addresses + world.n ? OP_NODE_WISH : OP_UNDRAIN;
+        client.sessions[s].node = (at - addresses) % world.n;
         return true;
     }
-    return false;
+    client.sessions[s].kind = OP_BACK;
+    client.sessions[s].node = not_back();
+    return s == 0 && client.sessions[s].node != SLOT_NONE;
 }
 
 bool client_calm(void)
@@ -126,11 +177,11 @@ bool client_calm(void)
         return false;
     }
     for (int s = 0; s < SESSIONS; s++) {
-        if (client.sessions[s].active || client.sessions[s].final < (ADDRS - s + SESSIONS - 1) / SESSIONS + (s == 0) * world.n) {
+        if (client.sessions[s].active || client.sessions[s].final < (ADDRS - s + SESSIONS - 1) / SESSIONS + (s == 0) * 2 * world.n) {
             return false;
         }
     }
-    return true;
+    return not_back() == SLOT_NONE;
 }
 
 static int whom_to_ask(struct chance *c)
@@ -169,16 +220,13 @@ void client_timer(int s)
     }
     if (!client.sessions[s].active) {
         if (world.calm) {
-            if (s == SESSIONS ? keeper_over() : older_left() || !keeper_over()) { /* a drain of before must not come after the last undrain */
-                if (s == SESSIONS) {
-                    return;
-                }
-                world_at(world.now + pause, TIMER_SESSION, -1)->a = (uint64_t)s;
+            if (s == SESSIONS && keeper_over()) {
                 return;
             }
             if (s == SESSIONS) {
                 choose(s);
-            } else if (!choose_final(s)) {
+            } else if (older_left() || !keeper_over() || !choose_final(s)) { /* a drain of before must not come after the last undrain */
+                world_at(world.now + pause, TIMER_SESSION, -1)->a = (uint64_t)s;
                 return;
             }
         } else {
@@ -203,7 +251,7 @@ static void done(int s, const struct outcome *outcome)
     world_say(-1, "client %d: %s 10.0.0.%d/%c: outcome %d at %llu %s", s, OP_NAMES[client.sessions[s].kind], 100 + address,
               'a' + client.sessions[s].node, outcome->code, (unsigned long long)outcome->index, outcome->detail);
     client.sessions[s].active = false;
-    client.sessions[s].final += client.sessions[s].last;
+    client.sessions[s].final += client.sessions[s].last && client.sessions[s].kind != OP_BACK;
     if (outcome->code != OUTCOME_DONE) {
         world.stats->changes_refused++;
         if (client.sessions[s].kind == OP_DELETE && outcome->code == OUTCOME_NOT_FOUND) {
@@ -232,6 +280,11 @@ static void done(int s, const struct outcome *outcome)
     case OP_NODES:
     case OP_RULES:
     case OP_MAINTAIN:
+    case OP_NODE_ADD:
+    case OP_NODE_REMOVE:
+    case OP_NODE_WISH:
+    case OP_VOTING:
+    case OP_BACK:
     case OP_KINDS_N:
         break;
     }
@@ -268,9 +321,9 @@ static void fill_rules(struct sim_node *node)
             spec->apart[spec->n_apart++] = (uint16_t)other;
         }
     }
-    if (chance_permille(c, 400)) {
-        spec->prefers[spec->n_prefers++] =
-            (struct prefer){.node = (int8_t)chance_below(c, (uint64_t)world.n), .weight = 100};
+    int preferred = members_named(node->table, (int)chance_below(c, (uint64_t)world.n));
+    if (chance_permille(c, 400) && preferred != SLOT_NONE) {
+        spec->prefers[spec->n_prefers++] = (struct prefer){.node = (int8_t)preferred, .weight = 100};
     }
 }
 
@@ -281,11 +334,65 @@ static uint32_t last_set(void)
            (client_keeps_rules() ? 0u : (uint32_t)(VIP_SET_GROUP | VIP_SET_APART | VIP_SET_PREFERS));
 }
 
+/* Hosts, as slots of the table. */
+static uint64_t slots_of(const struct table *table, uint64_t hosts)
+{
+    uint64_t slots = 0;
+
+    for (int i = 0; i < world.n; i++) {
+        int slot = members_named(table, i);
+        slots |= (hosts >> i & 1) && slot != SLOT_NONE ? 1ull << slot : 0;
+    }
+    return slots;
+}
+
+/* False: there is nothing to do, or nothing now. */
+static bool fill_member(struct sim_node *node, int s, int slot)
+{
+    struct command *c = &node->command;
+    enum op_kind kind = client.sessions[s].kind;
+    const struct node *is = &node->table->nodes[slot == SLOT_NONE ? 0 : slot];
+
+    if (kind == OP_BACK) {
+        if (is_back(node->table, client.sessions[s].node) || (slot != SLOT_NONE && is->removing)) {
+            return false;
+        }
+        kind = slot == SLOT_NONE ? OP_NODE_ADD : OP_NODE_REMOVE;
+    }
+    if (kind == OP_VOTING) {
+        c->type = COMMAND_VOTING;
+        c->voting.count = chance_permille(&world.client, 700) ? 3 : 5;
+        c->voting.replace_ms = (uint32_t)chance_span(&world.client, 1000, 4000);
+        return true;
+    }
+    if (kind == OP_NODE_ADD) {
+        c->type = COMMAND_NODE_ADD;
+        memcpy(c->node_add.name, world.nodes[client.sessions[s].node].name, sizeof c->node_add.name);
+        c->node_add.at = fsm_endpoint(client.sessions[s].node);
+        return true;
+    }
+    if (slot == SLOT_NONE) {
+        return false;
+    }
+    if (kind == OP_NODE_REMOVE) {
+        c->type = COMMAND_NODE_REMOVE;
+        c->node_remove.node = (int8_t)slot;
+        c->node_remove.id = is->id;
+        return true;
+    }
+    c->type = COMMAND_NODE_SET;
+    c->node_set.node = (int8_t)slot;
+    c->node_set.id = is->id;
+    c->node_set.set = NODE_SET_WISH;
+    c->node_set.wish = world.calm ? WISH_AUTO : (enum node_wish)chance_below(&world.client, 3);
+    return true;
+}
+
 static bool fill(struct sim_node *node, int s)
 {
     struct command *c = &node->command;
     enum op_kind kind = client.sessions[s].kind;
-    int address = client.sessions[s].address, to = client.sessions[s].node;
+    int address = client.sessions[s].address, to = members_named(node->table, client.sessions[s].node);
     char name[8];
     int vip;
 
@@ -314,9 +421,12 @@ static bool fill(struct sim_node *node, int s)
     if (kind == OP_DRAIN || kind == OP_UNDRAIN) {
         c->type = COMMAND_DRAIN;
         c->drain.node = (int8_t)to;
-        c->drain.id = (uint64_t)to + 1;
+        c->drain.id = to == SLOT_NONE ? 0 : node->table->nodes[to].id;
         c->drain.on = kind == OP_DRAIN;
-        return true;
+        return to != SLOT_NONE;
+    }
+    if (kind >= OP_NODE_ADD) {
+        return fill_member(node, s, to);
     }
     vip = table_vip_by_name(node->table, name);
     if (vip == SLOT_NONE) {
@@ -343,7 +453,7 @@ static bool fill(struct sim_node *node, int s)
                      : kind == OP_UNPIN && world.calm          ? last_set()
                      : kind == OP_PIN || kind == OP_UNPIN ? VIP_SET_PINNED
                                                                : VIP_SET_ENABLED;
-    c->vip_set.spec.nodes = kind == OP_NODES ? client.sessions[s].nodes : 0;
+    c->vip_set.spec.nodes = kind == OP_NODES ? slots_of(node->table, client.sessions[s].nodes) : 0;
     c->vip_set.spec.enabled = kind == OP_ENABLE;
     c->vip_set.spec.pinned = kind == OP_PIN ? (int8_t)to : SLOT_NONE;
     return true;
@@ -379,7 +489,8 @@ void client_request(struct sim_node *node, const struct input *input)
     }
     if (!fill(node, s)) {
         /* a leader that is none any more may not know of the VIP: no proof that there is none */
-        if (world.calm || s == SESSIONS || client.exists[client.sessions[s].address] != PRESENT) {
+        if (world.calm || s == SESSIONS || client.sessions[s].kind >= OP_NODE_ADD ||
+            client.exists[client.sessions[s].address] != PRESENT) {
             struct outcome outcome = {.code = OUTCOME_NOT_FOUND};
             deliver(s, input->request, &outcome);
         }

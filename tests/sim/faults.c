@@ -8,7 +8,7 @@
 const char *const FAULT_NAMES[FAULT_KINDS_N] = {
     "crash", "reboot", "leave", "stall",     "crash-all", "stall-all", "cut",    "isolate", "partition", "loss",
     "delay", "repeat", "clock", "disk-slow", "disk-fail", "remove",    "kernel", "link",    "forge",   "stranger",
-    "ambush", "slew",
+    "ambush", "wipe", "slew",
 };
 const char *const MOMENT_NAMES[MOMENTS_N] = {"now", "before-action", "before-step", "written", "start"};
 
@@ -124,6 +124,7 @@ static void plan_one(struct chance *c, struct fault *fault, int nodes, uint64_t 
     case FAULT_STALL_ALL:
     case FAULT_DISK_FAIL:
     case FAULT_LINK:
+    case FAULT_WIPE:
     case FAULT_SLEW:
     case FAULT_KINDS_N:
         break;
@@ -147,15 +148,29 @@ static void plan_slews(struct schedule *schedule, uint64_t seed, int nodes, uint
     }
 }
 
+/* Likewise, where members change at all. */
+static void plan_wipes(struct schedule *schedule, uint64_t seed, int nodes, uint64_t unit)
+{
+    struct chance c = {seed * 0x9e3779b9ull + 101};
+
+    for (unsigned i = 0; i < schedule->n && world.roster; i++) {
+        struct fault *fault = &schedule->list[i];
+        if (chance_below(&c, 12) == 0) {
+            *fault = (struct fault){.kind = FAULT_WIPE, .at = fault->at, .node = whom(&c, nodes), .arg = (unsigned)chance_below(&c, 2),
+                                    .for_ns = chance_span(&c, 3 * unit, 8 * unit)};
+        }
+    }
+}
+
 void faults_plan(struct schedule *schedule, uint64_t seed, unsigned n, int nodes, uint64_t unit)
 {
     struct chance c = {seed * 0x9e3779b9ull + 99};
-    unsigned weights[FAULT_SLEW], sum = 0; /* the kinds before it */
+    unsigned weights[FAULT_WIPE], sum = 0; /* the kinds before it */
     uint64_t gap = unit * 4 >> chance_below(&c, 6); /* from 4 units between two down to an eighth */
     uint64_t at = world.now + (chance_below(&c, 4) == 0 ? 0 : 10 * unit + 3000 * MS);
     bool all = chance_below(&c, 4) == 0;
 
-    for (int k = 0; k < FAULT_SLEW; k++) { /* a seed has some kinds only: the rarer meet undisturbed */
+    for (int k = 0; k < FAULT_WIPE; k++) { /* a seed has some kinds only: the rarer meet undisturbed */
         weights[k] = all || chance_below(&c, 2) == 0 ? WEIGHTS[k] : 0;
         sum += weights[k];
     }
@@ -181,6 +196,7 @@ void faults_plan(struct schedule *schedule, uint64_t seed, unsigned n, int nodes
         plan_one(&c, fault, nodes, unit);
     }
     plan_slews(schedule, seed, nodes, unit);
+    plan_wipes(schedule, seed, nodes, unit);
 }
 
 static void print_node(FILE *to, const char *what, int node)
@@ -297,7 +313,7 @@ static void cut(const struct fault *fault, int victim, bool on)
             }
             net_cut(from, to, channels, on);
             if (on && (channels & CHANNEL_FRAMES) && world.nodes[from].consensus != NULL) {
-                struct input input = {.kind = INPUT_LOST, .from = to};
+                struct input input = {.kind = INPUT_LOST, .from = to, .from_id = world.nodes[to].id};
                 node_input(&world.nodes[from], &input);
             }
         }
@@ -338,6 +354,32 @@ static void leave(struct sim_node *node, const struct fault *fault)
         struct input input = {.kind = INPUT_TERM};
         node_input(node, &input);
         faults_restart(node, fault->for_ns);
+    }
+}
+
+/* The host goes, perhaps with all that its kernel had; once the others know, its disk is lost as well: never so many that
+ * what was acknowledged could be lost with them, nor so soon that the leader could just be demoting another voter. */
+static void wipe(struct sim_node *node, bool reboots)
+{
+    if (node->id == 0 || !members_majority_without(1u << node->slot)) {
+        return;
+    }
+    node_crash(node);
+    if (reboots) {
+        kernel_reboot(node);
+    }
+    node->start_at = UINT64_MAX;
+}
+
+static void wiped(struct sim_node *node)
+{
+    if (node->alive || node->start_at != UINT64_MAX) {
+        return; /* somebody started it */
+    }
+    if (members_majority_without(1u << node->slot)) {
+        members_wipe(node);
+    } else {
+        faults_restart(node, 0);
     }
 }
 
@@ -382,6 +424,9 @@ void faults_begin(const struct fault *planned)
     case FAULT_AMBUSH:
         ambush_stand(fault);
         lasts = false;
+        break;
+    case FAULT_WIPE:
+        wipe(node, fault->arg != 0);
         break;
     case FAULT_ISOLATE:
     case FAULT_PARTITION:
@@ -478,6 +523,9 @@ void faults_end(const struct fault *fault, int slot)
     case FAULT_LINK:
         set_link(node, true);
         break;
+    case FAULT_WIPE:
+        wiped(node);
+        break;
     case FAULT_LEAVE:
     case FAULT_CRASH_ALL:
     case FAULT_STALL_ALL:
@@ -521,6 +569,33 @@ static void lose(struct sim_node *node, struct chance *c)
     }
 }
 
+/* In a third of the seeds some stay away: fewer than half of the voters, whoever votes by then. */
+static void choose_lost(struct chance *c)
+{
+    unsigned lost = 0;
+
+    if (chance_below(c, 3) != 0) {
+        return;
+    }
+    for (uint64_t k = chance_span(c, 1, 2); k > 0; k--) {
+        unsigned with = lost | 1u << chance_below(c, (uint64_t)world.n);
+        lost = members_majority_without(with) ? with : lost;
+    }
+    for (int i = 0; i < world.n; i++) {
+        world.nodes[i].lost = world.nodes[i].id != 0 && (lost >> i & 1);
+    }
+}
+
+static unsigned lost_hosts(void)
+{
+    unsigned set = 0;
+
+    for (int i = 0; i < world.n; i++) {
+        set |= world.nodes[i].lost ? 1u << i : 0;
+    }
+    return set;
+}
+
 /* Some of those that stay away do so because their disk hangs: best the one of whoever leads. */
 static void hang_disks(struct chance *c)
 {
@@ -531,7 +606,7 @@ static void hang_disks(struct chance *c)
         }
         for (int k = 0; k < world.n && !node_leads(node); k++) {
             struct sim_node *other = &world.nodes[k];
-            if (node_leads(other) && !other->lost) {
+            if (node_leads(other) && !other->lost && members_majority_without((lost_hosts() & ~(1u << i)) | 1u << k)) {
                 node->lost = false;
                 other->lost = true;
                 node = other;
@@ -553,6 +628,7 @@ void faults_heal(void)
     memset(world.unheard, 0, sizeof world.unheard);
     memset(world.late, 0, sizeof world.late);
     world_note("calm", -1, 0, 0);
+    choose_lost(&c);
     hang_disks(&c);
     for (int i = 0; i < world.n; i++) {
         struct sim_node *node = &world.nodes[i];

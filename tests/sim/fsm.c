@@ -13,6 +13,7 @@ static _Alignas(16) uint8_t scratch[COMMAND_SCRATCH_BYTES + 64];
 
 static void table_moved(struct sim_node *node)
 {
+    members_table_changed(node);
     kernel_table_changed(node);
     fsm_progress(node);
     if (!node->applied_queued) {
@@ -38,7 +39,8 @@ static void say(const struct sim_node *node, uint64_t index, const struct comman
 {
     static const char *const NAMES[] = {"?",        "found",  "fence",     "clear",  "admit", "move",     "vip-add", "vip-set",
                                         "vip-delete", "purge", "report", "drain", "leave",  "settings", "group",
-                                        "conflict", "node-add", "node-set", "node-remove", "node-delete", "voters", "voting"};
+                                        "conflict", "apply", "node-add", "node-set", "node-remove", "node-delete", "voters", "voting", "check-set",
+                                        "check-delete", "health"};
     char more[300] = "";
     size_t at = 0;
 
@@ -46,9 +48,9 @@ static void say(const struct sim_node *node, uint64_t index, const struct comman
         return;
     }
     if (command->type == COMMAND_FENCE) {
-        at += (size_t)snprintf(more, sizeof more, "%c", 'a' + command->fence.node);
-    } else if (command->type == COMMAND_CLEAR || command->type == COMMAND_ADMIT) {
-        at += (size_t)snprintf(more, sizeof more, "%c", 'a' + command->node.node);
+        at += (size_t)snprintf(more, sizeof more, "%c", members_letter(node->table, command->fence.node));
+    } else if (command->type == COMMAND_CLEAR || command->type == COMMAND_ADMIT || command->type == COMMAND_NODE_DELETE) {
+        at += (size_t)snprintf(more, sizeof more, "%c", members_letter(node->table, command->node.node));
     }
     const struct move *moves = command->type == COMMAND_FENCE  ? command->fence.moves
                                : command->type == COMMAND_MOVE ? command->move.moves
@@ -61,7 +63,7 @@ static void say(const struct sim_node *node, uint64_t index, const struct comman
                                                  : 0;
     for (unsigned i = 0; i < n && at + 40 < sizeof more; i++) {
         at += (size_t)snprintf(more + at, sizeof more - at, " %s>%c", node->table->vips[moves[i].vip].name,
-                               moves[i].to < 0 ? '-' : 'a' + moves[i].to);
+                               members_letter(node->table, moves[i].to));
     }
     world_say(node->slot, "applied %llu %s %s%s", (unsigned long long)index, NAMES[command->type], more,
               outcome->code == OUTCOME_DONE ? "" : outcome->code == OUTCOME_STALE ? " (stale)" : " (refused)");
@@ -110,24 +112,32 @@ static void on_configured(void *ud, uint64_t index, uint64_t term, const struct 
     for (unsigned i = 0; i < n; i++) {
         list[i] = (struct server){.id = servers[i].id, .voter = servers[i].role == CONSENSUS_VOTER};
     }
+    uint64_t before = node->table->voters_index;
     table_configure(node->table, index, list, n);
     world_say(node->slot, "applied %llu configuration: voters %llx", (unsigned long long)index,
               (unsigned long long)node->table->voters);
+    world.stats->voter_changes += node->table->voters_index != before && index > world.newest;
     oracle_applied(node);
     table_moved(node);
 }
 
-/* ACT_CONFIGURE. Every node of a run is a member from the beginning to the end. */
+/* ACT_CONFIGURE. */
 void fsm_configure(struct sim_node *node, uint64_t id, enum configure_role role)
 {
     struct consensus_server servers[CONSENSUS_SERVERS_MAX];
     struct event event = {.type = EV_PROPOSED};
-    unsigned n = consensus_servers(node->consensus, servers, CONSENSUS_SERVERS_MAX);
+    unsigned n = consensus_servers(node->consensus, servers, CONSENSUS_SERVERS_MAX), at;
 
-    for (unsigned i = 0; i < n; i++) {
-        if (servers[i].id == id) {
-            servers[i].role = role == CONFIGURE_VOTER ? CONSENSUS_VOTER : CONSENSUS_STANDBY;
+    for (at = 0; at < n && servers[at].id != id;) {
+        at++;
+    }
+    if (role == CONFIGURE_NONE && at < n) {
+        servers[at] = servers[--n];
+    } else if (role != CONFIGURE_NONE) {
+        if (at == n) {
+            servers[n++] = (struct consensus_server){.id = id, .address = node->table->nodes[table_node_by_id(node->table, id)].name};
         }
+        servers[at].role = role == CONFIGURE_VOTER ? CONSENSUS_VOTER : CONSENSUS_STANDBY;
     }
     if (consensus_configure(node->consensus, servers, n, clock_own(node) / MS, &event.proposed.index) != 0) {
         event.proposed.index = 0;
@@ -148,6 +158,7 @@ static int on_restore(void *ud, uint64_t index, const void *data, size_t len)
     }
     if (rv == 0) {
         *node->table = table;
+        world.stats->installed += node->phase == STARTED && node->started_raft;
         world_note("restored", node->slot, index, 0);
         oracle_applied(node);
         table_moved(node);
@@ -237,9 +248,16 @@ static void on_send(void *ud, uint64_t to, const void *frame, size_t len)
 {
     const struct sim_node *node = ud;
 
-    if (to >= 1 && to <= (uint64_t)world.n) {
-        net_send(node->slot, (int)to - 1, INPUT_FRAME, frame, len);
+    if (members_host(to) >= 0) {
+        net_send(node->slot, members_host(to), INPUT_FRAME, frame, len);
     }
+}
+
+static bool on_known(void *ud, uint64_t id)
+{
+    const struct sim_node *node = ud;
+
+    return table_may_have(node->table, id);
 }
 
 static void on_fatal(void *ud, int error, const char *what)
@@ -263,6 +281,7 @@ const struct consensus_ops FSM_OPS = {
     .snapshot = on_snapshot,
     .role = on_role,
     .disk = on_disk,
+    .known = on_known,
     .fatal = on_fatal,
 };
 
@@ -298,16 +317,23 @@ void fsm_start(struct sim_node *node)
     if (rv == 0) {
         rv = consensus_start(node->consensus, &state, clock_own(node) / MS);
     }
+    node->started_raft = true;
     if (rv != 0) {
         world_violated(VIOLATION_BUG, "%c cannot start from its disk (%d)", 'a' + node->slot, rv);
     }
     free(entries);
 }
 
+struct endpoint fsm_endpoint(int host)
+{
+    return (struct endpoint){.addr = {.family = 4, .bytes = {192, 168, 0, (uint8_t)(host + 1)}}, .port = 7700};
+}
+
 /* A leader without a founded table. */
 void fsm_found(struct sim_node *node)
 {
     struct found_node nodes[SIM_NODES];
+    int n = 0;
     struct command command = {.type = COMMAND_FOUND, .at_ms = 1700000000000};
     size_t len;
     uint64_t index;
@@ -318,16 +344,18 @@ void fsm_found(struct sim_node *node)
     }
     memset(nodes, 0, sizeof nodes);
     for (int i = 0; i < world.n; i++) {
-        nodes[i].id = (uint64_t)i + 1;
-        nodes[i].name[0] = (char)('a' + i);
-        nodes[i].at = (struct endpoint){.addr = {.family = 4, .bytes = {192, 168, 0, (uint8_t)(i + 1)}}, .port = 7700};
-        nodes[i].role = world.nodes[i].role;
+        if (!world.nodes[i].out) {
+            nodes[n].id = (uint64_t)i + 1;
+            memcpy(nodes[n].name, world.nodes[i].name, sizeof nodes[n].name);
+            nodes[n].at = fsm_endpoint(i);
+            nodes[n++].role = world.nodes[i].role;
+        }
     }
     memcpy(command.found.cluster, "sim", 4);
     command.found.cluster_id = 77;
     command.found.timing = world.timing;
     command.found.settings = (struct settings){.announce_count = 3, .announce_interval_ms = 200, .announce_refresh_ms = 5000};
-    command.found.n_nodes = (uint8_t)world.n;
+    command.found.n_nodes = (uint8_t)n;
     command.found.nodes = nodes;
     node->found_proposed = true;
     if (command_encode(&command, bytes, sizeof bytes, &len) != 0 ||

@@ -38,7 +38,7 @@ static void begin(struct maintenance_command *c, const struct table *table)
     c->return_ms = 1000 + (uint32_t)chance_below(chance, 4000);
     c->words_size = 5;
     memcpy(c->words, "true", 5);
-    for (int i = 0; i < world.n; i++) {
+    for (int i = 0; i < NODES_MAX; i++) {
         if (table->nodes[i].used && (nodes >> i & 1) != 0) {
             c->nodes[c->n_nodes] = (int8_t)i;
             c->ids[c->n_nodes++] = table->nodes[i].id;
@@ -130,7 +130,7 @@ void keeper_check(const struct sim_node *node)
         bool turn = m->steps[i].state != STEP_WAITING && m->steps[i].state != STEP_DONE && m->steps[i].state != STEP_SKIPPED;
         turns += turn;
         if (turn != (i == m->at)) {
-            world_violated(VIOLATION_SAFETY, "maintenance: %c is %s, and it is not its turn", 'a' + m->steps[i].node,
+            world_violated(VIOLATION_SAFETY, "maintenance: %c is %s, and it is not its turn", members_letter(node->table, m->steps[i].node),
                            step_state_text(m->steps[i].state));
         }
     }

@@ -118,6 +118,9 @@ static void print_stats(const struct sim_stats *s, double cpu, uint64_t seeds)
     printf("steps of the core %llu, turns %llu, events %llu, starts %llu, snapshots %llu\n", (unsigned long long)s->steps,
            (unsigned long long)s->turns, (unsigned long long)s->events, (unsigned long long)s->restarts,
            (unsigned long long)s->snapshots);
+    printf("members joined %llu, left %llu, changes of voters %llu, snapshots taken from a leader %llu\n",
+           (unsigned long long)s->joined, (unsigned long long)s->removed, (unsigned long long)s->voter_changes,
+           (unsigned long long)s->installed);
     printf("leaders %llu, fences %llu, clears %llu, admits %llu, moves %llu, announcements %llu\n",
            (unsigned long long)s->elections, (unsigned long long)s->fences, (unsigned long long)s->clears,
            (unsigned long long)s->admits, (unsigned long long)s->moves, (unsigned long long)s->announcements);

@@ -57,7 +57,8 @@ static void post(int from, int to, enum input_kind kind, const void *data, size_
 {
     struct timer *timer = world_at(world.now + after_ns, TIMER_MESSAGE, to);
 
-    timer->input = (struct input){.kind = kind, .from = from, .address = address, .len = len};
+    timer->input = (struct input){.kind = kind, .from = from, .to_id = world.nodes[to].id, .address = address, .len = len};
+    timer->input.from_id = from >= 0 ? world.nodes[from].id : 0;
     if (len > 0) {
         timer->input.data = malloc(len);
         if (timer->input.data == NULL) {

@@ -193,8 +193,9 @@ void node_input(struct sim_node *node, struct input *input)
 /* V1_ATOMIC broken: a heartbeat is found good now and acked in a while, with those of the same node that come meanwhile. */
 static bool check_only(struct sim_node *node, const struct heartbeat *beat, const struct node *from)
 {
-    bool good = !world.calm && node->caught_up && from->status == NODE_ADMITTED && from->gen == beat->gen &&
-                (node->table->voters >> node->slot & 1);
+    int self = members_slot(node->table, node->slot);
+    bool good = !world.calm && node->caught_up && from->status == NODE_ADMITTED && from->gen == beat->gen && self >= 0 &&
+                (node->table->voters >> self & 1);
 
     if (!good || (node->checked.at != 0 ? node->checked.datagram->heartbeat.from != beat->from
                                         : !chance_permille(&world.work, 300))) {
@@ -247,8 +248,9 @@ static void ack_checked(struct sim_node *node)
         *node->datagram = *node->checked.datagram;
         event.heartbeat = &node->datagram->heartbeat;
         node_event(node, &event);
-    } else if (slot >= 0) {
-        net_send(node->slot, slot, INPUT_DATAGRAM, bytes, answer_encode(&answer, FORMAT_LAST, node->table->cluster_id, bytes));
+    } else if (members_host(beat->from) >= 0) {
+        net_send(node->slot, members_host(beat->from), INPUT_DATAGRAM, bytes,
+                 answer_encode(&answer, FORMAT_LAST, node->table->cluster_id, bytes));
     }
 }
 
@@ -284,13 +286,15 @@ static void on_input(struct sim_node *node)
         on_datagram(node, &input);
         break;
     case INPUT_FRAME:
-        if (node->consensus != NULL &&
-            consensus_receive(node->consensus, (uint64_t)input.from + 1, input.data, input.len, now_ms) == -EBADMSG) {
+        if (node->consensus != NULL && members_connected(node, &input) &&
+            consensus_receive(node->consensus, input.from_id, input.data, input.len, now_ms) == -EBADMSG) {
             world_violated(VIOLATION_BUG, "a frame of Raft is refused as malformed");
         }
         break;
     case INPUT_REPORT:
-        on_report(node, &input);
+        if (members_connected(node, &input)) {
+            on_report(node, &input);
+        }
         break;
     case INPUT_WRITTEN:
         if (consensus_persisted(node->consensus, input.job, input.status, now_ms) != 0) {
@@ -319,7 +323,11 @@ static void on_input(struct sim_node *node)
         }
         break;
     case INPUT_LOST:
-        consensus_disconnected(node->consensus, (uint64_t)input.from + 1);
+        consensus_disconnected(node->consensus, input.from_id);
+        break;
+    case INPUT_GONE:
+        node->gone = true;
+        node_stop(node);
         break;
     }
     free(input.data);
@@ -417,8 +425,8 @@ static void open_process(struct sim_node *node)
 {
     node->epoch++;
     node->alive = true;
-    node->stopping = node->leaving = node->applied_queued = node->pumping = false;
-    node->caught_up = node->found_proposed = false;
+    node->stopping = node->leaving = node->applied_queued = node->pumping = node->was_member = node->gone = false;
+    node->caught_up = node->found_proposed = node->started_raft = false;
     node->run = chance_next(&world.work) | 1;
     node->phase = START_FLUSH;
     node->stalled_until = 0;
@@ -449,7 +457,7 @@ static void open_process(struct sim_node *node)
 
 void node_start(struct sim_node *node)
 {
-    if (node->alive || (node->lost && world.calm)) {
+    if (node->alive || node->id == 0 || (node->lost && world.calm)) {
         return;
     }
     open_process(node);
@@ -529,7 +537,10 @@ static void end_in_order(struct sim_node *node)
     world_note("exit", node->slot, 0, 0);
     kernel_detach_if_released(node);
     close_process(node);
-    if (node->start_at <= world.now) { /* its supervisor starts it again */
+    if (node->gone) {
+        members_gone(node);
+    }
+    if (node->id != 0 && node->start_at <= world.now) { /* its supervisor starts it again */
         node->start_at = world.now + world.unit / 2;
         world_at(node->start_at, TIMER_START, node->slot);
     }
@@ -629,8 +640,8 @@ bool node_leads(const struct sim_node *node)
 void node_open(struct sim_node *node, int slot)
 {
     node->slot = slot;
-    node->id = (uint64_t)slot + 1;
-    node->identity = node->id * 1000003;
+    node->name[0] = (char)('a' + slot);
+    node->out = false;
     node->kernel.link_up = true;
     node->slew = node->slew_told = node->slew_seen = 0;
     node->run_at = UINT64_MAX;

@@ -88,9 +88,10 @@ bool oracle_held(char why[200])
         if (!vip->used || vip->deleted || !vip->enabled) {
             continue;
         }
-        if ((vip->owner < 0 || !kernel_holds(&world.nodes[vip->owner], address)) && placed_could(node->table, i)) {
+        int owner = members_host_at(node->table, vip->owner);
+        if ((owner < 0 || !kernel_holds(&world.nodes[owner], address)) && placed_could(node->table, i)) {
             snprintf(why, 200, "VIP %s is not held (owner %c, leader %c)", vip->name,
-                     vip->owner < 0 ? '-' : 'a' + vip->owner, 'a' + node->slot);
+                     members_letter(node->table, vip->owner), 'a' + node->slot);
             return false;
         }
     }
@@ -108,26 +109,27 @@ bool oracle_even(char why[200])
     }
     for (int i = 0; i < world.n; i++) {
         const struct sim_node *other = &world.nodes[i];
-        if (other->lost) {
-            continue;
+        int slot = members_slot(node->table, i);
+        if (other->lost || slot == SLOT_NONE || node->table->nodes[slot].removing) {
+            continue; /* members_well */
         }
         int owns = 0;
         for (int k = 0; k < node->table->vips_end; k++) {
-            owns += node->table->vips[k].used && node->table->vips[k].owner == i;
+            owns += node->table->vips[k].used && node->table->vips[k].owner == slot;
         }
         for (int address = 0; address < ADDRS; address++) {
             struct addr addr = address_of(address);
             int vip = table_vip_by_addr(node->table, &addr);
-            if (other->kernel.addresses[address].present && (vip < 0 || node->table->vips[vip].owner != i)) {
+            if (other->kernel.addresses[address].present && (vip < 0 || node->table->vips[vip].owner != slot)) {
                 snprintf(why, 200, "10.0.0.%d is left on %c", 100 + address, 'a' + i);
                 return false;
             }
         }
-        if (node->table->nodes[i].status != NODE_ADMITTED) {
-            snprintf(why, 200, "%c is %s", 'a' + i, node_status_text(node->table->nodes[i].status));
+        if (node->table->nodes[slot].status != NODE_ADMITTED) {
+            snprintf(why, 200, "%c is %s", 'a' + i, node_status_text(node->table->nodes[slot].status));
             return false;
         }
-        if (node->table->nodes[i].witness) {
+        if (node->table->nodes[slot].witness) {
             continue;
         }
         least = owns < least ? owns : least;
@@ -139,7 +141,7 @@ bool oracle_even(char why[200])
             return false;
         }
     }
-    if (!placed_well(node->table, why)) {
+    if (!members_well(node->table, why) || !placed_well(node->table, why)) {
         return false;
     }
     if (most > least + 1 && !client_keeps_rules()) {
@@ -147,6 +149,30 @@ bool oracle_even(char why[200])
         return false;
     }
     return true;
+}
+
+/* The end of a traced run that failed: the leader's table. */
+void oracle_tell(void)
+{
+    const struct sim_node *leader = oracle_leader();
+
+    for (int i = 0; leader != NULL && i < NODES_MAX; i++) {
+        const struct node *n = &leader->table->nodes[i];
+        if (n->used) {
+            world_say(leader->slot, "%s: slot %d id %llu %s %s%s%s%s%s wish %d, fence %llu", n->name, i, (unsigned long long)n->id,
+                      node_status_text(n->status), (leader->table->voters >> i & 1) ? "votes" : "does not vote",
+                      n->listed ? "" : ", not listed", n->removing ? ", removing" : "", n->draining ? ", draining" : "",
+                      n->witness ? ", witness" : "", n->wish, (unsigned long long)n->fence);
+        }
+    }
+    for (int i = 0; leader != NULL && i < leader->table->vips_end; i++) {
+        const struct vip *v = &leader->table->vips[i];
+        if (v->used) {
+            world_say(leader->slot, "%s: owner %c prev %c moved %llu nodes %llx%s%s%s", v->name, members_letter(leader->table, v->owner),
+                      members_letter(leader->table, v->prev), (unsigned long long)v->moved, (unsigned long long)v->nodes,
+                      v->enabled ? "" : ", disabled", v->deleted ? ", deleted" : "", v->pinned >= 0 ? ", pinned" : "");
+        }
+    }
 }
 
 void oracle_end(void)

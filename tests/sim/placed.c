@@ -14,7 +14,9 @@ static bool is_active(const struct table *table, int vip)
 
 static bool is_able(const struct table *table, int vip, int node)
 {
-    return oracle_could_hold(&world.nodes[node]) &&
+    int host = members_host_at(table, node);
+
+    return host >= 0 && oracle_could_hold(&world.nodes[host]) && !table->nodes[node].removing &&
            (table->vips[vip].nodes == 0 || (table->vips[vip].nodes >> node & 1));
 }
 
@@ -85,7 +87,7 @@ static bool any_barred(const struct table *table, const int *unit, int n, int no
 /* A node that could be given the whole unit as things stand, other than `but`; SLOT_NONE: none. */
 static int room_for(const struct table *table, const int *unit, int n, int but)
 {
-    for (int node = 0; node < world.n; node++) {
+    for (int node = 0; node < NODES_MAX; node++) {
         if (node != but && all_able(table, unit, n, node) && !any_barred(table, unit, n, node)) {
             return node;
         }
@@ -98,7 +100,7 @@ bool placed_could(const struct table *table, int vip)
     int unit[VIPS_MAX], n = members(table, vip, unit);
     bool together = false;
 
-    for (int node = 0; node < world.n; node++) {
+    for (int node = 0; node < NODES_MAX; node++) {
         together = together || all_able(table, unit, n, node);
     }
     return room_for(table, together ? unit : &vip, together ? n : 1, SLOT_NONE) != SLOT_NONE;
@@ -116,7 +118,7 @@ static bool is_preferred(const struct table *table, const int *unit, int n, int 
     return false;
 }
 
-static bool unit_placed(const struct table *table, int vip, const int loads[SIM_NODES], char why[200])
+static bool unit_placed(const struct table *table, int vip, const int loads[NODES_MAX], char why[200])
 {
     int unit[VIPS_MAX], n = members(table, vip, unit), owner = table->vips[vip].owner;
     int to;
@@ -125,7 +127,7 @@ static bool unit_placed(const struct table *table, int vip, const int loads[SIM_
         if (table->vips[unit[i]].owner != owner) {
             to = room_for(table, unit, n, SLOT_NONE);
             snprintf(why, 200, "the group of VIP %s is scattered, and %c could have all of it", table->vips[vip].name,
-                     to < 0 ? '-' : 'a' + to);
+                     members_letter(table, to));
             return to == SLOT_NONE;
         }
     }
@@ -134,13 +136,14 @@ static bool unit_placed(const struct table *table, int vip, const int loads[SIM_
     }
     to = room_for(table, unit, n, owner);
     if (to != SLOT_NONE && any_barred(table, unit, n, owner)) {
-        snprintf(why, 200, "VIP %s is where another one must not be, and %c could have it", table->vips[vip].name, 'a' + to);
+        snprintf(why, 200, "VIP %s is where another one must not be, and %c could have it", table->vips[vip].name,
+                 members_letter(table, to));
         return false;
     }
-    for (to = 0; to < world.n && !is_preferred(table, unit, n, owner); to++) {
+    for (to = 0; to < NODES_MAX && !is_preferred(table, unit, n, owner); to++) {
         if (loads[owner] > loads[to] + n && all_able(table, unit, n, to) && !any_barred(table, unit, n, to)) {
-            snprintf(why, 200, "VIP %s stays on %c, which has %d, though %c has %d", table->vips[vip].name, 'a' + owner,
-                     loads[owner], 'a' + to, loads[to]);
+            snprintf(why, 200, "VIP %s stays on %c, which has %d, though %c has %d", table->vips[vip].name,
+                     members_letter(table, owner), loads[owner], members_letter(table, to), loads[to]);
             return false;
         }
     }
@@ -149,7 +152,7 @@ static bool unit_placed(const struct table *table, int vip, const int loads[SIM_
 
 bool placed_well(const struct table *table, char why[200])
 {
-    int loads[SIM_NODES] = {0};
+    int loads[NODES_MAX] = {0};
 
     for (int vip = 0; vip < table->vips_end; vip++) {
         if (is_active(table, vip) && table->vips[vip].owner != SLOT_NONE) {

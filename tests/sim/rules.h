@@ -48,7 +48,7 @@
     X(L4_RELEASED, "a node is admitted before it has released")                                                        \
     X(L4_GEN, "an admit does not make a new gen")                                                                      \
     X(L4_HOLD, "no hold-down for a node that flaps")                                                                   \
-    X(L5, "the voters are changed before all have applied the last change")                                            \
+    X(L5_APPLIED, "the voters are changed before all have applied the last change")                                          \
     X(L5_DELETE, "a node is deleted before it is cleared")                                                             \
     X(L6, "a leader judges before its first entry is applied")                                                         \
     X(DELETE, "a deleted address is forgotten with whoever it waits for")

@@ -41,29 +41,35 @@ static void choose_nodes(struct chance *c)
     {
         int voters, others, witnesses;
     } SHAPES[] = {{3, 0, 0}, {3, 0, 0}, {3, 1, 0}, {3, 0, 1}, {5, 0, 0}, {5, 1, 0}, {5, 0, 1}, {4, 0, 0}, {3, 2, 0}};
+    unsigned members;
     unsigned shape = (unsigned)chance_below(c, sizeof SHAPES / sizeof SHAPES[0]);
     struct consensus_server servers[SIM_NODES];
-    static const char *const NAMES[SIM_NODES] = {"a", "b", "c", "d", "e", "f", "g"};
 
-    world.n = SHAPES[shape].voters + SHAPES[shape].others;
+    members = (unsigned)(SHAPES[shape].voters + SHAPES[shape].others);
+    world.roster = chance_below(c, 2) == 0;
+    world.n = (int)members + (world.roster && members < SIM_NODES ? (int)chance_below(c, 2) : 0); /* one that may join */
     for (int i = 0; i < world.n; i++) {
         struct sim_node *node = &world.nodes[i];
         bool voter = i < SHAPES[shape].voters;
         node_open(node, i);
         node->role = voter ? ROLE_VOTER : ROLE_STANDBY;
+        node->out = i >= (int)members;
         node->founder_witness = i == SHAPES[shape].voters - 1 && SHAPES[shape].witnesses > 0;
         node->ppm = (int32_t)chance_below(c, 20001) - 10000;
-        servers[i] = (struct consensus_server){
-            .id = node->id, .address = NAMES[i], .role = voter ? CONSENSUS_VOTER : CONSENSUS_STANDBY};
+        if (!node->out) {
+            members_claim(node, (uint64_t)i + 1);
+            servers[i] = (struct consensus_server){
+                .id = node->id, .address = node->name, .role = voter ? CONSENSUS_VOTER : CONSENSUS_STANDBY};
+        }
     }
     for (int i = 0; i < world.n; i++) {
-        disk_open(&world.nodes[i].disk, servers, (unsigned)world.n);
-        world_at(world.now + chance_below(c, world.unit), TIMER_START, i);
-    }
-    if (chance_below(c, 3) == 0) { /* fewer than half of the voters stay away in the end */
-        int lost = (int)chance_span(c, 1, (uint64_t)(SHAPES[shape].voters - 1) / 2);
-        for (int k = 0; k < lost; k++) {
-            world.nodes[chance_below(c, (uint64_t)SHAPES[shape].voters)].lost = true;
+        uint64_t at = world.now + chance_below(c, world.unit);
+        if (!world.nodes[i].out) {
+            disk_open(&world.nodes[i].disk, servers, members);
+            world_at(at, TIMER_START, i);
+        }
+        if (world.roster) {
+            world_at(at, TIMER_MEMBER, i);
         }
     }
 }
@@ -110,6 +116,9 @@ static void dispatch(struct timer *timer)
             node_start(node);
         }
         break;
+    case TIMER_MEMBER:
+        members_timer(node);
+        break;
     case TIMER_STRANGER:
         foreign_timer((int)timer->a, timer->b);
         break;
@@ -141,7 +150,11 @@ static bool judge(struct calm *calm)
     if (world.forged_at != 0) {
         return foreign_judged(held, calm->why);
     }
-    bool even = held && oracle_even(calm->why) && client_calm();
+    bool even = held && oracle_even(calm->why);
+    if (even && !client_calm()) {
+        snprintf(calm->why, sizeof calm->why, "a client waits");
+        even = false;
+    }
     calm->held_since = !held ? 0 : calm->held_since != 0 ? calm->held_since : world.now;
     calm->even_since = !even ? 0 : calm->even_since != 0 ? calm->even_since : world.now;
     uint64_t quiet = 3 * (world.timing.suspect_ms + world.timing.promise_ms) * MS; /* evening out waits for two promises */
@@ -150,7 +163,7 @@ static bool judge(struct calm *calm)
     }
     if (world.now - world.calm_since > CALM_MAX_NS) {
         world_violated(VIOLATION_LIVENESS, "%.0f s after the last fault: %s", (double)CALM_MAX_NS / 1e9,
-                       calm->why[0] != '\0' ? calm->why : "a client waits");
+                       calm->why);
     }
     return false;
 }
@@ -228,6 +241,9 @@ enum violation run_seed(uint64_t seed, const struct options *options, struct sch
         loop(calm_at);
     } else {
         world_violated(VIOLATION_BUG, "the product aborts (signal %d)", number);
+    }
+    if (number == 0 && world.violation != VIOLATION_NONE) {
+        oracle_tell();
     }
     stats->sim_ns += world.now - begun;
     if (number == 0) {

@@ -23,6 +23,7 @@
 #define INDEX_MAX 60000
 #define FAULTS_MAX 4096
 #define SESSIONS 3
+#define IDS_MAX 256      /* that a cluster gives out */
 
 /* ------------------------------------------------------------------ chance */
 
@@ -60,6 +61,7 @@ enum fault_kind
     FAULT_FORGE,     /* somebody announces a VIP who should not */
     FAULT_STRANGER,  /* another host has a VIP's address for a while */
     FAULT_AMBUSH,    /* waits for something to become of a node: ambush.c */
+    FAULT_WIPE,      /* a disk is emptied; with the host's kernel, or without */
     FAULT_SLEW,      /* somebody slews clocks, some ahead and some back, by more than the drift; the nodes can know */
     FAULT_KINDS_N,
 };
@@ -187,12 +189,14 @@ enum input_kind
     INPUT_REQUEST, /* a client */
     INPUT_TERM,    /* SIGTERM */
     INPUT_LOST,    /* the connection to a peer */
+    INPUT_GONE,    /* a member says that this node is none any more */
 };
 
 struct input
 {
     enum input_kind kind;
     int from;
+    uint64_t from_id, to_id; /* as the sender knew them */
     int address, session;
     uint64_t request;
     size_t len;
@@ -248,8 +252,12 @@ struct call /* a client's change that was proposed here */
 
 struct sim_node
 {
-    int slot;
-    uint64_t id, identity;
+    int slot;      /* the host: not its slot in a table */
+    char name[NAME_SIZE];
+    uint64_t id, identity; /* id 0: no member; its disk is empty */
+    bool was_member; /* of its table, in this run */
+    bool gone;       /* it ends because it was removed */
+    bool out;        /* at the beginning it is no member */
     bool founder_witness;
     enum node_role role;
     struct sim_disk disk;
@@ -285,7 +293,7 @@ struct sim_node
     struct vip_spec spec;
     struct move move;
     uint64_t target, last_term, last_index;
-    bool caught_up, found_proposed;
+    bool caught_up, found_proposed, started_raft;
     uint64_t fenced_changed;
     uint32_t vips_told; /* addresses of VIPs that the core knows of */
     uint32_t adopted; /* addresses that an earlier run left behind its fence, which is in force still */
@@ -328,6 +336,7 @@ struct sim_stats
 {
     uint64_t faults[FAULT_KINDS_N], fault_total, armed_hits, sprung;
     uint64_t steps, turns, events, sim_ns;
+    uint64_t joined, removed, voter_changes, installed;
     uint64_t restarts, elections, fences, clears, admits, moves, snapshots, changes, changes_refused, changes_lost;
     uint64_t turns_seen, maintained; /* entries with a node under maintenance; maintenances that went to their end */
     uint64_t announcements;
@@ -365,7 +374,10 @@ struct world
     struct chance net, disk, work, client, keeper;
     bool maintenance; /* somebody maintains the nodes (keeper.c) */
 
-    int n; /* nodes */
+    int n; /* hosts */
+    bool roster; /* members and voters change */
+    int8_t host_of[IDS_MAX]; /* + 1; 0: the id's disk is gone, or never was */
+    bool claimed[IDS_MAX];
     struct sim_node nodes[SIM_NODES];
     struct timing timing;
     uint64_t unit; /* suspect, in ns: the measure of faults */
@@ -412,6 +424,7 @@ enum timer_kind
     TIMER_AMBUSH,
     TIMER_AMBUSH_END,
     TIMER_STRANGER,
+    TIMER_MEMBER,
 };
 struct timer
 {
@@ -451,7 +464,7 @@ void net_replay(int to);   /* ... and comes again */
 
 /* disk.c */
 void disk_open(struct sim_disk *disk, const struct consensus_server *servers, unsigned n);
-void disk_close(struct sim_disk *disk);
+void disk_close(struct sim_disk *disk); /* empty from then on */
 void disk_write(struct sim_disk *disk, const struct consensus_job *job);
 uint64_t disk_last(const struct sim_disk *disk);
 void disk_job(struct sim_node *node, struct consensus_job *job);
@@ -494,6 +507,7 @@ extern const struct consensus_ops FSM_OPS;
 void fsm_start(struct sim_node *node);
 void fsm_progress(struct sim_node *node);
 void fsm_found(struct sim_node *node);
+struct endpoint fsm_endpoint(int host);
 void fsm_configure(struct sim_node *node, uint64_t id, enum configure_role role);
 unsigned act_execute(struct sim_node *node, const struct action *action);
 void act_announce_all(struct sim_node *node);
@@ -549,6 +563,22 @@ void foreign_acked(struct sim_node *node, const struct answer *answer);
 void foreign_check_gate(struct sim_node *node, uint64_t end);
 bool foreign_judged(bool held, const char *why); /* calm: whether this has been looked at */
 
+/* members.c: hosts, ids and slots; SLOT_NONE where there is none */
+int members_host(uint64_t id);
+int members_host_at(const struct table *table, int slot);
+int members_slot(const struct table *table, int host);
+int members_named(const struct table *table, int host); /* the slot that has the host's name */
+char members_letter(const struct table *table, int slot);
+void members_claim(struct sim_node *node, uint64_t id);
+void members_wipe(struct sim_node *node);
+bool members_connected(const struct sim_node *node, const struct input *input);
+void members_timer(struct sim_node *node);
+void members_table_changed(struct sim_node *node);
+void members_gone(struct sim_node *node);
+bool members_majority_without(unsigned without);
+bool members_must_stay(const struct table *table, int slot); /* being removed, and there would be no majority without it */
+bool members_well(const struct table *table, char why[200]);
+
 /* oracle.c */
 const struct sim_node *oracle_leader(void); /* NULL = none */
 void oracle_holders(int address);
@@ -558,6 +588,7 @@ bool oracle_could_hold(const struct sim_node *node); /* in the end, when it is a
 bool oracle_held(char why[200]); /* calm: every VIP that can be held is held by its owner */
 bool oracle_even(char why[200]);
 void oracle_end(void);
+void oracle_tell(void);
 
 /* placed.c */
 bool placed_could(const struct table *table, int vip); /* some node could be given the VIP, and its group with it */

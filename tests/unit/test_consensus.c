@@ -1098,6 +1098,56 @@ static void test_one_voter_again(void **state)
     world_end();
 }
 
+/* Of two voters the leader demotes the other one, and goes down. The other one stands for election no more once it knows, and
+ * votes for nobody with a shorter log: so it does not know before that is on the leader's own disk. (Simulator, seed 52.) */
+static void test_demoted_and_the_only_one(void **state)
+{
+    struct consensus_server servers[2];
+    struct node *one = &world.nodes[0], *other = &world.nodes[1];
+    uint64_t index;
+    void *data;
+    size_t len;
+
+    world_begin(7);
+    world.calm = true;
+    for (unsigned i = 0; i < 2; i++) {
+        servers[i] = (struct consensus_server){.id = FIRST_ID + i, .address = world.nodes[i].address, .role = CONSENSUS_VOTER};
+    }
+    assert_int_equal(consensus_founding(servers, 2, &data, &len), 0);
+    struct consensus_entry entry = {.index = 1, .term = 1, .type = CONSENSUS_CHANGE, .data = data, .len = len};
+    for (unsigned i = 0; i < 2; i++) {
+        disk_free(&world.nodes[i].disk);
+        memset(&world.nodes[i].disk, 0, sizeof world.nodes[i].disk);
+        disk_append(&world.nodes[i].disk, &entry);
+        world.nodes[i].disk.term = 1;
+        world.nodes[i].net_ms = world.nodes[i].disk_ms = 1;
+        start(&world.nodes[i]);
+    }
+    free(data);
+    settle(5000);
+    if (other->leader) {
+        one = &world.nodes[1];
+        other = &world.nodes[0];
+    }
+    uint64_t last = disk_last(&one->disk);
+
+    one->disk_ms = 5000;
+    servers[other == &world.nodes[1]].role = CONSENSUS_STANDBY;
+    assert_int_equal(consensus_configure(one->consensus, servers, 2, world.now, &index), 0);
+    for (uint64_t until = world.now + 100; world.now < until;) {
+        happen();
+    }
+    assert_int_equal(disk_last(&one->disk), last);
+    assert_int_equal(disk_last(&other->disk), last);
+    one->n_jobs = 0;
+    crash(one);
+    one->disk_ms = 1;
+    start(one);
+    settle(5000);
+    assert_true(one->leader || other->leader);
+    world_end();
+}
+
 static void test_far_behind(void **state)
 {
     struct node *first = quiet();
@@ -1463,6 +1513,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_teardown(test_transfer, clean_up),
         cmocka_unit_test_teardown(test_one_voter, clean_up),
         cmocka_unit_test_teardown(test_one_voter_again, clean_up),
+        cmocka_unit_test_teardown(test_demoted_and_the_only_one, clean_up),
         cmocka_unit_test_teardown(test_far_behind, clean_up),
         cmocka_unit_test_teardown(test_truncation_is_told, clean_up),
         cmocka_unit_test_teardown(test_joins, clean_up),
