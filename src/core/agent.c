@@ -109,6 +109,12 @@ void agent_answer(struct core *core, const struct answer *answer, time_ns now)
             core->settle_dirty = true;
         }
     }
+    for (int i = 0; !RULE(V3_NAMED) && i < NODES_MAX; i++) {
+        const struct node *n = &core->table->nodes[i];
+        if (n->used && n->status == NODE_FENCED && core->runout[i][voter].fence != n->fence) {
+            core->runout[i][voter] = (struct runout){n->fence, now};
+        }
+    }
     for (unsigned i = 0; i < answer->n_released; i++) {
         int node = table_node_by_id(core->table, answer->released[i].node);
         if (node != SLOT_NONE && node != core->slot && answer->released[i].released > core->hearing[node].released) {
@@ -170,7 +176,11 @@ static void update_adoption(struct core *core, time_ns now, struct actions *acti
 static void update_lease(struct core *core, time_ns now, struct actions *actions)
 {
     time_ns acked = majority_acked(core);
+    time_ns before = core->agent.lease_end;
     core->agent.lease_end = acked ? acked + slew_lease(core) : 0;
+    if (!RULE(N1_NOW) && before > core->agent.lease_end) {
+        core->agent.lease_end = before;
+    }
     core->agent.supported_until = acked ? acked + core_lease(core) : 0;
     if (core->agent.foreign && (acked > core->agent.foreign || !RULE(N6_LATER))) {
         core->agent.foreign = 0;

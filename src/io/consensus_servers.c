@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/rule.h"
+
 /* Configurations: which servers there are. The library tracks the committed and the uncommitted one, and is told of a
  * commit when the entry is applied.
  *
@@ -276,9 +278,10 @@ int consensus_configure(struct consensus *c, const struct consensus_server *serv
         return CONSENSUS_BUSY; /* a change by a leader that does not know the last one is how Raft loses entries */
     }
     int r = next_configuration(c, servers, n, &configuration, &changes);
-    if (r == 0 && (changes != 1 || !voters_caught_up(c, &configuration))) {
+    bool one = changes == 1 || (!RULE(L5_ONE) && changes > 0);
+    if (r == 0 && (!one || !voters_caught_up(c, &configuration))) {
         raft_configuration_close(&configuration);
-        return changes != 1 ? CONSENSUS_NO_SUCH_SERVER : CONSENSUS_BEHIND;
+        return !one ? CONSENSUS_NO_SUCH_SERVER : CONSENSUS_BEHIND;
     }
     r = encode(&configuration, r, &data, &len);
     if (r < 0) {

@@ -12,6 +12,7 @@ from ground import FREEZER, MEMORY, Ground
 BULK_N = 100  # VIPs that are added and deleted at once, so that the log grows
 BULK = "10.77.200."
 ORDER_S = 2  # how long vipctl tries
+ENDS_S = 30  # a daemon that was told to
 
 
 class Fault:
@@ -21,6 +22,7 @@ class Fault:
     kind = None
     weight = 2
     hold_s = (0.7, 2.2)
+    by_name = False  # only when it is asked for
 
     def __init__(self, ground, rng, vips):
         self.ground, self.rng, self.vips = ground, rng, vips
@@ -144,6 +146,59 @@ class Terminate(OnOne):
         self.ground.may_end.add(node)
         self.ground.terminated.add(node)
         node.signal(signal.SIGTERM)
+
+
+class RestartKeeping(OnOne):
+    """As `systemctl restart`: SIGUSR2, and the next daemon takes over what this one left behind the fence."""
+
+    kind = "restart-keeping"
+    weight = 3
+
+    def do(self, node):
+        self.ground.may_end.add(node)
+        node.signal(signal.SIGUSR2)
+        node.process.wait(ENDS_S)
+        if self.rng.random() < 0.7:
+            self.ground.start_node(node)
+            return ", started at once"
+        return None
+
+
+class Renew(OnOne):
+    """A node is lost with its disk while others may be in trouble, too: it is removed, and comes back as a new one."""
+
+    kind = "renew"
+    weight = 3
+
+    def strike(self):
+        return super().strike() if not self.ground.renewing else None
+
+    def do(self, node):
+        self.ground.may_end.add(node)
+        self.ground.renewing.add(node)
+        if self.rng.random() < 0.5:
+            node.kill()
+            helper = next((other for other in self.ground.awake() if other is not node), None)
+            if helper is not None:
+                helper.vipctl_raw("node", "remove", node.name, "--force", "--timeout", f"{ORDER_S}s")
+            return ", killed first"
+        node.vipctl_raw("node", "remove", node.name, "--force", "--timeout", f"{ORDER_S}s")
+        return None
+
+
+class ClockStep(Fault):
+    """The machine's wall clock is set to another time, and back. It is everybody's clock: only when it is asked for by name."""
+
+    kind = "clock-step"
+    by_name = True
+
+    def strike(self):
+        self.step_s = self.rng.choice([-86400, -60, -1, 1, 60, 86400])
+        time.clock_settime(time.CLOCK_REALTIME, time.time() + self.step_s)
+        return f"{self.kind} {self.step_s:+} s"
+
+    def relent(self):
+        time.clock_settime(time.CLOCK_REALTIME, time.time() - self.step_s)
 
 
 class Stop(OnOne):
@@ -398,6 +453,6 @@ class Calm(Fault):
 
 KINDS = {
     fault.kind: fault
-    for fault in (Kill, CrashLoop, KillAll, KillLeaderAndOwner, Terminate, Stop, StopShortly, StopAll, Freeze, Memory,
+    for fault in (Kill, CrashLoop, KillAll, KillLeaderAndOwner, Terminate, RestartKeeping, Renew, ClockStep, Stop, StopShortly, StopAll, Freeze, Memory,
                   Partition, PartitionAll, PartitionPartial, PartitionOneWay, Loss, LinkDown, LinkFlaps, PortDead, DiskFull, Rogue, Calm)
 }  # fmt: skip

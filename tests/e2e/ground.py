@@ -15,6 +15,7 @@ FREEZER = pathlib.Path("/sys/fs/cgroup/freezer")
 MEMORY = pathlib.Path("/sys/fs/cgroup/memory")
 DISK_KIB = 24 * 1024
 TERMINATE_S = 20  # SIGTERM, and gone
+RENEW_S = 40  # a node is removed: drained, demoted, fenced, cleared, deleted
 ASK_S = 2  # how long a node is asked before another one is
 
 
@@ -27,6 +28,7 @@ class Ground(Cluster):
         self.starved = set()
         self.frozen = set()
         self.terminated = set()
+        self.renewing = set()  # nodes that are being removed, and come back as new ones
         self.may_end = set()  # nodes whose daemon was ended, or may end by itself, in this round
         super().__init__(n, **kwargs)
         try:
@@ -185,11 +187,36 @@ class Ground(Cluster):
                 node.cont()
             if node in self.terminated and node.running:
                 node.process.wait(TERMINATE_S)
+            if node in self.renewing:
+                continue
             if not node.running:
                 status = node.process.returncode
                 if node not in self.may_end or status in (-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS):
                     ended.append((node, status))
                 self.start_node(node)
+        for node in self.renewing:
+            self.renew(node)
+        self.renewing.clear()
         self.may_end.clear()
         self.terminated.clear()
         return ended
+
+    def renew(self, node):
+        """Until the cluster has forgotten the node; then it begins anew, without a disk."""
+
+        def forgotten():
+            rows = next((rows for rows in (other.rows("node", "list") for other in self.awake() if other is not node) if rows), [])
+            here = next((row for row in rows if row["name"] == node.name), None)
+            if here is not None and not here.get("removing"):
+                self.any(but=[node.name]).vipctl_raw("node", "remove", node.name, "--force", "--timeout", f"{ASK_S}s")
+            return rows and here is None
+
+        wait_until(forgotten, RENEW_S, f"{node.name} removed", every=0.1)
+        if node.running:
+            node.kill()
+        for path in node.data.iterdir():
+            path.unlink()  # the folder may be a disk of its own
+        self.any(but=[node.name]).vipctl("node", "add", node.name, node.endpoint)
+        node.extra["join"] = json.dumps([other.endpoint for other in self.nodes if other is not node])
+        node.write_config()
+        self.start_node(node)

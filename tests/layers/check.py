@@ -5,7 +5,9 @@ Red when
 - an #include goes against the direction, or reaches into a layer by a path of its own;
 - libcore.a or libwire.a need a symbol that a pure layer has no business with (nm -u against an allow-list);
 - the header of a third-party library, or of the system's side of I/O in a pure layer, is included where it may not be;
-- a file has a name that says nothing (util, common, misc, helpers).
+- a file has a name that says nothing (util, common, misc, helpers);
+- a RULE() has no switch in tests/sim/rules.h, or is neither broken alone in tests/sim/broken.txt nor in docs/safety.md's table of
+  those that are not noticed, with the reason.
 A file above 500 lines is listed, not refused.
 
     check.py [--top DIR] [--build DIR]      without --build the symbols are not looked at
@@ -117,6 +119,36 @@ def name_problems(top):
                 yield f"{path.relative_to(top)}: a name that says nothing; call the file after its noun"
 
 
+RULE = re.compile(r"\bRULE\(([A-Z][A-Z0-9_]*)\)")
+NOT_NOTICED = re.compile(r"^Not noticed, and why:$(.*?)(?=^[^|\s])", re.MULTILINE | re.DOTALL)
+
+
+def rule_problems(top):
+    """Each rule can be broken, and it is known what comes of it."""
+    switches = top / "tests" / "sim" / "rules.h"
+    if not switches.exists():
+        return
+    known = set(re.findall(r"^\s*X\(([A-Z0-9_]+),", switches.read_text(), re.MULTILINE))
+    broken = {line.split()[0] for line in (top / "tests" / "sim" / "broken.txt").read_text().splitlines() if line[:1].isupper()}
+    table = NOT_NOTICED.search((top / "docs" / "safety.md").read_text() + "\nend")
+    rows = [line for line in (table.group(1) if table else "").splitlines() if line.startswith("| `")]
+    explained = {label for row in rows for label in re.findall(r"`([A-Z0-9_]+)`", row.split("|")[1])}
+    used = {}
+    for path in sorted([*(top / "src").rglob("*.[ch]"), *(top / "tests" / "sim").glob("*.c")]):
+        for label in RULE.findall(path.read_text(errors="replace")):
+            used.setdefault(label, path.relative_to(top))
+    for label, path in sorted(used.items()):
+        if label not in known:
+            yield f"{path}: RULE({label}): tests/sim/rules.h has no switch for it"
+        elif label not in broken and label not in explained:
+            yield (f"{path}: RULE({label}): the simulator has to notice when it is broken (tests/sim/broken.txt), or docs/safety.md to "
+                   "say in its table of those that are not noticed why not")  # fmt: skip
+    for label in sorted((known | explained | {name for names in broken for name in names.split(",")}) - used.keys()):
+        yield f"{label}: no RULE() in src/ or tests/sim has that label"
+    for label in sorted(broken & explained):
+        yield f"docs/safety.md: {label} is noticed, by tests/sim/broken.txt"
+
+
 def long_files(top):
     for _, name, text in sources(top):
         lines = text.count("\n")
@@ -185,7 +217,7 @@ def is_constant(archive, member, symbol):
 
 
 def problems(top, build=None):
-    found = list(include_problems(top)) + list(name_problems(top))
+    found = list(include_problems(top)) + list(name_problems(top)) + list(rule_problems(top))
     if build is not None:
         found += list(symbol_problems(build))
         if (build / "CMakeCache.txt").exists() and "VIPD_SANITIZE:BOOL=ON" not in (build / "CMakeCache.txt").read_text():

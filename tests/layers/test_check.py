@@ -55,6 +55,36 @@ def test_a_planted_violation_is_found(tree, tmp_path, name, text, word):
     assert len(found) == 1 and word in found[0], found
 
 
+@pytest.fixture
+def ruled(tree, tmp_path):
+    """A tree with one rule that is noticed and one that is explained."""
+    tree("src/core/lease.c", "int f(void)\n{\n    return RULE(N1) && RULE(L6);\n}\n")
+    tree("tests/sim/rules.h", '#define SIM_RULES(X) \\\n    X(N1, "no lease") \\\n    X(L6, "too early")\n')
+    tree("tests/sim/broken.txt", "# a comment\nN1   16   1  safety  two holders\nL6,N1   16   1  safety  two holders\n")
+    tree("docs/safety.md", "Not noticed, and why:\n\n| rule | |\n|---|---|\n| `L6` | N1 covers for it |\n\nMore.\n| `X9` | |\n")
+    return tree
+
+
+def test_rules_in_order_are_green(ruled, tmp_path):
+    assert check.problems(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "name, text, word",
+    [
+        ("src/core/other.c", "int g = RULE(N7);\n", "no switch"),
+        ("tests/sim/broken.txt", "L6,N1   16   1  safety  two holders\n", "RULE(N1): the simulator has to notice"),
+        ("docs/safety.md", "Not noticed, and why:\n\n| rule | |\n|---|---|\n\nMore about `L6`.\n", "RULE(L6): the simulator has to notice"),
+        ("src/core/lease.c", "int f = RULE(N1);\n", "L6: no RULE()"),
+        ("tests/sim/broken.txt", "N1 16 1 safety two\nL6 16 1 safety two\n", "L6 is noticed"),
+    ],
+)
+def test_a_rule_that_nothing_is_known_of_is_found(ruled, tmp_path, name, text, word):
+    ruled(name, text)
+    found = check.problems(tmp_path)
+    assert len(found) == 1 and word in found[0], found
+
+
 def archive(folder, layer, code):
     source = folder / f"{layer}_planted.c"
     source.write_text(code)

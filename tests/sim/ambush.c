@@ -13,14 +13,15 @@
 #define STANDS 24  /* units */
 #define PATIENCE 8 /* between two of its stages */
 
-const char *const TRIGGER_NAMES[TRIGGERS_N] = {"fence", "admit", "move", "lead", "start", "caught-up", "ack"};
+const char *const TRIGGER_NAMES[TRIGGERS_N] = {"fence", "admit", "move", "lead", "start", "caught-up", "promote", "demote", "ack"};
 const char *const DEED_NAMES[DEEDS_N] = {"mute",   "deaf",   "blind", "crash-voters", "crash-leader",
-                                         "crash", "stall", "replay", "refuse", "unheard", "latch"};
+                                         "crash", "stall", "replay", "refuse", "unheard", "split", "latch"};
 
 /* How often it springs, in permille: what happens all the time is let pass mostly. */
 static const unsigned SPRINGS[TRIGGERS_N] = {
     [TRIGGER_FENCE] = 600, [TRIGGER_ADMIT] = 600, [TRIGGER_MOVE] = 300,   [TRIGGER_LEAD] = 400,
-    [TRIGGER_START] = 600, [TRIGGER_CAUGHT_UP] = 600, [TRIGGER_ACK] = 4,
+    [TRIGGER_START] = 600, [TRIGGER_CAUGHT_UP] = 600, [TRIGGER_PROMOTE] = 400,
+    [TRIGGER_DEMOTE] = 400, [TRIGGER_ACK] = 4,
 };
 
 /* ------------------------------------------------------------------ the plan */
@@ -44,6 +45,10 @@ static const struct stage KNOWN[][STAGES] = {
     /* what was taken away stays, and is seen late */
     {{TRIGGER_FENCE, DO(REFUSE) | DO(UNHEARD)}},
     {{TRIGGER_FENCE, DO(REFUSE)}, {TRIGGER_ADMIT, DO(BLIND)}},
+    /* a table knows other voters than those that decide, and has a majority of them */
+    {{TRIGGER_PROMOTE, DO(SPLIT)}},
+    {{TRIGGER_PROMOTE, DO(BLIND)}, {TRIGGER_DEMOTE, DO(SPLIT)}},
+    {{TRIGGER_DEMOTE, DO(SPLIT)}},
     /* gone behind a promise, before a deed */
     {{TRIGGER_ACK, DO(CRASH)}},
     {{TRIGGER_MOVE, DO(CRASH)}},
@@ -167,6 +172,17 @@ static void cut_off(int node, unsigned deed, bool on)
     }
 }
 
+static void split_off(bool on)
+{
+    for (int from = 0; from < world.n; from++) {
+        for (int to = 0; to < world.n; to++) {
+            if (from != to && (world.split >> from & 1) != (world.split >> to & 1)) {
+                net_cut(from, to, CHANNEL_DATAGRAMS | CHANNEL_FRAMES, on);
+            }
+        }
+    }
+}
+
 /* The leader alone does not hear it, until it fences it for that. */
 static void unheard(int node)
 {
@@ -183,6 +199,26 @@ static void heard_again(int node)
     if (world.unheard[node] != 0) {
         net_cut(node, world.unheard[node] - 1, CHANNEL_DATAGRAMS, false);
         world.unheard[node] = 0;
+    }
+}
+
+/* One at a time. */
+static void split(const struct sim_node *node)
+{
+    unsigned set = 1u << node->slot;
+    int more = majority_of(node->table->voters) - 1;
+
+    for (int i = 0, from = (int)chance_below(&world.work, (uint64_t)world.n); i < world.n && more > 0; i++) {
+        int host = (from + i) % world.n, slot = members_slot(node->table, host);
+        if (host != node->slot && slot != SLOT_NONE && (node->table->voters >> slot & 1) && !node_leads(&world.nodes[host])) {
+            set |= 1u << host;
+            more--;
+        }
+    }
+    if (world.split == 0) {
+        world.split = set;
+        split_off(true);
+        world_at(world.now + 6 * world.unit, TIMER_AMBUSH_END, node->slot)->a = DEED_SPLIT;
     }
 }
 
@@ -256,6 +292,9 @@ void ambush_deed(int victim, unsigned deed, uint64_t for_ns)
     case DEED_LATCH:
         latch(node);
         return;
+    case DEED_SPLIT:
+        split(node);
+        return;
     case DEED_UNHEARD:
         unheard(victim);
         for_ns = 4 * world.unit;
@@ -274,6 +313,9 @@ void ambush_over(int victim, unsigned deed)
     }
     if (deed == DEED_REFUSE) {
         world.nodes[victim].del_fails = 0;
+    } else if (deed == DEED_SPLIT) {
+        split_off(false);
+        world.split = 0;
     } else if (deed == DEED_UNHEARD) {
         heard_again(victim);
     } else {

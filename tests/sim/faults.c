@@ -626,6 +626,7 @@ void faults_heal(void)
     memset(world.cut, 0, sizeof world.cut);
     memset(world.cut_raft, 0, sizeof world.cut_raft);
     memset(world.unheard, 0, sizeof world.unheard);
+    world.split = 0;
     memset(world.late, 0, sizeof world.late);
     world_note("calm", -1, 0, 0);
     choose_lost(&c);

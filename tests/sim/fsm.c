@@ -121,6 +121,32 @@ static void on_configured(void *ud, uint64_t index, uint64_t term, const struct 
     table_moved(node);
 }
 
+/* L5_ONE broken. */
+static void demote_another(const struct sim_node *node, struct consensus_server *servers, unsigned n, uint64_t promoted)
+{
+    unsigned from = (unsigned)chance_below(&world.work, n);
+
+    for (unsigned i = 0; i < n; i++) {
+        struct consensus_server *server = &servers[(from + i) % n];
+        if (server->role == CONSENSUS_VOTER && server->id != promoted && server->id != node->id) {
+            server->role = CONSENSUS_STANDBY;
+            return;
+        }
+    }
+}
+
+/* All but the leader and the node that it is about are bystanders, whose tables are about to be old. */
+static void tell_ambushes(const struct sim_node *node, uint64_t id, enum configure_role role)
+{
+    bool was = node->table->voters >> table_node_by_id(node->table, id) & 1;
+
+    for (int i = 0; i < world.n && (was || role == CONFIGURE_VOTER); i++) {
+        if (i != node->slot && world.nodes[i].id != 0 && (was || world.nodes[i].id != id)) {
+            ambush_trigger(was ? TRIGGER_DEMOTE : TRIGGER_PROMOTE, i);
+        }
+    }
+}
+
 /* ACT_CONFIGURE. */
 void fsm_configure(struct sim_node *node, uint64_t id, enum configure_role role)
 {
@@ -139,8 +165,13 @@ void fsm_configure(struct sim_node *node, uint64_t id, enum configure_role role)
         }
         servers[at].role = role == CONFIGURE_VOTER ? CONSENSUS_VOTER : CONSENSUS_STANDBY;
     }
+    if (!RULE(L5_ONE) && role == CONFIGURE_VOTER) {
+        demote_another(node, servers, n, id);
+    }
     if (consensus_configure(node->consensus, servers, n, clock_own(node) / MS, &event.proposed.index) != 0) {
         event.proposed.index = 0;
+    } else {
+        tell_ambushes(node, id, role);
     }
     world_note("configure", node->slot, id, event.proposed.index);
     node_result(node, &event);
@@ -230,7 +261,7 @@ static void on_disk(void *ud, uint64_t last_term, uint64_t last_index)
 {
     struct sim_node *node = ud;
 
-    if (last_index < node->target) {
+    if (last_index < node->target && RULE(V2_LOWER)) {
         node->target = last_index; /* a truncation lowers it (V2) */
     }
     node->last_term = last_term;

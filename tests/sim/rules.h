@@ -18,10 +18,12 @@
     X(V2_CATCH, "a voter is armed before it has caught up")                                                            \
     X(V2_PROMISE, "a restarted voter begins without promises")                                                         \
     X(V2_DISK, "entries are applied before they are on the node's own disk")                                           \
+    X(V2_LOWER, "a log that was cut does not lower what a node has to catch up with")                                  \
     X(N1_LENGTH, "a lease is longer than a promise allows")                                                            \
     X(N1_SLEW, "a lease is as long as ever on a clock that is slewed slow")                                            \
     X(N1_SEND, "a lease counts from when the ack came")                                                                \
     X(N1_MAJORITY, "one voter's ack is enough")                                                                        \
+    X(N1_NOW, "a lease stays as long as it was when the voters change")                                                \
     X(N1_RUN, "acks of an earlier run count")                                                                          \
     X(N2_CATCH, "a node holds before it has caught up")                                                                \
     X(N2_ADMIT, "a node holds though its table says that it is fenced")                                                \
@@ -38,6 +40,7 @@
     X(N6_LATER, "acks of heartbeats sent before the claim open it again")                                              \
     X(N6_SOON, "the heartbeat that is sent because of the claim does not open it again")                               \
     X(N6_PROBE, "a VIP that nobody held is taken without asking for it")                                               \
+    X(V3_NAMED, "a fenced node that a voter does not name has no promise of it left")                                  \
     X(L1_SILENCE, "a silent node is not fenced")                                                                       \
     X(L1_RELEASE, "a node that does not release is not fenced")                                                        \
     X(L1_DEAF, "a node that does not hold what it could is not fenced")                                                \
@@ -48,6 +51,7 @@
     X(L4_RELEASED, "a node is admitted before it has released")                                                        \
     X(L4_GEN, "an admit does not make a new gen")                                                                      \
     X(L4_HOLD, "no hold-down for a node that flaps")                                                                   \
+    X(L5_ONE, "two voters are changed at once: one takes another one's place in one entry")                              \
     X(L5_APPLIED, "the voters are changed before all have applied the last change")                                          \
     X(L5_DELETE, "a node is deleted before it is cleared")                                                             \
     X(L6, "a leader judges before its first entry is applied")                                                         \

@@ -86,6 +86,8 @@ enum trigger
     TRIGGER_LEAD,      /* it was elected */
     TRIGGER_START,
     TRIGGER_CAUGHT_UP, /* since its start */
+    TRIGGER_PROMOTE,   /* the leader proposes another voter, which the node is not ... */
+    TRIGGER_DEMOTE,    /* ... or a voter less */
     TRIGGER_ACK,       /* as a voter it has just acked another one's heartbeat */
     TRIGGERS_N,
 };
@@ -101,6 +103,7 @@ enum deed
     DEED_REPLAY,       /* what was sent to its earlier runs arrives again */
     DEED_REFUSE,       /* its kernel removes nothing */
     DEED_UNHEARD,      /* the leader alone does not hear it, until it fences it */
+    DEED_SPLIT,        /* it and as many as make a majority of the voters of its table are cut off from all others */
     DEED_LATCH,        /* it is stopped before it tells its kernel of a lease, and killed behind that */
     DEEDS_N,
 };
@@ -394,6 +397,7 @@ struct world
     struct ambush ambushes[AMBUSHES];
     unsigned ambush_at;
     int unheard[SIM_NODES]; /* by which leader, + 1 */
+    unsigned split; /* a set of hosts; 0 = none */
     struct fault latches[SIM_NODES];
 
     uint64_t digests[INDEX_MAX];
