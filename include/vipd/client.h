@@ -99,6 +99,25 @@ VIPD_NODISCARD int vipd_call(struct vipd_client *client, const char *op, const s
 VIPD_NODISCARD int vipd_list(struct vipd_client *client, const char *op, const struct vipd_args *args,
                              const struct vipd_options *options, uint32_t limit, struct vipd_reply **ret);
 
+/* --------------------------------------------------------------------------------------------------------- events */
+
+/* Where a client stands among the cluster's events (those of "history"). Zeroed: it has not begun. It is good at every node of
+ * the cluster, and after a restart of the daemon: it may be kept, and the events followed from it on. */
+struct vipd_position
+{
+    uint64_t cluster, number;
+    bool begun;
+};
+
+/* The events from `position` on, which moves behind them; up to 1000, oldest first. When there are none it waits for one, for two
+ * seconds at most. At a position that has not begun: at once, the newest `newest` (1..1000; 0 = none) that there are.
+ * `args`, or NULL: {vip or node, since_ms}, as for "history". The result has `rows`; `missed`, how many events came and went
+ * before this client asked for them, if any did; `quorum`, whether a majority supports this node: without, what happens elsewhere
+ * is not known here. 0, and -errno, as vipd_call(): the position stays then, and the next call goes on there with a new
+ * connection. */
+VIPD_NODISCARD int vipd_events(struct vipd_client *client, const struct vipd_args *args, struct vipd_position *position,
+                               uint32_t newest, struct vipd_reply **ret);
+
 /* -------------------------------------------------------------------------------------------------------- replies */
 
 enum vipd_code vipd_reply_code(const struct vipd_reply *reply);

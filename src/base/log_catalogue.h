@@ -53,6 +53,7 @@ X(STORE, LOG_ERROR, "the data directory failed", "check the disk; this node leav
 X(NETLINK, LOG_WARN, "netlink", "")
 X(TIMING, LOG_WARN, "the loop was late", "")
 X(ANNOUNCE, LOG_WARN, "an announcement did not go out; it is tried again", "")
+X(ANNOUNCE_ASKED, LOG_NOTE, "asked to announce a VIP again", "")
 X(WATCH, LOG_WARN, "cannot watch an interface for others' announcements", "")
 X(LISTED, LOG_NOTE, "the node gets the log, without a vote", "")
 X(VOTER, LOG_NOTE, "the node is made a voter", "")

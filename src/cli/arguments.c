@@ -127,7 +127,7 @@ static int no_command(const struct cli *cli, const char *first, const char *seco
     if (is_group(first)) {
         const char *near = second == NULL ? NULL : near_second(first, second);
         if (second == NULL) {
-            help_group(stderr, first);
+            (void)help_group(stderr, first);
             return complain(cli, VIPD_USAGE, NULL, "%s needs a second word", first);
         }
         return complain(cli, VIPD_USAGE, "vipctl --help lists the commands",

@@ -81,13 +81,21 @@ bool arguments_duration(const char *text, uint64_t max_ms, uint64_t *ret_ms);
 /* help.c */
 void help_overview(FILE *to);
 void help_command(FILE *to, const struct command *command);
-void help_group(FILE *to, const char *word); /* the commands that begin with a word */
+bool help_group(FILE *to, const char *word); /* the commands that begin with a word; whether there are any */
 
 /* main.c: asking. Each returns 0 with a reply whose code is VIPD_DONE, or an exit code after the complaint. */
 int cli_call(struct cli *cli, const char *op, const struct vipd_args *args, struct vipd_reply **ret);
 int cli_list(struct cli *cli, const char *op, const struct vipd_args *args, uint32_t limit, struct vipd_reply **ret);
 /* As cli_call() without a complaint about an unreachable daemon: then *ret is NULL. */
 int cli_try(struct cli *cli, const char *op, struct vipd_reply **ret);
+
+/* As vipd_call(): 0, or -errno, also when no daemon is there; without a complaint. */
+int cli_ask(struct cli *cli, const char *op, const struct vipd_args *args, struct vipd_reply **ret);
+/* The events behind a position, as vipd_events(): 0, or -errno, also when no daemon is there; cli_failed() complains of it, or
+ * of a reply, which it frees. */
+int cli_events(struct cli *cli, const struct vipd_args *args, struct vipd_position *position, uint32_t newest,
+               struct vipd_reply **ret);
+int cli_failed(const struct cli *cli, int error, struct vipd_reply *reply);
 
 /* complain.c: to standard error as "vipctl: sentence" and the hint; with -o json also an object on standard output.
  * Returns the code. */
@@ -122,14 +130,24 @@ bool colours(void);
 /* `text` in colour when standard output is a terminal; buf is the result's memory. */
 const char *coloured(const char *text, enum colour colour, char *buf, size_t size);
 
+/* screen.c: what is printed between begin and end is one picture; `last` stands below it on a terminal. */
+struct screen;
+struct screen *screen_open(void); /* NULL: no memory */
+void screen_begin(struct screen *screen);
+void screen_end(struct screen *screen, const char *last);
+void screen_close(struct screen *screen);
+
 /* text.c */
 #define TEXT_SIZE 256
 const char *text_ago(int64_t ms, char buf[TEXT_SIZE]);      /* Unix ms: "3m ago" */
 const char *text_time(int64_t ms, char buf[TEXT_SIZE]);     /* Unix ms: local date and time */
 const char *text_clean(const char *text, char *buf, size_t size); /* without control characters */
+/* Prints it in lines of `width` columns, broken at blanks, those behind the first one begun with `indent` blanks: it stands there
+ * already. */
+void text_wrap(FILE *to, const char *text, unsigned width, unsigned indent);
 const char *text_join(const struct vipd_value *list, char buf[TEXT_SIZE]); /* "a,b", of a map "a=1,b=2" */
 enum colour text_state_colour(const char *state);
-bool text_since(const char *text, int64_t *ret_ms); /* "10m", "@UNIX", "2026-01-31[ 12:30[:00]]" to Unix ms */
+bool text_since(const char *text, int64_t *ret_ms); /* "10m", "now", "@UNIX", "2026-01-31[ 12:30[:00]][Z]" to Unix ms */
 
 /* run_*.c */
 int run_status(struct cli *cli);
@@ -158,6 +176,8 @@ int run_undrain(struct cli *cli);
 int run_explain(struct cli *cli);
 int run_plan(struct cli *cli);
 int run_history(struct cli *cli);
+int run_events(struct cli *cli);
+int run_vip_announce(struct cli *cli);
 int run_leader(struct cli *cli);
 int run_leader_transfer(struct cli *cli);
 int run_doctor(struct cli *cli);
@@ -185,6 +205,15 @@ int run_help(struct cli *cli);
 /* run_node.c, also used by status */
 void show_nodes(const struct cli *cli, const struct vipd_value *rows);
 /* run_history.c, also used by vip show */
-void show_history(const struct vipd_value *rows);
+enum history_view
+{
+    HISTORY_TABLE = 0,
+    HISTORY_WIDE,
+    HISTORY_OF_ONE, /* of one VIP */
+};
+void show_history(const struct vipd_value *rows, enum history_view view);
+/* ... by events: --limit, when it is given; --vip, --node and --since as arguments of the request. 0, or an exit code. */
+int history_limit(const struct cli *cli, uint32_t *ret);
+int history_args(const struct cli *cli, struct vipd_args *args);
 
 #endif

@@ -63,7 +63,7 @@ static const struct option_spec list_options[] = {
 };
 
 static const struct option_spec move_options[] = {
-    { "to", 't', "NODE", "where to (default: the usable node with the fewest VIPs)" },
+    { "to", 't', "NODE", "where to (default: where it would go if its node were drained)" },
     { NULL, 0, NULL, NULL },
 };
 
@@ -93,8 +93,17 @@ static const struct option_spec plan_options[] = {
 static const struct option_spec history_options[] = {
     { "vip", 'v', "VIP", "only of this VIP" },
     { "node", 'N', "NODE", "only of this node itself" },
-    { "since", 0, "TIME", "30m (ago), @UNIX-SECONDS, \"2026-01-31 12:30\"" },
+    { "since", 0, "TIME", "30m (ago), now, @UNIX-SECONDS, \"2026-01-31 12:30\", 2026-01-31T12:30:00Z" },
     { "limit", 'n', "N", "the newest N (default 1000; 0 = all)" },
+    { NULL, 0, NULL, NULL },
+};
+
+static const struct option_spec events_options[] = {
+    { "follow", 'f', NULL, "then go on with what happens, until Ctrl-C" },
+    { "vip", 'v', "VIP", "only of this VIP" },
+    { "node", 'N', "NODE", "only of this node itself" },
+    { "since", 0, "TIME", "30m (ago), now, @UNIX-SECONDS, \"2026-01-31 12:30\", 2026-01-31T12:30:00Z" },
+    { "limit", 'n', "N", "the newest N (default 20; 0 = all)" },
     { NULL, 0, NULL, NULL },
 };
 
@@ -176,6 +185,14 @@ const struct command commands[] = {
         run_history,
     },
     {
+        "events", "", OBSERVE, "What happened last, in sentences; --follow: what happens",
+        "Following asks the daemon of this host for what is new in its copy of the history: it survives the daemon's\n"
+        "restart and a change of leaders, tells no event twice, and says how many it missed when there were too many.\n"
+        "With -o json and jsonl each event is one line, as a row of history.",
+        "  vipctl events\n  vipctl events --follow\n  vipctl events -f --vip web --since 1h -o jsonl\n", events_options, 0,
+        0, false, run_events,
+    },
+    {
         "vip add", "ADDRESS[/LEN]...", VIPS, "Add VIPs",
         "LEN says which subnet it belongs to (default: /32, /128); on the interface it is always a host address.\n"
         "Refused (exit 3) when no node has an interface for it, unless --force; exit 7 when its address or name is\n"
@@ -207,6 +224,12 @@ const struct command commands[] = {
     {
         "vip disable", "VIP...", VIPS, "Take VIPs off every node, without forgetting them", NULL,
         "  vipctl vip disable web --wait\n", NULL, 1, CLI_WORDS_MAX, true, run_vip_disable,
+    },
+    {
+        "vip announce", "VIP...", VIPS, "Let their owners tell the neighbours again where VIPs are",
+        "A burst of gratuitous ARP or neighbour advertisements, as when a VIP has arrived; at most one a second for each.\n"
+        "Refused when nobody holds the VIP: exit 3, or 7 while it is moving.",
+        "  vipctl vip announce web\n", NULL, 1, CLI_WORDS_MAX, true, run_vip_announce,
     },
     {
         "node add", "NODE ADDRESS:PORT", NODES, "Make a host a member",

@@ -74,15 +74,18 @@ void help_command(FILE *to, const struct command *command)
     fprintf(to, "\nExamples\n%s", command->examples);
 }
 
-void help_group(FILE *to, const char *word)
+bool help_group(FILE *to, const char *word)
 {
     size_t n = strlen(word);
+    bool any = false;
 
     for (size_t i = 0; i < commands_n; i++) {
         if (strncmp(commands[i].words, word, n) == 0 && (commands[i].words[n] == ' ' || commands[i].words[n] == '\0')) {
             line_of(to, &commands[i]);
+            any = true;
         }
     }
+    return any;
 }
 
 int run_help(struct cli *cli)
@@ -100,6 +103,9 @@ int run_help(struct cli *cli)
         if (strcmp(commands[i].words, words) == 0) {
             found = &commands[i];
         }
+    }
+    if (found == NULL && cli->n_args == 1 && help_group(stdout, cli->args[0])) {
+        return 0;
     }
     if (found == NULL) {
         return complain(cli, VIPD_USAGE, "vipctl help lists the commands", "there is no command \"%s\"", words);

@@ -74,6 +74,26 @@ int cli_list(struct cli *cli, const char *op, const struct vipd_args *args, uint
     return r < 0 ? unreachable(cli, r) : judge(cli, reply, ret);
 }
 
+int cli_ask(struct cli *cli, const char *op, const struct vipd_args *args, struct vipd_reply **ret)
+{
+    int r = connect_once(cli);
+
+    return r < 0 ? r : vipd_call(cli->client, op, args, &cli->options, ret);
+}
+
+int cli_events(struct cli *cli, const struct vipd_args *args, struct vipd_position *position, uint32_t newest,
+               struct vipd_reply **ret)
+{
+    int r = connect_once(cli);
+
+    return r < 0 ? r : vipd_events(cli->client, args, position, newest, ret);
+}
+
+int cli_failed(const struct cli *cli, int error, struct vipd_reply *reply)
+{
+    return error < 0 ? unreachable(cli, error) : judge(cli, reply, &reply);
+}
+
 int cli_try(struct cli *cli, const char *op, struct vipd_reply **ret)
 {
     struct vipd_reply *reply = NULL;

@@ -25,6 +25,9 @@ static const char *change_of(const struct vipd_value *row, char buf[TEXT_SIZE])
         snprintf(buf, TEXT_SIZE, "took %s", progress_time(vipd_int(vipd_get(row, "took_ms"), 0), time));
         return buf;
     }
+    if (vipd_count(vipd_get(row, "changed")) > 0) {
+        return text_join(vipd_get(row, "changed"), buf);
+    }
     if (from == NULL && to == NULL) {
         const char *node = vipd_text(vipd_get(row, "node"), NULL);
         snprintf(buf, TEXT_SIZE, "%s%.63s", node != NULL ? "on " : "", node != NULL ? node : "");
@@ -34,36 +37,109 @@ static const char *change_of(const struct vipd_value *row, char buf[TEXT_SIZE])
     return buf;
 }
 
-void show_history(const struct vipd_value *rows)
+/* "released 2ms, held 5ms" */
+static const char *took_of(const struct vipd_value *row, char buf[TEXT_SIZE])
 {
-    static const char *const columns[] = { "TIME", "INDEX", "EVENT", "OF", "CHANGE", "REASON", "BY" };
+    static const struct
+    {
+        const char *key, *before, *after;
+    } stages[] = { { "released_ms", "released ", "" }, { "held_ms", "held ", "" }, { "silent_ms", "silent ", "" },
+                   { "fenced_ms", "", " after the fence" } };
+    size_t n = 0;
+
+    buf[0] = '\0';
+    for (size_t i = 0; i < sizeof stages / sizeof stages[0]; i++) {
+        const struct vipd_value *ms = vipd_get(row, stages[i].key);
+        if (ms != NULL && n < TEXT_SIZE) {
+            n += (size_t)snprintf(buf + n, TEXT_SIZE - n, "%s%s%" PRIu64 "ms%s", n > 0 ? ", " : "", stages[i].before,
+                                  vipd_uint(ms, 0), stages[i].after);
+        }
+    }
+    return buf;
+}
+
+enum column
+{
+    COLUMN_TIME,
+    COLUMN_INDEX,
+    COLUMN_EVENT,
+    COLUMN_OF,
+    COLUMN_CHANGE,
+    COLUMN_REASON,
+    COLUMN_TOOK,
+    COLUMN_BY,
+};
+
+static const char *cell_of(const struct vipd_value *row, enum column column, enum history_view view,
+                           char buf[TEXT_SIZE])
+{
+    int64_t at_ms = vipd_int(vipd_get(row, "at_ms"), 0);
+    char time[TEXT_SIZE];
+
+    switch (column) {
+    case COLUMN_TIME:
+        text_time(at_ms, time);
+        if (view == HISTORY_WIDE) {
+            snprintf(buf, TEXT_SIZE, "%.19s.%03d", time, (int)(at_ms % 1000));
+        } else {
+            snprintf(buf, TEXT_SIZE, "%.19s", time + (view == HISTORY_OF_ONE && strlen(time) > 5 ? 5 : 0)); /* without the year */
+        }
+        return buf;
+    case COLUMN_INDEX:
+        snprintf(buf, TEXT_SIZE, "%" PRIu64, vipd_uint(vipd_get(row, "index"), 0));
+        return buf;
+    case COLUMN_EVENT:
+        return vipd_text(vipd_get(row, "kind"), "?");
+    case COLUMN_OF:
+        return vipd_text(vipd_get(row, "subject"), "");
+    case COLUMN_CHANGE:
+        return change_of(row, buf);
+    case COLUMN_REASON:
+        return vipd_text(vipd_get(row, "reason"), "");
+    case COLUMN_TOOK:
+        return took_of(row, buf);
+    case COLUMN_BY:
+        return vipd_text(vipd_get(row, "who"), "");
+    }
+    return "";
+}
+
+void show_history(const struct vipd_value *rows, enum history_view view)
+{
+    static const struct
+    {
+        const char *name;
+        bool shown[3]; /* by view */
+    } columns[] = {
+        { "TIME", { true, true, true } },   { "INDEX", { true, true, false } },  { "EVENT", { true, true, true } },
+        { "OF", { true, true, false } },    { "CHANGE", { true, true, true } },  { "REASON", { true, true, true } },
+        { "TOOK", { false, true, true } },  { "BY", { true, true, true } },
+    };
     struct table_print *table = table_open();
     char buf[TEXT_SIZE];
 
-    for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) {
-        table_column(table, columns[i], i == 1);
+    for (int i = COLUMN_TIME; i <= COLUMN_BY; i++) {
+        if (columns[i].shown[view]) {
+            table_column(table, columns[i].name, i == COLUMN_INDEX);
+        }
     }
     for (const struct vipd_value *row = vipd_first(rows); row != NULL; row = vipd_next(row)) {
         table_row(table);
-        table_cell(table, text_time(vipd_int(vipd_get(row, "at_ms"), 0), buf), COLOUR_NONE);
-        snprintf(buf, sizeof buf, "%" PRIu64, vipd_uint(vipd_get(row, "index"), 0));
-        table_cell(table, buf, COLOUR_NONE);
-        table_cell(table, vipd_text(vipd_get(row, "kind"), "?"), COLOUR_NONE);
-        table_cell(table, vipd_text(vipd_get(row, "subject"), ""), COLOUR_NONE);
-        table_cell(table, change_of(row, buf), COLOUR_NONE);
-        table_cell(table, vipd_text(vipd_get(row, "reason"), ""), COLOUR_NONE);
-        table_cell(table, vipd_text(vipd_get(row, "who"), ""), COLOUR_NONE);
+        for (int i = COLUMN_TIME; i <= COLUMN_BY; i++) {
+            if (columns[i].shown[view]) {
+                table_cell(table, cell_of(row, (enum column)i, view, buf), COLOUR_NONE);
+            }
+        }
     }
     table_close(table);
 }
 
-static int limit_of(const struct cli *cli, uint32_t *ret)
+int history_limit(const struct cli *cli, uint32_t *ret)
 {
     const char *text = arguments_option(cli, "limit");
     char *end;
 
     if (text == NULL) {
-        *ret = LIMIT;
         return 0;
     }
     errno = 0;
@@ -75,7 +151,7 @@ static int limit_of(const struct cli *cli, uint32_t *ret)
     return 0;
 }
 
-static int args_of(const struct cli *cli, struct vipd_args *args)
+int history_args(const struct cli *cli, struct vipd_args *args)
 {
     static const char *const keys[] = { "vip", "node" };
     const char *since = arguments_option(cli, "since");
@@ -89,7 +165,7 @@ static int args_of(const struct cli *cli, struct vipd_args *args)
     }
     if (since != NULL) {
         if (!text_since(since, &since_ms)) {
-            return complain(cli, VIPD_USAGE, "30m (ago), @UNIX-SECONDS or \"2026-01-31 12:30\"",
+            return complain(cli, VIPD_USAGE, "30m (ago), now, @UNIX-SECONDS, \"2026-01-31 12:30\" or 2026-01-31T12:30:00Z",
                             "\"%s\" is not a time", since);
         }
         vipd_put(args, vipd_args_root(args), "since_ms", vipd_new_int(args, since_ms));
@@ -101,10 +177,10 @@ int run_history(struct cli *cli)
 {
     struct vipd_args *args = vipd_args_new();
     struct vipd_reply *reply;
-    uint32_t limit = 0;
-    int r = limit_of(cli, &limit);
+    uint32_t limit = LIMIT;
+    int r = history_limit(cli, &limit);
 
-    r = r != 0 ? r : args_of(cli, args);
+    r = r != 0 ? r : history_args(cli, args);
     r = r != 0 ? r : cli_list(cli, "history", args, limit, &reply);
     vipd_args_free(args);
     if (r != 0) {
@@ -115,7 +191,7 @@ int run_history(struct cli *cli)
     } else if (vipd_count(vipd_reply_result(reply)) == 0) {
         printf("nothing of that kind happened\n");
     } else {
-        show_history(vipd_reply_result(reply));
+        show_history(vipd_reply_result(reply), cli->format == FORMAT_WIDE ? HISTORY_WIDE : HISTORY_TABLE);
     }
     vipd_reply_free(reply);
     return 0;

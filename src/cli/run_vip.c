@@ -167,15 +167,19 @@ static int change(struct cli *cli, const char *op, struct vipd_args *args, const
 }
 
 /* What several requests of one command did, as one object. */
-static void json_changes(struct vipd_reply *const *replies, int n)
+static void json_changes(const struct cli *cli, struct vipd_reply *const *replies, int n)
 {
-    bool changed = false;
+    bool changed = false, settled = true;
+    uint64_t index = 0;
     const char *between = "";
 
     for (int i = 0; i < n; i++) {
         changed |= vipd_bool(vipd_get(vipd_reply_result(replies[i]), "changed"), false);
+        settled &= vipd_bool(vipd_get(vipd_reply_result(replies[i]), "settled"), false);
+        index = vipd_reply_index(replies[i]) > index ? vipd_reply_index(replies[i]) : index;
     }
-    printf("{\"changed\": %s, \"vips\": [", changed ? "true" : "false");
+    printf("{\"changed\": %s, %s%s\"vips\": [", changed ? "true" : "false", settled ? "\"settled\": true, " : "",
+           cli->options.dry_run ? "\"dry_run\": true, " : "");
     for (int i = 0; i < n; i++) {
         const struct vipd_value *rows = vipd_get(vipd_reply_result(replies[i]), "vips");
         for (const struct vipd_value *row = vipd_first(rows); row != NULL; row = vipd_next(row)) {
@@ -184,7 +188,11 @@ static void json_changes(struct vipd_reply *const *replies, int n)
             json_value(stdout, row);
         }
     }
-    printf("], \"index\": %" PRIu64 "}\n", vipd_reply_index(replies[n - 1]));
+    if (index > 0) {
+        printf("], \"index\": %" PRIu64 "}\n", index);
+    } else {
+        printf("]}\n");
+    }
 }
 
 /* Sends a change of any number of VIPs in as many requests as it takes, each all or nothing, and shows what became of it.
@@ -208,7 +216,7 @@ static int change_many(struct cli *cli, const char *op, const char *done,
         n += r == 0;
     }
     if (is_json(cli) && r == 0 && n > 1) {
-        json_changes(replies, n);
+        json_changes(cli, replies, n);
     }
     for (int i = 0; i < n; i++) {
         int at = i * VIPD_VIPS_MAX, some = cli->n_args - at < VIPD_VIPS_MAX ? cli->n_args - at : VIPD_VIPS_MAX;
@@ -289,33 +297,86 @@ int run_vip_set(struct cli *cli)
     return change(cli, "vip.set", args, "changed", cli->args, 1);
 }
 
-/* A change that takes one VIP at a time, for each that is named. */
-static int each(struct cli *cli, const char *op, const char *done)
+/* Before several are changed one by one: a name that is none ends it before it has begun. */
+static int check_names(struct cli *cli)
 {
-    const char *to = arguments_option(cli, "to");
     int r = 0;
+
+    for (int i = 0; i < cli->n_args && r == 0 && cli->n_args > 1; i++) {
+        struct vipd_args *args = vipd_args_new();
+        struct vipd_reply *reply;
+        put_text(args, vipd_args_root(args), "name", cli->args[i]);
+        r = cli_call(cli, "vip.show", args, &reply);
+        vipd_args_free(args);
+        if (r == 0) {
+            vipd_reply_free(reply);
+        }
+    }
+    return r;
+}
+
+/* A change that takes one VIP at a time, for each that is named; `show` tells what became of one. In JSON they are one object;
+ * where a later one is refused, the refusal is. */
+static int each(struct cli *cli, const char *op, const char *done,
+                void (*show)(const struct cli *cli, struct vipd_reply *reply, const char *done, const char *const *names,
+                             int n))
+{
+    struct vipd_reply **replies = calloc((size_t)cli->n_args + 1, sizeof *replies);
+    int r = replies == NULL ? complain(cli, VIPD_FAILED, NULL, "no memory") : check_names(cli), n = 0;
 
     for (int i = 0; i < cli->n_args && r == 0; i++) {
         struct vipd_args *args = args_for(cli->args + i, 1);
-        put_text(args, vipd_args_root(args), "to", to);
-        r = change(cli, op, args, done, cli->args + i, 1);
+        put_text(args, vipd_args_root(args), "to", arguments_option(cli, "to"));
+        r = cli_call(cli, op, args, &replies[n]);
+        vipd_args_free(args);
+        n += r == 0;
+        if (r == 0 && (!is_json(cli) || cli->n_args == 1)) {
+            show(cli, replies[n - 1], done, cli->args + i, 1);
+        }
     }
+    if (is_json(cli) && r == 0 && n > 1) {
+        json_changes(cli, replies, n);
+    }
+    for (int i = 0; i < n; i++) {
+        vipd_reply_free(replies[i]);
+    }
+    free(replies);
     return r;
 }
 
 int run_vip_move(struct cli *cli)
 {
-    return each(cli, "vip.move", "will be moved");
+    return each(cli, "vip.move", "will be moved", show_change);
+}
+
+static void show_announced(const struct cli *cli, struct vipd_reply *reply, const char *done, const char *const *names, int n)
+{
+    const struct vipd_value *result = vipd_reply_result(reply), *row = vipd_first(vipd_get(result, "vips"));
+    bool changed = vipd_bool(vipd_get(result, "changed"), true);
+
+    (void)n;
+    if (is_json(cli)) {
+        json_object(result, NULL, 0);
+        return;
+    }
+    printf("%s: %s %s\n", names[0], vipd_text(vipd_get(row, "owner"), "?"),
+           cli->options.dry_run ? "would announce it" : changed ? done : "is announcing it already");
+}
+
+/* Answered when it has been done; so nothing is left to be waited for. */
+int run_vip_announce(struct cli *cli)
+{
+    return each(cli, "vip.announce", "announces it", show_announced);
 }
 
 int run_vip_enable(struct cli *cli)
 {
-    return each(cli, "vip.enable", "enabled");
+    return each(cli, "vip.enable", "enabled", show_change);
 }
 
 int run_vip_disable(struct cli *cli)
 {
-    return each(cli, "vip.disable", "disabled");
+    return each(cli, "vip.disable", "disabled", show_change);
 }
 
 /* ------------------------------------------------------------------------------------------------------------ list */
@@ -476,7 +537,7 @@ int run_vip_show(struct cli *cli)
     } else {
         show(row);
         printf("\n");
-        show_history(vipd_get(row, "history"));
+        show_history(vipd_get(row, "history"), cli->format == FORMAT_WIDE ? HISTORY_WIDE : HISTORY_OF_ONE);
     }
     vipd_reply_free(reply);
     return 0;

@@ -7,6 +7,8 @@
 
 /* --------------------------------------------------------------------------------------------------------- explain */
 
+static void explain_check(const struct vipd_value *row);
+
 static void explain_vip(const struct vipd_value *result)
 {
     const struct vipd_value *vip = vipd_get(result, "vip");
@@ -41,6 +43,31 @@ static void explain_vip(const struct vipd_value *result)
         table_cell(table, vipd_text(vipd_get(row, "because"), "?"), COLOUR_NONE);
     }
     table_close(table);
+    printf("\n");
+    for (row = vipd_first(vipd_get(result, "checks")); row != NULL; row = vipd_next(row)) {
+        explain_check(row);
+    }
+    if (vipd_get(result, "hosts") != NULL) {
+        text_wrap(stdout, text_clean(vipd_text(vipd_get(result, "hosts"), ""), buf, sizeof buf), 80, 0);
+    }
+}
+
+static void explain_check(const struct vipd_value *row)
+{
+    const struct vipd_value *passes = vipd_get(row, "passes"), *fails = vipd_get(row, "fails");
+    char buf[TEXT_SIZE], colour[TEXT_SIZE * 2];
+
+    printf("%s check %s: ", vipd_bool(vipd_get(row, "required"), false) ? "required" : "weighted",
+           vipd_text(vipd_get(row, "name"), "?"));
+    if (vipd_count(fails) > 0) {
+        printf("%s%s", coloured("fails", COLOUR_BAD, colour, sizeof colour), " on ");
+        printf("%s%s", text_join(fails, buf), vipd_count(passes) > 0 ? ", " : "\n");
+    }
+    if (vipd_count(passes) > 0) {
+        printf("passes on %s\n", text_join(passes, buf));
+    } else if (vipd_count(fails) == 0) {
+        printf("no node has judged it yet\n");
+    }
 }
 
 static void explain_node(const struct vipd_value *result)
@@ -49,8 +76,9 @@ static void explain_node(const struct vipd_value *result)
     bool can = vipd_bool(vipd_get(result, "can_hold"), false);
     char colour[64];
 
-    printf("%s is %s and %s hold VIPs; it owns %" PRIu64 "\n", vipd_text(vipd_get(node, "name"), "?"),
-           vipd_text(vipd_get(node, "status"), "?"), can ? "can" : "cannot", vipd_uint(vipd_get(node, "owns"), 0));
+    printf("%s is %s and %s be given VIPs%s%s; it owns %" PRIu64 "\n", vipd_text(vipd_get(node, "name"), "?"),
+           vipd_text(vipd_get(node, "status"), "?"), can ? "can" : "cannot", can ? "" : ": ",
+           can ? "" : vipd_text(vipd_get(result, "because"), "?"), vipd_uint(vipd_get(node, "owns"), 0));
     const struct vipd_value *row = vipd_first(vipd_get(result, "checks"));
     for (; row != NULL; row = vipd_next(row)) {
         bool ok = vipd_bool(vipd_get(row, "ok"), false);

@@ -65,6 +65,22 @@ const char *text_clean(const char *text, char *buf, size_t size)
     return buf;
 }
 
+void text_wrap(FILE *to, const char *text, unsigned width, unsigned indent)
+{
+    size_t at = 0;
+
+    while (strlen(text + at) > width - indent) {
+        size_t n = width - indent, back = n;
+        while (back > 0 && text[at + back] != ' ') {
+            back--;
+        }
+        n = back > 0 ? back : n;
+        fprintf(to, "%.*s\n%*s", (int)n, text + at, (int)indent, "");
+        at += n + (text[at + n] == ' ');
+    }
+    fprintf(to, "%s\n", text + at);
+}
+
 const char *text_join(const struct vipd_value *list, char buf[TEXT_SIZE])
 {
     size_t n = 0;
@@ -103,9 +119,51 @@ enum colour text_state_colour(const char *state)
     return COLOUR_NONE;
 }
 
+/* What may stand behind a time (ISO 8601): nothing, which is this host's time zone; Z; +HH:MM, +HHMM, +HH. false: something else. */
+static bool zone_of(const char *text, bool *ret_given, int *ret_east_s)
+{
+    unsigned hours = 0, minutes = 0;
+    int n = 0;
+
+    *ret_given = *text != '\0';
+    *ret_east_s = 0;
+    if (*text == '\0' || strcmp(text, "Z") == 0) {
+        return true;
+    }
+    bool fits = (sscanf(text + 1, "%2u:%2u%n", &hours, &minutes, &n) == 2 && n == 5) ||
+                (sscanf(text + 1, "%2u%2u%n", &hours, &minutes, &n) == 2 && n == 4) ||
+                (sscanf(text + 1, "%2u%n", &hours, &n) == 1 && n == 2);
+    if ((*text != '+' && *text != '-') || !fits || text[1 + n] != '\0' || hours > 14 || minutes > 59) {
+        return false;
+    }
+    *ret_east_s = (int)(hours * 3600 + minutes * 60) * (*text == '-' ? -1 : 1);
+    return true;
+}
+
+/* A date, or a date and a time; seconds may have a fraction, which is cut. */
+static bool date_of(const char *text, int64_t *ret_ms)
+{
+    static const char *const formats[] = { "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M",
+                                           "%Y-%m-%d" };
+
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        struct tm tm = { .tm_isdst = -1 };
+        const char *rest = strptime(text, formats[i], &tm);
+        bool given;
+        int east_s;
+        if (rest != NULL && *rest == '.' && i < 2) {
+            rest += 1 + strspn(rest + 1, "0123456789");
+        }
+        if (rest != NULL && zone_of(rest, &given, &east_s)) {
+            *ret_ms = (int64_t)(given ? timegm(&tm) - east_s : mktime(&tm)) * 1000;
+            return true;
+        }
+    }
+    return false;
+}
+
 bool text_since(const char *text, int64_t *ret_ms)
 {
-    static const char *const formats[] = { "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d" };
     uint64_t ago_ms;
     char *end;
 
@@ -121,13 +179,9 @@ bool text_since(const char *text, int64_t *ret_ms)
         *ret_ms = wall_ms() - (int64_t)ago_ms;
         return true;
     }
-    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
-        struct tm tm = { .tm_isdst = -1 };
-        const char *rest = strptime(text, formats[i], &tm);
-        if (rest != NULL && *rest == '\0') {
-            *ret_ms = (int64_t)mktime(&tm) * 1000;
-            return true;
-        }
+    if (strcmp(text, "now") == 0) {
+        *ret_ms = wall_ms();
+        return true;
     }
-    return false;
+    return date_of(text, ret_ms);
 }

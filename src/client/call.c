@@ -459,3 +459,67 @@ int vipd_list(struct vipd_client *client, const char *op, const struct vipd_args
     *ret = reply;
     return 0;
 }
+
+/* ---------------------------------------------------------------------------------------------------------- events */
+
+#define EVENTS_TURN_MS 2000 /* what the daemon waits at most */
+
+static const struct value *position_value(struct value_arena *arena, const struct vipd_position *position)
+{
+    struct value *inner = value_map(arena), *outer = value_map(arena);
+
+    value_put_uint(arena, inner, "cluster", position->cluster);
+    value_put_uint(arena, inner, "number", position->number);
+    value_put(arena, outer, "position", inner);
+    return outer;
+}
+
+static int ask_events(struct vipd_client *client, const struct vipd_args *args, const struct vipd_position *position,
+                      uint32_t newest, struct vipd_reply *reply)
+{
+    static const struct vipd_options none = { 0 };
+    struct vipd_args all = { .root = NULL };
+    struct control_request request;
+    struct asking asking = { .client = client, .reply = reply,
+                             .deadline_ms = exchange_now_ms() + EVENTS_TURN_MS + VIPD_TIMEOUT_MS };
+
+    value_arena_init(&all.arena, CONTROL_REQUEST_ARENA_MAX);
+    const struct value *at = position->begun ? position_value(&all.arena, position) : NULL;
+    all.root = (struct value *)page_args(&all.arena, args, at, position->begun ? 0 : newest > 0 ? newest : 1);
+    int r = fill_request("events", &all, &none, &request);
+    request.timeout_ms = EVENTS_TURN_MS;
+    r = r < 0 ? r : ask(&asking, &request);
+    value_arena_close(&all.arena);
+    return r;
+}
+
+int vipd_events(struct vipd_client *client, const struct vipd_args *args, struct vipd_position *position,
+                uint32_t newest, struct vipd_reply **ret)
+{
+    struct vipd_reply *reply = calloc(1, sizeof *reply);
+
+    if (reply == NULL) {
+        return -ENOMEM;
+    }
+    value_arena_init(&reply->arena, CONTROL_LIST_ARENA_MAX);
+    int r = ask_events(client, args, position, newest, reply);
+    const struct value *at = value_get(reply->reply.result, "position");
+    if (r == 0 && reply->reply.code == CONTROL_DONE && !value_is(at, VALUE_MAP)) {
+        r = -EPROTO;
+    }
+    if (r < 0) {
+        vipd_reply_free(reply);
+        return r;
+    }
+    if (reply->reply.code == CONTROL_DONE) {
+        struct value *rows = (struct value *)value_get(reply->reply.result, "rows");
+        if (!position->begun && newest == 0 && value_is(rows, VALUE_ARRAY)) {
+            rows->items.first = rows->items.last = NULL;
+            rows->n = 0;
+        }
+        *position = (struct vipd_position){ .cluster = value_as_uint(value_get(at, "cluster"), 0),
+                                            .number = value_as_uint(value_get(at, "number"), 0), .begun = true };
+    }
+    *ret = reply;
+    return 0;
+}

@@ -1,7 +1,7 @@
 /* Other hosts that have, or say that they have, a VIP of this node: the probe before a VIP is taken, and N6.
  *
  * Happy path: a VIP that nobody held is asked for on the link (ACT_PROBE, RFC 5227 2.1.1; DAD for IPv6), nobody answers
- * (EV_PROBE), it is added. Failure modes: a host answers (CONFLICT_TAKEN: not taken, asked for again every PROBE_AGAIN);
+ * (EV_PROBE), it is added. Failure modes: a host answers, or asks for it at the same time (CONFLICT_TAKEN: not taken, asked for again every PROBE_AGAIN);
  * a host announces what this node holds (the gate closes until a majority speaks, and then, by the VIP's policy, it is
  * announced again or given up: CONFLICT_DEFENDED, CONFLICT_YIELDED, until the host is silent for SILENCE); the answer to
  * an ACT_PROBE never comes (asked again after PROBE_LOST). The table learns of each change with this node's report, and
@@ -186,10 +186,13 @@ void contest_foreign(struct core *core, const struct event *event, struct action
         return;
     }
     bool present = bit_get(core->agent.present, (unsigned)vip), known = false;
+    if (event->foreign.probes && !core_probing(core, vip)) {
+        return; /* it claims nothing: only where both are about to take it one has to give way (RFC 5227 2.1.1) */
+    }
     if (is_current(core, (unsigned)vip) && !is_member(core, event->foreign.mac)) {
         known = claim(core, (unsigned)vip, present, event, actions);
     }
-    if (present && !core->agent.foreign) {
+    if (present && !event->foreign.probes && !core->agent.foreign) {
         /* N6: what is sent in this very step counts, what was sent before does not */
         core->agent.foreign = core->agent.beat_last < event->now && RULE(N6_SOON) ? event->now - 1 : event->now;
         core->agent.beat_now = core->agent.dirty = true;

@@ -175,6 +175,7 @@ static void table_changed(struct core *core, time_ns now, struct actions *action
     agent_table_changed(core);
     contest_table_changed(core, now);
     health_table_changed(core);
+    stages_table_changed(core, now);
     voter_table_changed(core, now, actions);
 }
 
@@ -316,5 +317,6 @@ void core_step(struct core *core, const struct event *event, struct actions *act
     election_step(core, now, actions);
     leader_step(core, now, actions);
     agent_beat(core, now, actions);
+    stages_step(core, now);
     core->deadline = actions->deadline;
 }

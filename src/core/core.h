@@ -9,8 +9,9 @@
  * globals, no logging (it emits ACT_LOG). The replicated table is changed only by table_apply(), which the daemon runs
  * as the log commits and then reports with EV_APPLIED; core reads it.
  *
- * Files: core.c dispatch; slew.c the own clock; disk.c a disk that hangs; voter.c promises (V1-V3); agent.c lease, hold, release (N1-N5); contest.c other hosts (N6);
- * leader.c, overview.c, request.c, roster.c fence, clear, move, admit, voters (L1-L6); election.c; plan.c placement; table.c the table.
+ * Files: core.c dispatch; slew.c the own clock; disk.c a disk that hangs; voter.c promises (V1-V3); agent.c lease, hold,
+ * release (N1-N5); contest.c other hosts (N6); leader.c, overview.c, request.c, roster.c fence, clear, move, admit, voters
+ * (L1-L6); election.c; stages.c how long it took; plan.c placement; table.c the table.
  *
  * Duties of the caller: execute the actions of a step completely and in order before the next step; results of
  * ACT_ADDR_ADD and ACT_ADDR_DEL are reported as EV_KERNEL before anything else is stepped (N3: one actuator, one thing
@@ -50,7 +51,7 @@ enum event_type
     EV_LINKS,     /* this node's interfaces changed (also once at start) */
     EV_REPORT,    /* a node's report of itself arrived (leader only) */
     EV_REQUEST,   /* a client's change (leader only) */
-    EV_FOREIGN,   /* another host claimed a VIP that this node has or is to have (N6), or answered a probe */
+    EV_FOREIGN,   /* another host claimed a VIP that this node has or is to have (N6), answered a probe, or probes for it */
     EV_PROBE,     /* the probe of a VIP is over */
     EV_HEALTH,    /* a health check of this node has come to a result */
     EV_REACHED,   /* a node that could not be sent to can be now */
@@ -127,6 +128,7 @@ struct event
         {
             struct addr addr;
             uint8_t mac[MAC_SIZE]; /* of the other host */
+            bool probes; /* it claims nothing yet, it asks for the VIP before it takes it */
         } foreign;
         struct
         {
@@ -328,6 +330,18 @@ bool core_has_quorum(const struct core *core, time_ns now); /* this node's lease
  * After it was stopped what it has heard is old, whatever time it was read; the lease knows. */
 bool core_speaks(const struct core *core, time_ns now);
 bool core_caught_up(const struct core *core);
+/* How long the stages of an event of the history took, as this node measured it; CORE_STAGE_UNKNOWN: it did not, or not yet. */
+#define CORE_STAGE_UNKNOWN UINT32_MAX
+struct core_stages
+{
+    uint32_t first_ms; /* a move: until the old owner had certainly let go; a fence: since the node was last heard;
+                        * a clear or admission: since the fence */
+    uint32_t held_ms;  /* a move: until the new owner held it */
+};
+void core_stages(const struct core *core, uint64_t number, struct core_stages *ret);
+
+/* Whether a majority of the voters would be left without the nodes of the set, and without those that are not heard now. */
+bool core_keeps_quorum(const struct core *core, uint64_t without, time_ns now);
 /* This node's interface that carries the VIP, by its latest EV_LINKS; NULL = none. */
 const struct link *core_link_for(const struct core *core, int vip);
 /* Whether this node may hold the VIP now (N2); asked again before each announcement and renewal. */
@@ -364,6 +378,10 @@ bool core_vip_settled(const struct core *core, int vip, time_ns now);
 void core_steady_ms(const struct core *core, time_ns now, uint32_t ret[NODES_MAX]);
 /* Which run of the node was heard last, and the end of its log on disk by then; false: none. */
 bool core_heard_log(const struct core *core, uint64_t id, uint64_t *ret_run, uint64_t *ret_term, uint64_t *ret_index);
+/* For how long the leader will not admit the node yet, because it came and went too often (L4's hold-down); 0 = it is not held down. */
+uint32_t core_hold_down_ms(const struct core *core, int node, time_ns now);
+/* Whether the leader waits in vain for the node to hold what it could (L1): it is given nothing more. */
+bool core_stuck(const struct core *core, int node, time_ns now);
 /* Nodes that the leader may place VIPs on now: heard within `suspect`, with a lease. */
 uint64_t core_usable(const struct core *core, time_ns now);
 

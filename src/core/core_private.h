@@ -48,6 +48,16 @@ struct contest
     time_ns at;      /* probing: given up then; else asked again then */
 };
 
+/* What was measured of one entry of the history (stages.c). */
+struct stage
+{
+    uint64_t number;
+    time_ns at; /* when this node applied it */
+    uint32_t first_ms, held_ms;
+    int16_t vip; /* slot */
+    bool open;   /* there is more to come */
+};
+
 struct core
 {
     const struct table *table;
@@ -193,6 +203,14 @@ struct core
         uint64_t passing, failing;
     } health;
 
+    struct /* stages.c */
+    {
+        uint64_t seen, open; /* numbers: the next entry that is new; the first of which more may be learned */
+        time_ns look_at;     /* not before */
+        time_ns fenced_at[NODES_MAX];
+        struct stage ring[HISTORY_MAX];
+    } stages;
+
     struct answer answer; /* of this step */
     struct answer pushed[NODES_MAX];
 };
@@ -288,6 +306,12 @@ void health_table_changed(struct core *core);
 void health_result(struct core *core, const struct event *event, struct actions *actions);
 /* The leader: brings what a node says of its checks into the table; whether something was proposed. */
 bool health_lead(struct core *core, time_ns now, struct actions *actions);
+
+/* stages.c */
+void stages_table_changed(struct core *core, time_ns now);
+void stages_step(struct core *core, time_ns now);
+/* state.c: its owner has it, as this node hears */
+bool state_held(const struct core *core, int vip, time_ns now);
 
 /* leader.c: a fresh command, and its way into the log as the leader's own decision. */
 struct command *leader_command(struct core *core, enum command_type type);

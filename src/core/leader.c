@@ -228,6 +228,12 @@ static time_ns admit_at(const struct core *core, int i)
     return core->lead.flaps[i].last + (hold_ms < s->hold_max_ms ? hold_ms : s->hold_max_ms) * MS;
 }
 
+uint32_t core_hold_down_ms(const struct core *core, int node, time_ns now)
+{
+    time_ns at = core->table->nodes[node].status == NODE_ADMITTED || !core_is_leader(core) ? 0 : admit_at(core, node);
+    return at > now ? (uint32_t)((at - now) / MS) + 1 : 0;
+}
+
 static bool may_admit(const struct core *core, int i, time_ns now, struct actions *actions)
 {
     const struct node *n = &core->table->nodes[i];

@@ -86,6 +86,11 @@ void overview_lacking(struct core *core, time_ns now, struct actions *actions)
     }
 }
 
+bool core_stuck(const struct core *core, int node, time_ns now)
+{
+    return core->lead.lacking[node].since && now - core->lead.lacking[node].since > overview_patience(core, node);
+}
+
 uint64_t core_usable(const struct core *core, time_ns now)
 {
     uint64_t usable = 0;
@@ -96,8 +101,7 @@ uint64_t core_usable(const struct core *core, time_ns now)
             continue;
         }
         bool lease = i == core->slot ? core->agent.running : h->heard && h->last.lease_ms > 0 && h->last.gen == n->gen;
-        bool stuck = core->lead.lacking[i].since && now - core->lead.lacking[i].since > overview_patience(core, i);
-        if (lease && !stuck && !disk_late(core, i, now)) {
+        if (lease && !core_stuck(core, i, now) && !disk_late(core, i, now)) {
             usable |= 1ull << i;
         }
     }
@@ -130,14 +134,10 @@ int overview_left_nowhere(const struct core *core, int node, time_ns now, struct
     input.unsettled = NULL;
     input.drained = 1ull << node;
     uint32_t n = plan_moves(&input, scratch, moves, VIPS_MAX);
-    _Static_assert(sizeof scratch->aux / sizeof scratch->aux[0] == VIPS_MAX, "one mark a VIP");
-    memset(scratch->aux, 0, sizeof scratch->aux);
-    for (uint32_t i = 0; i < n; i++) {
-        scratch->aux[moves[i].vip] = moves[i].to != SLOT_NONE;
-    }
+    uint64_t stranded[BIT_WORDS];
+    (void)plan_stranded(&input, moves, n, stranded);
     for (int i = 0; i < core->table->vips_end; i++) {
-        const struct vip *v = &core->table->vips[i];
-        if (v->used && !v->deleted && v->enabled && v->owner == node && !scratch->aux[i]) {
+        if (bit_get(stranded, (unsigned)i) && core->table->vips[i].owner == node) {
             return i;
         }
     }

@@ -29,18 +29,35 @@
 
 /* ------------------------------------------------------------------ the ladder */
 
+/* Step 2, as far as it is about the node and no VIP. */
+static enum plan_step staying(const struct plan_input *input, int slot)
+{
+    const struct node *node = &input->table->nodes[slot];
+
+    if (!node->used || node->status != NODE_ADMITTED || plan_in(input->excluded, slot)) {
+        return PLAN_NOT_A_MEMBER;
+    }
+    if (node->witness) {
+        return PLAN_WITNESS;
+    }
+    return node->draining || node->leaving || plan_in(input->drained, slot) ? PLAN_DRAINING : PLAN_CHOSEN;
+}
+
+enum plan_step plan_on_node(const struct plan_input *input, int node)
+{
+    enum plan_step step = staying(input, node);
+
+    return step == PLAN_CHOSEN && !plan_in(input->usable, node) ? PLAN_NOT_USABLE : step;
+}
+
 static uint64_t nodes_that_stay(const struct plan_input *input)
 {
     uint64_t nodes = 0;
 
     for (int slot = 0; slot < NODES_MAX; slot++) {
-        const struct node *node = &input->table->nodes[slot];
-
-        if (node->used && node->status == NODE_ADMITTED && !node->witness && !node->draining && !node->leaving) {
-            nodes |= 1ull << slot;
-        }
+        nodes |= (uint64_t)(staying(input, slot) == PLAN_CHOSEN) << slot;
     }
-    return nodes & ~input->excluded & ~input->drained;
+    return nodes;
 }
 
 /* Step 1. */
@@ -409,23 +426,40 @@ uint32_t plan_moves(const struct plan_input *input, struct plan_scratch *scratch
     return n;
 }
 
+uint32_t plan_stranded(const struct plan_input *input, const struct move *moves, uint32_t n, uint64_t ret[VIPS_MAX / 64])
+{
+    uint64_t gone = input->excluded | input->drained;
+    uint32_t stranded = 0;
+
+    for (int word = 0; word < VIPS_MAX / 64; word++) {
+        ret[word] = 0;
+    }
+    for (int slot = 0; slot < input->table->vips_end; slot++) {
+        const struct vip *vip = &input->table->vips[slot];
+        bool without = vip->owner == SLOT_NONE || plan_in(gone, vip->owner);
+
+        ret[slot / 64] |= (uint64_t)(vip->used && !vip->deleted && vip->enabled && without) << slot % 64;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        ret[moves[i].vip / 64] &= ~((uint64_t)(moves[i].to != SLOT_NONE) << moves[i].vip % 64);
+    }
+    for (int word = 0; word < VIPS_MAX / 64; word++) {
+        stranded += (uint32_t)__builtin_popcountll(ret[word]);
+    }
+    return stranded;
+}
+
 /* ------------------------------------------------------------------ explain */
 
 /* Step 2, for one node. */
 static enum plan_step unable(const struct plan *plan, int slot, int node)
 {
     const struct vip *vip = &plan->table->vips[slot];
-    const struct node *at = &plan->table->nodes[node];
+    enum plan_step step = staying(plan->input, node);
     const struct link *link;
 
-    if (at->status != NODE_ADMITTED || plan_in(plan->input->excluded, node)) {
-        return PLAN_NOT_A_MEMBER;
-    }
-    if (at->witness) {
-        return PLAN_WITNESS;
-    }
-    if (at->draining || at->leaving || plan_in(plan->input->drained, node)) {
-        return PLAN_DRAINING;
+    if (step != PLAN_CHOSEN) {
+        return step;
     }
     if (vip->nodes != 0 && !plan_in(vip->nodes, node)) {
         return PLAN_NOT_IN_SET;

@@ -42,6 +42,10 @@ struct plan_scratch
  * or gone, or a check that it requires fails there), new (had no owner), prefer, rebalance, manual (pinned elsewhere), disabled. */
 uint32_t plan_moves(const struct plan_input *input, struct plan_scratch *scratch, struct move *ret_moves, uint32_t max);
 
+/* The VIPs that have no place once `moves` (plan_moves() of this input) are made: enabled ones whose owner is excluded, drained by the
+ * input, or none, and that no move gives to another. As a set of slots; returns how many. */
+uint32_t plan_stranded(const struct plan_input *input, const struct move *moves, uint32_t n, uint64_t ret[VIPS_MAX / 64]);
+
 /* Why a node is, or is not, the owner that the planner wants for a VIP. */
 enum plan_step
 {
@@ -64,6 +68,9 @@ enum plan_step
     PLAN_ORDER,          /* equal in all; another node comes first */
     PLAN_ALL_FAILED,           /* it is chosen, though its check fails: nobody else can have it */
 };
+
+/* Whether VIPs may be placed on the node at all: PLAN_CHOSEN, or at which step it is left out for every VIP. */
+enum plan_step plan_on_node(const struct plan_input *input, int node);
 
 struct plan_candidate
 {

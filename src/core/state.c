@@ -26,6 +26,18 @@ bool core_caught_up(const struct core *core)
     return core->caught_up;
 }
 
+bool core_keeps_quorum(const struct core *core, uint64_t without, time_ns now)
+{
+    uint64_t left = core->table->voters & ~without;
+    for (int node = 0; node < NODES_MAX; node++) {
+        bool lost = core_silent(core, node, now) || core_node_state(core, node, now) == NODE_STATE_DOWN;
+        if (in_set(left, node) && lost) {
+            left &= ~(1ull << node);
+        }
+    }
+    return __builtin_popcountll(left) >= majority_of(core->table->voters);
+}
+
 bool core_vip_settled(const struct core *core, int vip, time_ns now)
 {
     return core_settled_move(core, vip, now);
@@ -53,6 +65,23 @@ enum conflict_kind core_vip_conflict(const struct core *core, int vip, char ret_
     return own ? c->kind : v->conflict.kind;
 }
 
+static bool is_carried(const struct core *core, const struct vip *v)
+{
+    const struct link *link = table_link_for(core->table, v->owner, v);
+    return link && link->up;
+}
+
+bool state_held(const struct core *core, int vip, time_ns now)
+{
+    const struct vip *v = &core->table->vips[vip];
+    char mac[MAC_TEXT_SIZE];
+    if (v->owner == SLOT_NONE || !node_holds(core, v->owner, v->moved, now)) {
+        return false;
+    }
+    enum conflict_kind foreign = core_vip_conflict(core, vip, mac);
+    return foreign != CONFLICT_TAKEN && foreign != CONFLICT_YIELDED && is_carried(core, v);
+}
+
 enum vip_state core_vip_state(const struct core *core, int vip, time_ns now, char ret_why[192])
 {
     const struct vip *v = &core->table->vips[vip];
@@ -67,8 +96,6 @@ enum vip_state core_vip_state(const struct core *core, int vip, time_ns now, cha
         return VIP_UNHELD;
     }
     const struct node *owner = &core->table->nodes[v->owner];
-    const struct link *link = table_link_for(core->table, v->owner, v);
-    bool carried = link && link->up;
     char mac[MAC_TEXT_SIZE];
     enum conflict_kind foreign = core_vip_conflict(core, vip, mac);
     if (foreign == CONFLICT_TAKEN || foreign == CONFLICT_YIELDED) {
@@ -77,7 +104,7 @@ enum vip_state core_vip_state(const struct core *core, int vip, time_ns now, cha
                  mac, owner->name);
         return VIP_UNHELD;
     }
-    if (carried && node_holds(core, v->owner, v->moved, now)) {
+    if (state_held(core, vip, now)) {
         return VIP_HELD;
     }
     if (owner->status != NODE_ADMITTED) {
@@ -88,7 +115,7 @@ enum vip_state core_vip_state(const struct core *core, int vip, time_ns now, cha
         snprintf(ret_why, 192, "its owner %.63s is not heard", owner->name);
         return VIP_UNHELD;
     }
-    if (!carried) {
+    if (!is_carried(core, v)) {
         snprintf(ret_why, 192, "its owner %.63s has no interface that is up for it", owner->name);
         return VIP_UNHELD;
     }

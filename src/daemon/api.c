@@ -30,6 +30,8 @@ static const struct
     { "doctor", API_OWN },
     { "version", API_OWN },
     { "wait", API_WAIT },
+    { "events", API_EVENTS },
+    { "vip.announce", API_HOLDER },
     { "vip.add", API_CHANGE },
     { "vip.set", API_CHANGE },
     { "vip.del", API_CHANGE },
@@ -130,12 +132,35 @@ int api_find_vip(const struct api_call *call, const char *name)
     return api_no(call, CONTROL_NOT_FOUND, "vipctl vip list shows what there is", "there is no VIP \"%.100s\"", name);
 }
 
+int api_node_slot(const struct table *table, const char *name)
+{
+    struct endpoint at;
+    struct addr addr;
+    int found = table_node_by_name(table, name);
+    bool whole = endpoint_parse(name, &at) == 0, bare = addr_parse(name, &addr) == 0;
+
+    for (int slot = 0; found == SLOT_NONE && (whole || bare) && slot < NODES_MAX; slot++) {
+        const struct node *node = &table->nodes[slot];
+        bool is_it = node->used && addr_equal(&node->at.addr, whole ? &at.addr : &addr) &&
+                     (!whole || node->at.port == at.port);
+        if (is_it) {
+            found = slot;
+        }
+    }
+    for (int slot = found + 1; found != SLOT_NONE && bare && slot < NODES_MAX; slot++) {
+        if (table->nodes[slot].used && addr_equal(&table->nodes[slot].at.addr, &addr)) {
+            return SLOT_NONE; /* several daemons of one host: the port tells them apart */
+        }
+    }
+    return found;
+}
+
 int api_find_node(const struct api_call *call, const char *name)
 {
     const struct table *table = call->view->table;
     const char *names[NODES_MAX];
     size_t n = 0;
-    int slot = table_node_by_name(table, name);
+    int slot = api_node_slot(table, name);
 
     if (slot != SLOT_NONE) {
         return slot;

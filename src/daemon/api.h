@@ -9,12 +9,15 @@
  *       API_OWN     of this node alone, never passed on: api_read()
  *       API_WAIT    as API_READ; the answerer calls api_settled() again and again, and api_read() once it is true or
  *                   api_wait_ms() have passed
+ *       API_EVENTS  of this node's own table: api_read() once api_events_due() is true or api_events_ms() have passed
+ *       API_HOLDER  on the node that holds the VIP that it names: api_announce(), and what it says
  *       API_CHANGE  on the leader: api_command(), then EV_REQUEST with the command, then api_outcome()
  *       API_NODE    of the node that the argument "node" names (default: this one), and passed on to it: keys.c
  *       API_DAEMON  on the leader, but no command of the log ("leader.transfer"): api_transfer(), then api_outcome()
  *
- * Files: api.c kinds, outcomes; api_read.c lists; api_rows.c; api_status.c; api_explain.c explain, plan; api_doctor.c;
- * api_wait.c; api_maintenance.c; api_command.c and api_vip_spec.c changes; api_document.c the
+ * Files: api.c kinds, outcomes; api_read.c lists; api_rows.c; api_history.c; api_status.c; api_survey.c; api_announce.c;
+ * api_explain.c explain, plan; api_doctor.c; api_wait.c; api_maintenance.c; api_command.c and api_vip_spec.c changes;
+ * api_document.c the
  * cluster's document. The operations with their arguments and results: docs/decisions/0007-control-protocol.md. */
 
 #include <stdbool.h>
@@ -31,6 +34,7 @@
 #define API_VIPS_MAX 1024u /* VIPs that one request adds or deletes */
 #define API_ROWS_MAX 1000u /* rows of one reply; the client asks for the next ones */
 #define API_WAIT_MS 1000u /* the longest wait of one request */
+#define API_EVENTS_MS 2000u /* the same for events: a client that went away is noticed only when it is answered */
 
 enum api_kind
 {
@@ -41,6 +45,8 @@ enum api_kind
     API_CHANGE,
     API_DAEMON,
     API_NODE,
+    API_EVENTS,
+    API_HOLDER,
 };
 
 struct api_counter
@@ -85,6 +91,17 @@ struct api_scratch
     struct table sandbox; /* nodes, VIPs, groups and checks of the table, to try moves on */
 };
 
+/* What the loss of each single node would mean, by the planner; made bit by bit, and good as long as what it rests on is. */
+#define API_SURVEY_NAMED 5
+struct api_survey
+{
+    uint64_t changed; /* the table's, and the nodes that were usable: 0 = not begun */
+    uint64_t usable;
+    int next; /* node slot to be looked at; NODES_MAX = done */
+    uint32_t stranded[NODES_MAX];                 /* VIPs that nobody could hold without that node ... */
+    uint16_t named[NODES_MAX][API_SURVEY_NAMED];  /* ... the first of them, by slot */
+};
+
 /* What a request with a document has besides its bytes, from one attempt to the next. */
 struct api_note
 {
@@ -103,6 +120,7 @@ struct api_view
     time_ns now;
     int64_t wall_ms; /* Unix */
     bool local;      /* there is no leader to ask: marked in the reply */
+    const struct api_survey *survey; /* NULL: there is none */
     struct api_note *note; /* NULL but for a request with a document */
 };
 
@@ -124,11 +142,31 @@ NODISCARD int api_document_text(const struct api_view *view, const struct contro
 void api_read(const struct api_view *view, const struct control_request *request, struct value_arena *arena,
               struct control_reply *ret);
 
+/* Goes on with the survey that "status" shows, by one node, or begins it anew; whether it is done. Takes as long as planning does, at
+ * most: some milliseconds with 10,000 VIPs. */
+bool api_survey_step(const struct api_view *view, struct api_survey *survey);
+/* Whether the request shows it. */
+bool api_has_survey(const char *op);
+
 /* How long the answer to a "wait" may take that is not over yet, ms. */
 uint32_t api_wait_ms(const struct control_request *request);
 
 /* Whether a "wait" is over; false also for arguments that make no sense (api_read() says so at once: see ret_bad). */
 bool api_settled(const struct api_view *view, const struct control_request *request, bool *ret_bad);
+
+/* Whether there is something for a client that follows the events; and how long the answer may take that has nothing, ms. */
+bool api_events_due(const struct api_view *view, const struct control_request *request);
+uint32_t api_events_ms(const struct control_request *request);
+
+/* "vip.announce", at any node: 0, and *ret_vip is to be announced here, now; API_ELSEWHERE: *ret_node is the id of the node that
+ * can; API_ANSWERED: *ret_reply is the refusal. `asked`: another node took this one for the holder, so it is not passed on. */
+#define API_ELSEWHERE 2
+NODISCARD int api_announce(const struct api_view *view, const struct control_request *request, bool asked,
+                           struct value_arena *arena, uint16_t *ret_vip, uint64_t *ret_node,
+                           struct control_reply *ret_reply);
+/* The answer, once it was announced, or, not `done`, was left to the burst that goes on. */
+void api_announced(const struct api_view *view, const struct control_request *request, uint16_t vip, bool done,
+                   struct value_arena *arena, struct control_reply *ret);
 
 /* Turn a change into a command: 0; its arrays are the scratch's, until the next call. `who` goes into the history,
  * e.g. "uid 0 on a"; it is cut at WHO_SIZE. API_ANSWERED: *ret_reply is the answer, and there is nothing to propose:

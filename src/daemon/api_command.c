@@ -102,23 +102,21 @@ static bool vip_disable(const struct api_call *call, struct command *command)
     return set_able(call, command, false);
 }
 
-/* The usable node with the least VIPs other than the owner, or SLOT_NONE. */
-static int other_node(const struct api_view *view, const struct vip *vip)
+/* Where the planner would put it if its owner were drained, or SLOT_NONE. */
+static int other_node(const struct api_view *view, int slot)
 {
-    uint64_t usable = core_usable(view->core, view->now);
-    uint32_t loads[NODES_MAX];
-    int best = SLOT_NONE;
+    struct plan_candidate candidates[NODES_MAX];
+    struct plan_input input = api_plan_now(view);
+    int owner = view->table->vips[slot].owner;
 
-    api_loads(view->table, loads);
-    for (int node = 0; node < NODES_MAX; node++) {
-        if (node == vip->owner || (usable >> node & 1) == 0 || !table_may_own(view->table, node, vip)) {
-            continue;
-        }
-        if (best == SLOT_NONE || loads[node] < loads[best]) {
-            best = node;
+    input.drained = owner == SLOT_NONE ? 0 : 1ull << owner;
+    int n = plan_explain(&input, &view->scratch->plan, slot, candidates);
+    for (int i = 0; i < n; i++) {
+        if (candidates[i].step == PLAN_CHOSEN && candidates[i].node != owner) {
+            return candidates[i].node;
         }
     }
-    return best;
+    return SLOT_NONE;
 }
 
 static bool vip_move(const struct api_call *call, struct command *command)
@@ -130,7 +128,7 @@ static bool vip_move(const struct api_call *call, struct command *command)
         return false;
     }
     const struct vip *vip = &call->view->table->vips[slot];
-    int to = name != NULL ? api_find_owner(call, name) : other_node(call->view, vip);
+    int to = name != NULL ? api_find_owner(call, name) : other_node(call->view, slot);
     if (to == SLOT_NONE) {
         if (name == NULL) {
             (void)api_no(call, CONTROL_UNSAFE, "vipctl explain vip NAME tells why",

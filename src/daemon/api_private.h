@@ -23,11 +23,16 @@ const char *api_arg_text(const struct api_call *call, const char *key);
  * name, its address, or its address with a prefix length. */
 int api_find_vip(const struct api_call *call, const char *name);
 int api_find_node(const struct api_call *call, const char *name);
-/* The same without a refusal. */
+/* The same without a refusal. A node may be given by its name, its address and port, or, where that is one node, its
+ * address. */
+int api_node_slot(const struct table *table, const char *name);
 int api_vip_slot(const struct table *table, const char *name);
 
 /* How an item of a change's `vips` is found once the change is applied: its name, its new name, or its address. */
 const char *api_named(const struct control_request *request, const struct value *item);
+
+/* How many rows the request asks for, at most API_ROWS_MAX. */
+uint32_t api_rows_max(const struct api_call *call);
 
 /* Rows. */
 struct value *api_vip_row(const struct api_call *call, int vip);
@@ -37,11 +42,15 @@ const char *api_vip_state_text(enum vip_state state);
 const char *api_node_state_text(enum node_state state);
 const char *api_node_name(const struct table *table, int node); /* NULL for SLOT_NONE */
 
+/* What the planner is to decide on, but for moves that are not settled: what it would be once they are. */
+struct plan_input api_plan_now(const struct api_view *view);
+
 /* How many VIPs each node owns. */
 void api_loads(const struct table *table, uint32_t ret[NODES_MAX]);
 
 /* Each answers one operation. */
 void api_status(const struct api_call *call);
+void api_put_survey(const struct api_call *call, struct value *result); /* api_survey.c: `survives`, `losses` */
 void api_leader(const struct api_call *call);
 void api_settings(const struct api_call *call);
 void api_own(const struct api_call *call);
@@ -57,6 +66,11 @@ void api_wait(const struct api_call *call);
 void api_diff(const struct api_call *call);
 void api_export(const struct api_call *call);
 void api_revisions(const struct api_call *call);
+void api_history(const struct api_call *call);
+void api_events(const struct api_call *call);
+
+/* api_history.c: the newest rows of one VIP or node, oldest first. */
+struct value *api_history_of(const struct api_call *call, const char *subject, uint32_t max);
 
 /* api_document.c: the change "apply", and "rollback"; whether it changes nothing; what its answer has. */
 bool api_apply(const struct api_call *call, struct command *command);

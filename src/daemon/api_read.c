@@ -8,7 +8,7 @@
 
 /* ------------------------------------------------------------------------------------------------------------ lists */
 
-static uint32_t rows_max(const struct api_call *call)
+uint32_t api_rows_max(const struct api_call *call)
 {
     uint64_t max = value_as_uint(api_arg(call, "max"), API_ROWS_MAX);
 
@@ -73,7 +73,7 @@ static void vip_list(const struct api_call *call)
     const struct table *table = call->view->table;
     struct value *result = value_map(call->arena), *rows = value_array(call->arena);
     int64_t after = value_as_int(api_arg(call, "after"), SLOT_NONE);
-    uint32_t n = 0, max = rows_max(call);
+    uint32_t n = 0, max = api_rows_max(call);
     int slot = after >= 0 && after < VIPS_MAX ? (int)after + 1 : 0;
     struct vip_filter filter;
 
@@ -89,108 +89,6 @@ static void vip_list(const struct api_call *call)
     value_put(call->arena, result, "rows", rows);
     if (slot < table->vips_end) {
         put_next(call, result, "after", (uint64_t)slot - 1);
-    }
-    call->reply->result = result;
-}
-
-static struct value *history_row(const struct api_call *call, uint64_t number)
-{
-    const struct table *table = call->view->table;
-    const struct history *entry = &table->history[number % HISTORY_MAX];
-    struct value_arena *arena = call->arena;
-    struct value *row = value_map(arena);
-
-    value_put_uint(arena, row, "number", number);
-    value_put_uint(arena, row, "index", entry->index);
-    value_put_int(arena, row, "at_ms", entry->at_ms);
-    value_put_string(arena, row, "kind", history_kind_text(entry->kind));
-    value_put_string(arena, row, "subject", entry->subject);
-    if (entry->kind == HISTORY_MOVE || entry->kind == HISTORY_VIP_DELETE) {
-        value_put_string(arena, row, "from", table_name_at(table, entry->from, entry->index));
-        value_put_string(arena, row, "to", table_name_at(table, entry->to, entry->index));
-        value_put_string(arena, row, "reason", reason_text(entry->reason));
-    }
-    if (entry->kind >= HISTORY_TAKEN && entry->kind <= HISTORY_CONFLICT_END) {
-        char mac[MAC_TEXT_SIZE];
-        value_put_string(arena, row, "node", table_name_at(table, entry->to, entry->index));
-        value_put_string(arena, row, "mac", mac_format(entry->mac, mac));
-    }
-    if (entry->kind == HISTORY_CHECK_FAILS || entry->kind == HISTORY_CHECK_PASSES) {
-        value_put_string(arena, row, "node", api_node_name(table, entry->to));
-    }
-    if (entry->kind >= HISTORY_MAINTENANCE_DRAINED && entry->kind <= HISTORY_MAINTENANCE_FAILED) {
-        value_put_string(arena, row, "node", table_name_at(table, entry->to, entry->index));
-    }
-    if (entry->took_ms > 0) {
-        value_put_uint(arena, row, "took_ms", entry->took_ms);
-    }
-    if (entry->who[0] != '\0') {
-        value_put_string(arena, row, "who", entry->who);
-    }
-    return row;
-}
-
-/* What a history request asks for. */
-struct filter
-{
-    const char *subject; /* or NULL */
-    const char *other_name;
-    int64_t since_ms;
-};
-
-static bool history_matches(const struct history *entry, const struct filter *filter)
-{
-    if (entry->at_ms < filter->since_ms) {
-        return false;
-    }
-    return filter->subject == NULL || strcmp(entry->subject, filter->subject) == 0 ||
-           (filter->other_name != NULL && strcmp(entry->subject, filter->other_name) == 0);
-}
-
-/* Collects the newest entries below `before` that match, oldest first; *ret_next is 0 or where to go on. */
-static struct value *history_rows(const struct api_call *call, const struct filter *filter, uint64_t before,
-                                  uint32_t max, uint64_t *ret_next)
-{
-    const struct table *table = call->view->table;
-    uint64_t oldest = table->n_history > HISTORY_MAX ? table->n_history - HISTORY_MAX : 0;
-    uint64_t number = before < table->n_history ? before : table->n_history;
-    uint64_t numbers[API_ROWS_MAX];
-    struct value *rows = value_array(call->arena);
-    uint32_t n = 0;
-
-    while (number > oldest && n < max) {
-        number--;
-        if (history_matches(&table->history[number % HISTORY_MAX], filter)) {
-            numbers[n++] = number;
-        }
-    }
-    for (uint32_t i = n; i > 0; i--) {
-        value_push(call->arena, rows, history_row(call, numbers[i - 1]));
-    }
-    *ret_next = number > oldest ? number : 0;
-    return rows;
-}
-
-/* {rows, next?: {before}}: the newest rows; the next ones are older. */
-static void history(const struct api_call *call)
-{
-    const struct table *table = call->view->table;
-    struct filter filter = { .subject = api_arg_text(call, "vip"),
-                             .since_ms = value_as_int(api_arg(call, "since_ms"), INT64_MIN) };
-    int slot = filter.subject != NULL ? api_vip_slot(table, filter.subject) : SLOT_NONE;
-    uint64_t next;
-
-    if (filter.subject == NULL) {
-        filter.subject = api_arg_text(call, "node");
-    } else if (slot != SLOT_NONE) {
-        filter.other_name = table->vips[slot].name; /* it was given by its address */
-    }
-    struct value *result = value_map(call->arena);
-    value_put(call->arena, result, "rows",
-              history_rows(call, &filter, value_as_uint(api_arg(call, "before"), table->n_history), rows_max(call),
-                           &next));
-    if (next > 0) {
-        put_next(call, result, "before", next);
     }
     call->reply->result = result;
 }
@@ -216,10 +114,8 @@ static void vip_show(const struct api_call *call)
         return;
     }
     struct value *row = api_vip_row(call, slot);
-    struct filter filter = { .subject = call->view->table->vips[slot].name, .since_ms = INT64_MIN };
-    uint64_t next;
     value_put(call->arena, row, "history",
-              history_rows(call, &filter, call->view->table->n_history, SHOWN_HISTORY, &next));
+              api_history_of(call, call->view->table->vips[slot].name, SHOWN_HISTORY));
     call->reply->result = row;
 }
 
@@ -276,7 +172,7 @@ static const struct
     void (*answer)(const struct api_call *call);
 } readers[] = {
     { "status", api_status },     { "vip.list", vip_list },   { "vip.show", vip_show }, { "node.list", node_list },
-    { "node.show", node_show }, { "history", history },   { "leader", api_leader },     { "settings", api_settings },
+    { "node.show", node_show }, { "history", api_history }, { "events", api_events }, { "leader", api_leader },     { "settings", api_settings },
     { "daemon", api_own },        { "version", api_version },     { "explain", api_explain }, { "plan", api_plan },
     { "doctor", api_doctor },       { "wait", api_wait },         { "diff", api_diff },     { "export", api_export },
     { "revisions", api_revisions }, { "check.list", api_check_list },

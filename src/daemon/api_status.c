@@ -259,5 +259,6 @@ void api_status(const struct api_call *call)
         value_put(arena, result, "maintenance", maintenance);
     }
     put_warnings(call, result);
+    api_put_survey(call, result);
     call->reply->result = result;
 }

@@ -106,7 +106,7 @@ static bool vips_settled(const struct api_view *view, const struct value *args, 
                          char why[WHY_SIZE])
 {
     const char *to_name = value_as_string(value_get(args, "to"), NULL);
-    int to = to_name == NULL ? SLOT_NONE : table_node_by_name(view->table, to_name);
+    int to = to_name == NULL ? SLOT_NONE : api_node_slot(view->table, to_name);
     bool gone = strcmp(value_as_string(value_get(args, "until"), ""), "vip.del") == 0;
 
     for (const struct value *item = value_first(vips); item != NULL; item = item->next) {
@@ -125,7 +125,7 @@ static bool vips_settled(const struct api_view *view, const struct value *args, 
 
 static bool node_settled(const struct api_view *view, const struct value *args, const char *name, char why[WHY_SIZE])
 {
-    int node = table_node_by_name(view->table, name);
+    int node = api_node_slot(view->table, name);
 
     if (node == SLOT_NONE) {
         return true;
@@ -230,8 +230,8 @@ void api_wait(const struct api_call *call)
             }
         }
         value_put(arena, result, "vips", rows);
-    } else if (node != NULL && table_node_by_name(call->view->table, node) != SLOT_NONE) {
-        value_put(arena, result, "node", api_node_row(call, table_node_by_name(call->view->table, node)));
+    } else if (node != NULL && api_node_slot(call->view->table, node) != SLOT_NONE) {
+        value_put(arena, result, "node", api_node_row(call, api_node_slot(call->view->table, node)));
     }
     call->reply->result = result;
 }

@@ -87,10 +87,29 @@ struct api_view requests_view(struct daemon *d, bool local)
         .table = d->table,
         .daemon = &r->daemon,
         .scratch = &r->scratch,
+        .survey = &r->survey,
         .now = daemon_now(),
         .wall_ms = daemon_wall_ms(),
         .local = local,
     };
+}
+
+#define SURVEY_BUDGET_MS 2u     /* of one turn of the loop; planning once may take longer */
+#define SURVEY_PATIENCE_MS 1500u /* then the answer says that it is not known: all changes too fast just now */
+
+bool call_must_survey(struct daemon *d, const struct call *call)
+{
+    struct api_view view = requests_view(d, false);
+    time_ns until = view.now + SURVEY_BUDGET_MS * MS;
+    if (!api_has_survey(call->request.op) || call_now_ms() >= call->begun_ms + SURVEY_PATIENCE_MS) {
+        return false;
+    }
+    while (!api_survey_step(&view, &d->requests->survey)) {
+        if (daemon_now() >= until) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void call_answer(struct daemon *d, struct call *call, bool local)

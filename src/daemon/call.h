@@ -3,7 +3,7 @@
 
 /* What the files of the clients' requests share: a call is one request of a local client or of another node's, from its
  * arrival to its answer. requests.c keeps the calls and decides where each is to be answered, call.c answers,
- * call_lead.c is the leader's part, call_key.c what is asked of one node, call_forward.c the way to the leader and back,
+ * call_lead.c is the leader's part, call_key.c and call_announce.c what is asked of one node, call_forward.c the way to the leader and back,
  * call_document.c has documents parsed. */
 
 #include "daemon/access.h"
@@ -20,6 +20,7 @@ enum call_state
     CALL_PROPOSED,
     CALL_FORWARDED,
     CALL_WAITING, /* op wait, on the leader */
+    CALL_FOLLOWING, /* op events, until there is one */
     CALL_READING, /* its document is being parsed, on another thread */
     CALL_DONE,    /* to be freed */
 };
@@ -57,7 +58,9 @@ struct requests
     struct access access;
     bool polling;
     uv_timer_t timer;
+    uint64_t announced_ms[VIPS_MAX]; /* when somebody last asked for it, by VIP slot */
     struct api_scratch scratch;
+    struct api_survey survey;
     struct api_daemon daemon;
     struct api_counter counters[24];
     struct api_check checks[CHECKS_MAX];
@@ -84,6 +87,9 @@ struct api_view call_view(struct daemon *d, struct call *call, bool local);
  * answered. */
 bool call_must_read(struct daemon *d, struct call *call);
 
+/* Whether the call is one that shows the survey, which this node is not through with yet; it goes on with it. */
+bool call_must_survey(struct daemon *d, const struct call *call);
+
 /* Each of these answers, and with it ends the call. */
 void call_send(struct daemon *d, struct call *call, const void *frame, size_t len);
 void call_finish(struct daemon *d, struct call *call, const struct control_reply *reply);
@@ -103,6 +109,8 @@ bool call_forward(struct daemon *d, struct call *call, uint64_t to);
 void call_send_back(struct daemon *d, struct call *call, const void *frame, size_t len);
 /* call_key.c: what is asked of one node about the cluster's keys, which it does or passes on to that node. */
 void call_key(struct daemon *d, struct call *call);
+/* call_announce.c: what is asked of the node that holds a VIP. */
+void call_announce(struct daemon *d, struct call *call);
 /* Its node did not answer in time. */
 void call_no_node(struct daemon *d, struct call *call);
 /* The leader that it was forwarded to leads no more, or is gone, and what it did with it is not known. */

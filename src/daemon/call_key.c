@@ -118,7 +118,9 @@ static void refuse(struct daemon *d, struct call *call, enum control_code code, 
 
 void call_no_node(struct daemon *d, struct call *call)
 {
-    refuse(d, call, CONTROL_TIMEOUT, value_as_string(value_get(call->request.args, "node"), "?"), "it does not answer");
+    const char *name = call->kind == API_HOLDER ? members_name(d, call->leader)
+                                                : value_as_string(value_get(call->request.args, "node"), "?");
+    refuse(d, call, CONTROL_TIMEOUT, name, "it does not answer");
 }
 
 /* A connection that is just being made anew is waited for. */

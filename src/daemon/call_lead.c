@@ -114,7 +114,13 @@ void call_lead(struct daemon *d, struct call *call)
     case API_READ:
     case API_OWN:
     case API_NODE:
+    case API_EVENTS:
+    case API_HOLDER:
     default:
+        if (call_must_survey(d, call)) {
+            call_again(call, CALL_RETRY_MS / 2);
+            break;
+        }
         call_answer(d, call, !core_has_quorum(d->core, daemon_now()));
     }
 }
@@ -185,7 +191,7 @@ void requests_role(struct daemon *d)
             struct outcome outcome = {.code = OUTCOME_DONE};
             call_outcome(d, call, &outcome); /* handed over */
         }
-        if (call->state == CALL_FORWARDED && call->kind != API_NODE && d->consensus && consensus_leader(d->consensus) != call->leader) {
+        if (call->state == CALL_FORWARDED && call->kind != API_NODE && call->kind != API_HOLDER && d->consensus && consensus_leader(d->consensus) != call->leader) {
             call_unanswered(d, call);
         }
     }

@@ -2,7 +2,7 @@
  *
  * Happy path: io/probe asks, nobody answers, the core is told when the last interval is over. Failure modes: the VIP has no
  * link any more, or the link could not be asked: told as failed, and the core asks again; somebody answers: io/watch sees
- * it as it sees any other claim. */
+ * it as it sees any other claim; somebody asks for it at the same time: likewise (RFC 5227 2.1.1). */
 
 #include <string.h>
 
@@ -36,12 +36,12 @@ static void on_probed(void *ud, uint16_t vip, uint64_t moved, bool failed)
     tell_probe(ud, vip, moved, failed);
 }
 
-static void on_foreign(void *ud, const struct addr *addr, const uint8_t mac[6], const char *dev)
+static void on_foreign(void *ud, const struct addr *addr, const uint8_t mac[6], const char *dev, bool probes)
 {
     struct daemon *d = ud;
     int vip = table_vip_by_addr(d->table, addr);
-    if (vip == SLOT_NONE) {
-        return;
+    if (vip == SLOT_NONE || (probes && !core_probing(d->core, vip))) {
+        return; /* whoever asks for what is held is answered by the kernel */
     }
     int owner = d->table->vips[vip].owner; /* as whom this node wants to know who answers a probe, or is silent */
     if ((owner == SLOT_NONE || d->table->nodes[owner].id != d->self) && !netlink_has(d->netlink, addr)) {
@@ -50,6 +50,7 @@ static void on_foreign(void *ud, const struct addr *addr, const uint8_t mac[6], 
     (void)dev;
     struct event event = {.type = EV_FOREIGN};
     event.foreign.addr = *addr;
+    event.foreign.probes = probes;
     memcpy(event.foreign.mac, mac, MAC_SIZE);
     daemon_event(d, &event);
 }

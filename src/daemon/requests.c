@@ -16,6 +16,8 @@
 #include "base/log.h"
 
 #define CALLS_MAX 512
+#define FOLLOWERS_MAX 16 /* of the events: each has one of the control socket's connections for as long as it follows */
+#define POLL_MS 5
 #define TIMEOUT_MS 10000u     /* for a leader, when the client does not say */
 #define READ_PATIENCE_MS 500u /* a reading request waits so long for a leader */
 
@@ -36,6 +38,28 @@ struct call *call_find(struct daemon *d, uint64_t token)
 
 /* ---------------------------------------------------------------- where it is answered */
 
+static void refuse_at_once(struct daemon *d, struct call *call, enum control_code code, const char *why,
+                           const char *hint)
+{
+    struct control_reply reply = {.code = code, .error = why, .hint = hint};
+    call_finish(d, call, &reply);
+}
+
+static void follow(struct daemon *d, struct call *call)
+{
+    unsigned n = 0;
+    for (const struct call *other = d->requests->calls; other; other = other->next) {
+        n += other->state == CALL_FOLLOWING;
+    }
+    if (n >= FOLLOWERS_MAX) {
+        refuse_at_once(d, call, CONTROL_FAILED, "16 clients follow the events of this node already",
+                       "ask another node, or try again");
+        return;
+    }
+    call->state = CALL_FOLLOWING;
+    call->wait_until_ms = call->begun_ms + api_events_ms(&call->request);
+}
+
 static void dispatch(struct daemon *d, struct call *call)
 {
     bool leads = core_is_leader(d->core);
@@ -48,6 +72,14 @@ static void dispatch(struct daemon *d, struct call *call)
     }
     if (call->kind == API_NODE) {
         call_key(d, call);
+        return;
+    }
+    if (call->kind == API_HOLDER) {
+        call_announce(d, call);
+        return;
+    }
+    if (call->kind == API_EVENTS) {
+        follow(d, call);
         return;
     }
     if (leads && !(call->kind == API_DAEMON && call->index && core_leader(d->core) != d->self)) {
@@ -95,6 +127,19 @@ static void poll_waiting(struct daemon *d, struct call *call, uint64_t now)
     }
 }
 
+static void poll_following(struct daemon *d, struct call *call, uint64_t now)
+{
+    uint64_t seen = d->table->n_history + 1; /* call->index: as far as it was looked */
+    if (now < call->wait_until_ms && call->index == seen) {
+        return;
+    }
+    struct api_view view = requests_view(d, false);
+    if (now >= call->wait_until_ms || api_events_due(&view, &call->request)) {
+        call_answer(d, call, false);
+    }
+    call->index = seen;
+}
+
 static void poll_call(struct daemon *d, struct call *call, uint64_t now)
 {
     if (call->state == CALL_WAITING) {
@@ -103,10 +148,13 @@ static void poll_call(struct daemon *d, struct call *call, uint64_t now)
     if (call->state == CALL_READY && now >= call->retry_at_ms) {
         dispatch(d, call);
     }
+    if (call->state == CALL_FOLLOWING) {
+        poll_following(d, call, now);
+    }
     if (call->state != CALL_DONE && call->state != CALL_READING && now >= call->until_ms) {
-        if (call->kind == API_READ) {
+        if (call->kind == API_READ || call->kind == API_EVENTS) {
             call_answer(d, call, true);
-        } else if (call->kind == API_NODE) {
+        } else if (call->kind == API_NODE || call->kind == API_HOLDER) {
             call_no_node(d, call);
         } else {
             call_no_quorum(d, call);
@@ -137,6 +185,18 @@ static void on_timer(uv_timer_t *timer)
     requests_poll(timer->data);
 }
 
+/* Those that follow the events are looked after with every turn of the pump, which is what brings events; by themselves they
+ * need no more than the end of their time. */
+static uint64_t next_poll_ms(const struct requests *r, uint64_t now)
+{
+    uint64_t wait = UINT64_MAX;
+    for (const struct call *call = r->calls; call; call = call->next) {
+        uint64_t own = call->state != CALL_FOLLOWING ? POLL_MS : call->wait_until_ms > now ? call->wait_until_ms - now : 0;
+        wait = own < wait ? own : wait;
+    }
+    return wait;
+}
+
 void requests_poll(struct daemon *d)
 {
     struct requests *r = d->requests;
@@ -152,19 +212,12 @@ void requests_poll(struct daemon *d)
     }
     sweep(r);
     if (r->calls) {
-        uv_timer_start(&r->timer, on_timer, 5, 0);
+        uv_timer_start(&r->timer, on_timer, next_poll_ms(r, now), 0);
     }
     r->polling = false;
 }
 
 /* ---------------------------------------------------------------- a new call */
-
-static void refuse_at_once(struct daemon *d, struct call *call, enum control_code code, const char *why,
-                           const char *hint)
-{
-    struct control_reply reply = {.code = code, .error = why, .hint = hint};
-    call_finish(d, call, &reply);
-}
 
 static bool in_group(void *ud, gid_t group)
 {
@@ -174,7 +227,8 @@ static bool in_group(void *ud, gid_t group)
 /* NULL: it may be done for this client. The node that took a request from its client judged it already. */
 static const char *refusal(struct daemon *d, const struct call *call, const char **ret_hint)
 {
-    bool changes = (call->kind == API_CHANGE && !call->request.dry_run) || call->kind == API_DAEMON ||
+    bool changes = ((call->kind == API_CHANGE || call->kind == API_HOLDER) && !call->request.dry_run) ||
+                   call->kind == API_DAEMON ||
                    (call->kind == API_NODE && strcmp(call->request.op, "key.show") != 0);
 
     return !call->local ? NULL

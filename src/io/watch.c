@@ -149,8 +149,12 @@ static void take_frame(struct port *port, size_t size)
     int err = arp_nd_parse(watch->frame, size, &message);
     if (err < 0) {
         watch->stats.malformed++;
-    } else if (err == 0 && message.vlan == 0 && arp_nd_claim(&message, &claimed) && !is_own(watch, message.mac)) {
-        watch->ops.foreign(watch->ud, &claimed, message.mac, port->name);
+        return;
+    }
+    bool claims = err == 0 && message.vlan == 0 && arp_nd_claim(&message, &claimed);
+    bool probes = err == 0 && message.vlan == 0 && !claims && arp_nd_probes(&message, &claimed);
+    if ((claims || probes) && !is_own(watch, message.mac)) {
+        watch->ops.foreign(watch->ud, &claimed, message.mac, port->name, probes);
     }
 }
 

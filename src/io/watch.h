@@ -4,6 +4,7 @@
 /* Sees what other hosts announce on the interfaces that carry VIPs (rule N6): which address they claim, and from where.
  * Whether that address is a VIP is the caller's to know. */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <uv.h>
@@ -17,9 +18,9 @@ struct watch;
 struct watch_ops
 {
     /* Another host claims addr: an ARP packet with it as the sender, a neighbour advertisement for it, or a neighbour
-     * solicitation sent from it. mac, which the claim binds, is none of this host's interfaces. Probes (ARP from
-     * 0.0.0.0, DAD) claim nothing. Called for every such frame, VIP or not; may call watch_ functions. */
-    void (*foreign)(void *ud, const struct addr *addr, const uint8_t mac[6], const char *dev);
+     * solicitation sent from it. mac, which the claim binds, is none of this host's interfaces. Called for every such frame, VIP or not; may call watch_
+     * functions. probes: it claims nothing yet, but is about to, and asks whether somebody has it (ARP from 0.0.0.0, DAD). */
+    void (*foreign)(void *ud, const struct addr *addr, const uint8_t mac[6], const char *dev, bool probes);
 };
 
 struct watch_stats

@@ -206,6 +206,16 @@ bool arp_nd_claim(const struct arp_nd *message, struct addr *ret)
     return true;
 }
 
+bool arp_nd_probes(const struct arp_nd *message, struct addr *ret)
+{
+    bool asks = message->kind == ARP_ND_ARP_REQUEST || message->kind == ARP_ND_SOLICITATION;
+    if (!asks || message->sender.family != 0 || message->target.family == 0) {
+        return false;
+    }
+    *ret = message->target;
+    return true;
+}
+
 size_t arp_nd_build_arp(uint8_t ret[ARP_ND_FRAME_MAX], const uint8_t mac[ARP_ND_MAC_SIZE], const struct addr *addr,
                         bool reply)
 {

@@ -48,6 +48,10 @@ NODISCARD int arp_nd_parse(const uint8_t *frame, size_t size, struct arp_nd *ret
  * False: it claims none (an ARP probe, a DAD solicitation). */
 bool arp_nd_claim(const struct arp_nd *message, struct addr *ret);
 
+/* The address that the frame's sender is about to take, and asks for first: an ARP probe (RFC 5227 1.1: a request from nobody), or
+ * a solicitation of duplicate address detection (RFC 4862 5.4). */
+bool arp_nd_probes(const struct arp_nd *message, struct addr *ret);
+
 /* Gratuitous ARP to the broadcast address: request form (RFC 5227 3, an ARP announcement) or reply form (RFC 5944 4.6).
  * addr must be IPv4. Returns the frame's size in bytes, padded to Ethernet's minimum. */
 size_t arp_nd_build_arp(uint8_t ret[ARP_ND_FRAME_MAX], const uint8_t mac[ARP_ND_MAC_SIZE], const struct addr *addr,

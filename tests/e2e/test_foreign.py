@@ -42,10 +42,10 @@ class Rogue:
             ip("-n", self.netns, "addr", "del", *where)
 
     @contextlib.contextmanager
-    def announces(self, address, every_ms=100):
+    def announces(self, address, every_ms=100, *how):
         process = subprocess.Popen(
             ["ip", "netns", "exec", self.netns, sys.executable, pathlib.Path(__file__).with_name("rogue.py"), "eth0",
-             address.split("/")[0], str(every_ms)],
+             address.split("/")[0], str(every_ms), *how],
             stdin=subprocess.DEVNULL,
             preexec_fn=witnesses.die_with_parent,
         )  # fmt: skip
@@ -113,6 +113,27 @@ def test_a_taken_address_is_not_taken(fresh, which):
     wait_until(lambda: kinds(fresh, "web") == [("taken", MAC), ("end", MAC)], 5, "the conflict is over")
     wait_until(lambda: not any(warned(fresh, "web")) and not foreign(fresh, "web"), 5, "nothing is warned of")
     assert fences(fresh) == []  # a VIP that is not taken is no reason to fence
+
+
+@pytest.mark.parametrize("which", ["vip4", "vip6"])
+def test_two_hosts_ask_at_the_same_time(fresh, which):
+    """Nobody has the address, and both are about to take it: the cluster gives way (RFC 5227 2.1.1), and asks again later."""
+    address = getattr(fresh, which)(45)
+    with fresh.rogue.announces(address, 5, "probes"):
+        fresh.any().vipctl("vip", "add", address, "--name", "web", "--wait", "--timeout", "2s", code=TIMED_OUT)
+        row = fresh.vip("web")
+        assert row["state"] == "unheld" and (row["foreign"]["mac"], row["foreign"]["outcome"]) == (MAC, "taken")
+        assert not any(node.has(address) for node in fresh)
+        explained = fresh.any().vipctl_raw("explain", "vip", "web").stdout
+        assert MAC in explained and "no other host" not in explained
+    fresh.wait_held("web", timeout=10)
+    wait_until(lambda: kinds(fresh, "web") == [("taken", MAC), ("end", MAC)], 5, "the conflict is over")
+    with fresh.rogue.announces(address, 5, "probes"):
+        before = fresh.vip("web")["moved"]
+        fresh.any().vipctl("vip", "move", "web", "--wait")  # asking for what is held, or on its way, is no claim
+        assert fresh.vip("web")["moved"] > before and fresh.vip("web")["state"] == "held"
+        assert kinds(fresh, "web") == [("taken", MAC), ("end", MAC)]
+    assert fences(fresh) == []
 
 
 def test_a_taken_address_is_taken_when_told_to(fresh):

@@ -84,6 +84,7 @@ static void check(const uint8_t *frame, size_t size)
     FUZZ_CHECK(arp || read.kind == ARP_ND_SOLICITATION || read.kind == ARP_ND_ADVERTISEMENT);
     FUZZ_CHECK(read.vlan <= 0x0fff);
     FUZZ_CHECK(read.sender.family == 0 || read.sender.family == (arp ? 4 : 6));
+    FUZZ_CHECK(!arp_nd_probes(&read, &claimed) || !arp_nd_claim(&read, &claimed) || !arp);
     if (arp_nd_claim(&read, &claimed) && addr_is_unicast(&claimed)) {
         announce(&claimed, read.mac, read.router);
     }

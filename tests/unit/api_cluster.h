@@ -23,6 +23,7 @@ struct cluster
     struct core *core;
     struct actions *actions;
     struct api_scratch *scratch;
+    struct api_survey survey;
     struct api_daemon daemon;
     time_ns now;
     struct slew slew;             /* of a's clock */
@@ -295,7 +296,7 @@ static inline void cluster_close(struct cluster *cluster)
 static inline struct api_view cluster_view(const struct cluster *cluster)
 {
     return (struct api_view){ .core = cluster->core, .table = cluster->table, .daemon = &cluster->daemon,
-                              .scratch = cluster->scratch, .now = cluster->now,
+                              .scratch = cluster->scratch, .survey = &cluster->survey, .now = cluster->now,
                               .wall_ms = CLUSTER_WALL_MS + (int64_t)(cluster->now / MS) };
 }
 

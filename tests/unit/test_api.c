@@ -161,6 +161,47 @@ static void test_status(void **state)
     assert_int_equal(result(bench, "warnings")->n, 0);
 }
 
+static const struct value *surveyed(struct bench *bench)
+{
+    struct api_view view = cluster_view(bench->cluster);
+
+    while (!api_survey_step(&view, &bench->cluster->survey)) {
+    }
+    assert_int_equal(ask(bench, "status", NULL), CONTROL_DONE);
+    return result(bench, "losses");
+}
+
+static void test_status_says_whether_a_loss_is_survived(void **state)
+{
+    struct bench *bench = *state;
+    struct cluster *cluster = bench->cluster;
+
+    assert_int_equal(add(bench, "10.0.0.50/24", "name", "web", NULL), CONTROL_DONE);
+    cluster_pass(cluster, 500);
+    assert_int_equal(ask(bench, "status", NULL), CONTROL_DONE);
+    assert_true(value_is(result(bench, "survives"), VALUE_NIL)); /* nobody has looked */
+    assert_int_equal(surveyed(bench)->n, 0);
+    assert_true(value_as_bool(result(bench, "survives"), false));
+
+    assert_int_equal(add(bench, "10.0.0.51/24", "name", "db", "nodes*", "b", NULL), CONTROL_DONE);
+    cluster_pass(cluster, 500);
+    assert_int_equal(ask(bench, "status", NULL), CONTROL_DONE);
+    assert_true(value_is(result(bench, "survives"), VALUE_NIL)); /* what was found is about another table */
+    const struct value *loss = value_first(surveyed(bench));
+    assert_false(value_as_bool(result(bench, "survives"), true));
+    assert_int_equal(result(bench, "losses")->n, 1);
+    assert_string_equal(text(loss, "node"), "b");
+    assert_true(value_as_bool(value_get(loss, "quorum"), false));
+    assert_int_equal(value_as_uint(value_get(loss, "unheld"), 0), 1);
+    assert_string_equal(value_as_string(value_first(value_get(loss, "vips")), ""), "db");
+
+    assert_int_equal(ask(bench, "vip.disable", "vips*", "db", NULL), CONTROL_DONE);
+    cluster->silent[2] = true; /* a third of the voters is gone: no other can be spared */
+    cluster_pass(cluster, 3000);
+    assert_int_equal(surveyed(bench)->n, 2);
+    assert_false(value_as_bool(value_get(value_first(result(bench, "losses")), "quorum"), true));
+}
+
 static void test_status_without_a_majority(void **state)
 {
     struct bench *bench = *state;
@@ -306,6 +347,114 @@ static void test_history(void **state)
     assert_non_null(value_get(result(bench, "next"), "before"));
     assert_int_equal(ask(bench, "history", "since_ms#", "1900000000000", NULL), CONTROL_DONE);
     assert_int_equal(result(bench, "rows")->n, 0);
+}
+
+/* "events" from that position on; what it says of where to go on. */
+static uint64_t follow(struct bench *bench, uint64_t cluster, uint64_t number)
+{
+    struct value *args = value_map(&bench->arena), *position = value_map(&bench->arena);
+
+    value_put_uint(&bench->arena, position, "cluster", cluster);
+    value_put_uint(&bench->arena, position, "number", number);
+    value_put(&bench->arena, args, "position", position);
+    assert_int_equal(serve(bench, "events", args), CONTROL_DONE);
+    return value_as_uint(value_get(result(bench, "position"), "number"), 0);
+}
+
+static bool is_due(struct bench *bench)
+{
+    struct api_view view = cluster_view(bench->cluster);
+
+    return api_events_due(&view, &bench->request);
+}
+
+static void test_events_are_followed(void **state)
+{
+    struct bench *bench = *state;
+    struct table *table = bench->cluster->table;
+
+    assert_int_equal(add(bench, "10.0.0.50/24", "name", "web", NULL), CONTROL_DONE);
+    cluster_pass(bench->cluster, 500);
+    assert_int_equal(ask(bench, "events", "max#", "2", NULL), CONTROL_DONE); /* the newest, at once */
+    assert_int_equal(result(bench, "rows")->n, 2);
+    uint64_t at = value_as_uint(value_get(result(bench, "position"), "number"), 0);
+    assert_int_equal(at, table->n_history);
+    assert_true(value_as_bool(result(bench, "quorum"), false));
+
+    assert_int_equal(follow(bench, table->cluster_id, at), at); /* nothing new */
+    assert_int_equal(result(bench, "rows")->n, 0);
+    assert_false(is_due(bench));
+    assert_int_equal(ask(bench, "vip.disable", "vips*", "web", NULL), CONTROL_DONE);
+    cluster_pass(bench->cluster, 100);
+    assert_true(follow(bench, table->cluster_id, at) > at);
+    assert_true(is_due(bench));
+    assert_string_equal(text(value_first(result(bench, "rows")), "kind"), "vip-set");
+    assert_null(result(bench, "missed"));
+    assert_int_equal(follow(bench, table->cluster_id, table->n_history + 5), table->n_history + 5); /* it is behind */
+    assert_false(is_due(bench));
+}
+
+static void test_a_follower_is_told_what_it_missed(void **state)
+{
+    struct bench *bench = *state;
+    struct table *table = bench->cluster->table;
+    uint64_t first = table->n_history;
+
+    while (table->n_history < HISTORY_MAX + first + 10) {
+        assert_int_equal(ask(bench, "drain", "node", "c", NULL), CONTROL_DONE);
+        assert_int_equal(ask(bench, "undrain", "node", "c", NULL), CONTROL_DONE);
+    }
+    assert_int_equal(follow(bench, table->cluster_id, 3), table->n_history - HISTORY_MAX + API_ROWS_MAX);
+    assert_int_equal(value_as_uint(result(bench, "missed"), 0), table->n_history - HISTORY_MAX - 3);
+    assert_int_equal(result(bench, "rows")->n, API_ROWS_MAX);
+    uint64_t at = table->n_history - 4;
+    table->former[table->n_former++ % FORMER_MAX] = 17; /* the cluster goes on from what one node had */
+    table->history[at % HISTORY_MAX].kind = HISTORY_RECOVER;
+    assert_int_equal(follow(bench, 17, table->n_history), table->n_history);
+    assert_int_equal(result(bench, "rows")->n, 4); /* the recovery and what followed, whatever had their numbers before */
+    assert_int_equal(follow(bench, 17, at - 1), table->n_history);
+    assert_int_equal(result(bench, "rows")->n, 5);
+}
+
+static int announce(struct bench *bench, const char *name, bool asked, uint64_t id, uint64_t *ret_node)
+{
+    struct value *vips = value_array(&bench->arena), *args = value_map(&bench->arena);
+    uint16_t vip = 9999;
+
+    value_push(&bench->arena, vips, value_string(&bench->arena, name));
+    value_put(&bench->arena, args, "vips", vips);
+    bench->request = (struct control_request){ .op = "vip.announce", .args = args };
+    struct api_view view = cluster_view(bench->cluster);
+    struct api_daemon daemon = *view.daemon;
+    daemon.id = id;
+    view.daemon = &daemon;
+    int r = api_announce(&view, &bench->request, asked, &bench->arena, &vip, ret_node, &bench->reply);
+    assert_true((r == 0) == (vip != 9999));
+    return r;
+}
+
+static void test_announce_is_for_the_holder(void **state)
+{
+    struct bench *bench = *state;
+    uint64_t node = 0;
+
+    assert_int_equal(add(bench, "10.0.0.50/24", "name", "web", "nodes*", "a", NULL), CONTROL_DONE);
+    assert_int_equal(add(bench, "10.0.0.51/24", "name", "db", "nodes*", "b", NULL), CONTROL_DONE);
+    cluster_pass(bench->cluster, 500);
+    assert_int_equal(announce(bench, "web", false, 1, &node), 0);
+    assert_int_equal(announce(bench, "10.0.0.50/24", true, 1, &node), 0);
+    assert_int_equal(announce(bench, "db", false, 1, &node), API_ELSEWHERE);
+    assert_int_equal(node, 2);
+    assert_int_equal(announce(bench, "db", true, 1, &node), API_ANSWERED); /* it was b's a moment ago */
+    assert_int_equal(bench->reply.code, CONTROL_CONFLICT);
+    assert_true(bench->reply.retry);
+    assert_int_equal(announce(bench, "nosuch", false, 1, &node), API_ANSWERED);
+    assert_int_equal(bench->reply.code, CONTROL_NOT_FOUND);
+    assert_int_equal(ask(bench, "vip.disable", "vips*", "web", NULL), CONTROL_DONE);
+    cluster_pass(bench->cluster, 100);
+    assert_int_equal(announce(bench, "web", false, 1, &node), API_ANSWERED);
+    assert_int_equal(bench->reply.code, CONTROL_UNSAFE);
+    assert_non_null(strstr(bench->reply.error, "disabled"));
 }
 
 static void test_explain_plan_doctor(void **state)
@@ -757,7 +906,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_names_and_addresses_are_interchangeable, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pages, setup, teardown),
         cmocka_unit_test_setup_teardown(test_filters, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_status_says_whether_a_loss_is_survived, setup, teardown),
         cmocka_unit_test_setup_teardown(test_history, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_events_are_followed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_follower_is_told_what_it_missed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_announce_is_for_the_holder, setup, teardown),
         cmocka_unit_test_setup_teardown(test_explain_plan_doctor, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_slewed_clock_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_disk_that_hangs_is_told, setup, teardown),

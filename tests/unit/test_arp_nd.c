@@ -195,6 +195,12 @@ static void test_probe_claims_nothing(void **state)
         assert_true(addr_equal(&got.target, vips[i]));
         assert_memory_equal(got.from, mac, ARP_ND_MAC_SIZE);
         assert_false(arp_nd_claim(&got, &claimed));
+        assert_true(arp_nd_probes(&got, &claimed) && addr_equal(&claimed, vips[i]));
+        got.sender = *vips[i]; /* somebody who has an address asks for it */
+        assert_false(arp_nd_probes(&got, &claimed));
+        got.sender.family = 0;
+        got.kind = i == 0 ? ARP_ND_ARP_REPLY : ARP_ND_ADVERTISEMENT;
+        assert_false(arp_nd_probes(&got, &claimed));
     }
 }
 

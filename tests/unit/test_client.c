@@ -566,6 +566,46 @@ static int ask_stranger(const char *dir, const void *bytes, size_t len)
     return r;
 }
 
+/* The newest `newest`, or what came since; how many that were. */
+static uint32_t events(struct vipd_client *client, struct vipd_position *position, uint32_t newest)
+{
+    struct vipd_reply *reply;
+
+    assert_int_equal(vipd_events(client, NULL, position, newest, &reply), 0);
+    assert_int_equal(vipd_reply_code(reply), VIPD_DONE);
+    uint32_t n = vipd_count(vipd_get(vipd_reply_result(reply), "rows"));
+    assert_null(vipd_get(vipd_reply_result(reply), "missed"));
+    vipd_reply_free(reply);
+    return n;
+}
+
+static void test_events_go_on_where_they_were(void **state)
+{
+    struct bench *bench = *state;
+    struct vipd_client *client = dial(bench), *other = dial(bench);
+    struct vipd_position position = { 0 };
+    struct vipd_reply *reply;
+
+    assert_int_equal(events(client, &position, 0), 0);
+    assert_true(position.begun);
+    assert_int_equal(events(client, &position, 0), 0);
+    assert_int_equal(call(other, "vip.add", adding(1, 2), NULL, &reply), VIPD_DONE);
+    vipd_reply_free(reply);
+    stop(bench);
+    assert_int_equal(vipd_events(client, NULL, &position, 0, &reply), -ENOENT);
+    start(bench);
+    uint32_t n = events(client, &position, 0);
+    assert_true(n >= 2); /* added, and perhaps moved */
+    uint64_t at = position.number;
+    assert_int_equal(call(other, "vip.del", names("2001:db8::1:1"), NULL, &reply), VIPD_DONE);
+    vipd_reply_free(reply);
+    assert_true(events(client, &position, 0) >= 1 && position.number > at);
+    position = (struct vipd_position){ 0 };
+    assert_int_equal(events(client, &position, 2), 2);
+    vipd_client_close(other);
+    vipd_client_close(client);
+}
+
 static void test_strangers(void **state)
 {
     struct bench *bench = *state;
@@ -587,6 +627,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_daemon_is_restarted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_answer, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lists_come_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_events_go_on_where_they_were, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_cannot_be_reached, setup, teardown),
         cmocka_unit_test_setup_teardown(test_strangers, setup, teardown),
     };

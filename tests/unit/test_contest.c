@@ -144,6 +144,44 @@ static void test_somebody_has_it(void **state)
     assert_int_equal(bed->core->agent.contests[0].clear, true);
 }
 
+static void asked_for(struct bed *bed, int vip, const uint8_t mac[MAC_SIZE])
+{
+    struct event event = {.type = EV_FOREIGN, .foreign = {.addr = bed->table->vips[vip].address.addr, .probes = true}};
+
+    memcpy(event.foreign.mac, mac, MAC_SIZE);
+    bed_step(bed, event);
+}
+
+/* RFC 5227 2.1.1: a host that probes for the address while this node does. */
+static void test_somebody_asks_at_the_same_time(void **state)
+{
+    struct bed *bed = *state;
+    uint8_t member[MAC_SIZE] = {2, 0, 0, 0, 0, 9};
+
+    asked_for(bed, 0, STRANGER); /* not yet asked for here: whoever takes it first answers the other */
+    assert_int_equal(kind(bed, 0), CONFLICT_NONE);
+    bed_acked(bed, 1);
+    assert_non_null(bed_find(bed, ACT_PROBE));
+    memcpy(bed->table->nodes[1].links[0].mac, member, MAC_SIZE);
+    bed->table->nodes[1].n_links = 1;
+    asked_for(bed, 0, member); /* one of the cluster's own, whose turn is over or yet to come */
+    assert_int_equal(kind(bed, 0), CONFLICT_NONE);
+    asked_for(bed, 0, STRANGER);
+    assert_int_equal(kind(bed, 0), CONFLICT_TAKEN);
+    assert_null(bed_find(bed, ACT_ADDR_ADD));
+    probed(bed, 0, bed->table->vips[0].moved, false); /* its own probe says nothing any more */
+    assert_null(bed_find(bed, ACT_ADDR_ADD));
+    assert_int_equal(kind(bed, 0), CONFLICT_TAKEN);
+    live(bed, 5200);
+    assert_true(bed->core->agent.contests[0].probing); /* asked again */
+    probed(bed, 0, bed->table->vips[0].moved, false);
+    assert_non_null(bed_find(bed, ACT_ADDR_ADD));
+    assert_int_equal(kind(bed, 0), CONFLICT_NONE);
+    asked_for(bed, 0, STRANGER); /* what is held: the kernel answers */
+    assert_int_equal(kind(bed, 0), CONFLICT_NONE);
+    assert_int_equal(bed->core->agent.foreign, 0);
+}
+
 static void test_told_to_take_it_nevertheless(void **state)
 {
     struct bed *bed = *state;
@@ -352,6 +390,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_probe_that_fails_is_tried_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_probe_whose_answer_never_comes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_somebody_has_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_somebody_asks_at_the_same_time, setup, teardown),
         cmocka_unit_test_setup_teardown(test_told_to_take_it_nevertheless, setup, teardown),
         cmocka_unit_test(test_intervals_of_probes),
         cmocka_unit_test_setup_teardown(test_a_restart_does_not_ask, setup, teardown),

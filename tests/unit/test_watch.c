@@ -29,7 +29,7 @@ struct fixture
     struct watch *watch;
     int home, peer;
     int wire; /* writes on the peer's end */
-    int calls;
+    int calls, probes;
     struct addr addr;
     uint8_t mac[6];
     char dev[DEV_SIZE];
@@ -44,8 +44,12 @@ static void on_closed(void *ud)
     fx->closed = true;
 }
 
-static void foreign(void *ud, const struct addr *addr, const uint8_t mac[6], const char *dev)
+static void foreign(void *ud, const struct addr *addr, const uint8_t mac[6], const char *dev, bool probes)
 {
+    if (probes) {
+        fx->probes++;
+        return;
+    }
     fx->calls++;
     fx->addr = *addr;
     memcpy(fx->mac, mac, 6);
@@ -172,6 +176,7 @@ static void test_kernel_of_another(void **state)
     netns_enter(fx->home);
     wait_frames((int)before.frames + 1); /* its DAD probe */
     assert_int_equal(fx->calls, 1);
+    assert_int_equal(fx->probes, 1);
 }
 
 static void test_not_claims(void **state)
