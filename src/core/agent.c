@@ -606,6 +606,8 @@ void agent_beat(struct core *core, time_ns now, struct actions *actions)
         .passing = core->health.passing,
         .failing = core->health.failing,
         .writing_ms = disk_writing_ms(core, now),
+        .slow_ppm = slew_slow_ppm(core),
+        .fast_ppm = slew_fast_ppm(core),
         .last_term = core->agent.last_term,
         .last_index = core->agent.last_index,
         .format = FORMAT_LAST,

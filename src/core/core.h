@@ -323,6 +323,14 @@ struct core_clock
 };
 void core_clock(const struct core *core, struct core_clock *ret);
 
+/* The clock of any node, by its own word in its last heartbeat; of one that is not heard nothing is known: zero. */
+struct core_slew
+{
+    uint32_t slow_ppm, fast_ppm;
+    bool unfit;
+};
+void core_node_slew(const struct core *core, int node, time_ns now, struct core_slew *ret);
+
 bool core_is_leader(const struct core *core);     /* by Raft, and its barrier is applied (L6) */
 uint64_t core_leader(const struct core *core);    /* node id whom this node takes for the leader, 0 = unknown */
 bool core_has_quorum(const struct core *core, time_ns now); /* this node's lease is running, or it leads with one */

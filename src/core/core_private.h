@@ -256,6 +256,8 @@ bool core_settled_move(const struct core *core, int vip, time_ns now);
 
 /* slew.c */
 void slew_note(struct core *core, const struct slew *seen, time_ns now, struct actions *actions);
+uint32_t slew_slow_ppm(const struct core *core); /* the worst of the last two promises */
+uint32_t slew_fast_ppm(const struct core *core);
 bool slew_unfit(const struct core *core);     /* the clock measures nothing that others could rely on */
 time_ns slew_lease(const struct core *core);  /* N1's `lease`; 0 = none */
 time_ns slew_wait(const struct core *core);   /* by how much every promise lasts longer on this clock (V1, V3, L2, N2) */

@@ -28,6 +28,8 @@ struct heartbeat
     uint64_t passing;      /* ... and the sets of those checks that pass and fail on it */
     uint64_t failing;
     uint32_t writing_ms;   /* age of the oldest write that its Raft waits for; 0 = it waits for none */
+    uint32_t slow_ppm;     /* by how much its clock is slewed, the worst of the last few seconds: to show */
+    uint32_t fast_ppm;
     uint64_t last_term;    /* of its last log entry on disk */
     uint64_t last_index;
     uint32_t format; /* the highest that it reads */

@@ -26,9 +26,35 @@ static void take(uint32_t ppm[2], uint32_t now_ppm, bool turn)
     ppm[0] = now_ppm > ppm[0] ? now_ppm : ppm[0];
 }
 
+uint32_t slew_slow_ppm(const struct core *core)
+{
+    return worse(core->slew.slow_ppm);
+}
+
+uint32_t slew_fast_ppm(const struct core *core)
+{
+    return worse(core->slew.fast_ppm);
+}
+
+static bool is_unfit(uint32_t slow_ppm, uint32_t fast_ppm)
+{
+    return slow_ppm > SLEW_MAX_PPM || fast_ppm > SLEW_MAX_PPM;
+}
+
 bool slew_unfit(const struct core *core)
 {
-    return worse(core->slew.slow_ppm) > SLEW_MAX_PPM || worse(core->slew.fast_ppm) > SLEW_MAX_PPM;
+    return is_unfit(slew_slow_ppm(core), slew_fast_ppm(core));
+}
+
+void core_node_slew(const struct core *core, int node, time_ns now, struct core_slew *ret)
+{
+    const struct heartbeat *last = &core->hearing[node].last;
+    bool own = node == core->slot, heard = core->hearing[node].heard && !core_silent(core, node, now);
+    *ret = (struct core_slew){
+        .slow_ppm = own ? slew_slow_ppm(core) : heard ? last->slow_ppm : 0,
+        .fast_ppm = own ? slew_fast_ppm(core) : heard ? last->fast_ppm : 0,
+    };
+    ret->unfit = is_unfit(ret->slow_ppm, ret->fast_ppm);
 }
 
 time_ns slew_lease(const struct core *core)

@@ -123,7 +123,9 @@ enum vip_state core_vip_state(const struct core *core, int vip, time_ns now, cha
         snprintf(ret_why, 192, "waits until %.63s has certainly released it", core->table->nodes[v->prev].name);
         return VIP_MOVING;
     }
-    if (v->owner == core->slot && slew_unfit(core)) {
+    struct core_slew clock;
+    core_node_slew(core, v->owner, now, &clock);
+    if (clock.unfit) {
         snprintf(ret_why, 192, "the clock of its owner %.63s is slewed by more than a lease can bear", owner->name);
         return VIP_UNHELD;
     }

@@ -193,6 +193,28 @@ static void warn_of_disks(const struct api_call *call, struct value *warnings)
     }
 }
 
+/* Clocks that somebody slews, each by its own node's word. */
+static void warn_of_clocks(const struct api_call *call, struct value *warnings)
+{
+    const struct api_view *view = call->view;
+
+    for (int slot = 0; slot < NODES_MAX; slot++) {
+        struct core_slew clock = { .slow_ppm = 0 };
+        if (view->table->nodes[slot].used) {
+            core_node_slew(view->core, slot, view->now, &clock);
+        }
+        if (clock.slow_ppm > 0 || clock.fast_ppm > 0) {
+            uint32_t ppm = clock.slow_ppm > clock.fast_ppm ? clock.slow_ppm : clock.fast_ppm;
+            value_push(call->arena, warnings,
+                       value_format(call->arena, "node %s: its clock is slewed by %.1f%%: %s (vipctl doctor, there)",
+                                    view->table->nodes[slot].name, ppm / 10000.0,
+                                    clock.unfit          ? "it holds nothing while that lasts"
+                                    : clock.slow_ppm > 0 ? "its lease is shortened"
+                                                         : "its promises last longer"));
+        }
+    }
+}
+
 static void put_warnings(const struct api_call *call, struct value *result)
 {
     const struct api_view *view = call->view;
@@ -211,15 +233,7 @@ static void put_warnings(const struct api_call *call, struct value *result)
                    value_format(arena, "node %s: the kernel does not enforce the lease (fence: %s)",
                                 view->daemon->node, view->daemon->fence));
     }
-    struct core_clock clock;
-    core_clock(view->core, &clock);
-    if (clock.slow_ppm > 0 || clock.fast_ppm > 0) {
-        value_push(arena, warnings,
-                   value_format(arena, "node %s: its clock is slewed: %s (vipctl doctor)", view->daemon->node,
-                                clock.unfit                ? "it holds nothing while that lasts"
-                                : clock.slow_ppm > 0       ? "its lease is shortened"
-                                                           : "its promises last longer"));
-    }
+    warn_of_clocks(call, warnings);
     for (int slot = 0; slot < NODES_MAX; slot++) {
         const struct node *node = &view->table->nodes[slot];
         enum node_state state = node->used ? core_node_state(view->core, slot, view->now) : NODE_STATE_UP;

@@ -7,7 +7,7 @@
 #include "wire/pack.h"
 
 #define HEAD 16
-#define HEARTBEAT_VALUES 18
+#define HEARTBEAT_VALUES 20
 #define ANSWER_VALUES 9
 #define PROMISE_VALUES 3
 #define RELEASED_VALUES 2
@@ -75,6 +75,8 @@ size_t heartbeat_encode(const struct heartbeat *heartbeat, uint32_t format, uint
     pack_uint(&packer, heartbeat->passing);
     pack_uint(&packer, heartbeat->failing);
     pack_uint(&packer, heartbeat->writing_ms);
+    pack_uint(&packer, heartbeat->slow_ppm);
+    pack_uint(&packer, heartbeat->fast_ppm);
     pack_uint(&packer, heartbeat->last_term);
     pack_uint(&packer, heartbeat->last_index);
     pack_uint(&packer, heartbeat->format);
@@ -102,6 +104,8 @@ static void unpack_heartbeat(struct unpacker *unpacker, uint32_t format, struct 
     ret->passing = unpack_uint(unpacker, UINT64_MAX);
     ret->failing = unpack_uint(unpacker, UINT64_MAX);
     ret->writing_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+    ret->slow_ppm = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+    ret->fast_ppm = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
     ret->last_term = unpack_uint(unpacker, UINT64_MAX);
     ret->last_index = unpack_uint(unpacker, UINT64_MAX);
     ret->format = (uint32_t)unpack_uint(unpacker, UINT32_MAX);

@@ -39,6 +39,8 @@ static void datagrams(void)
                                    .released = 17, .held = 16, .n_held = 4000000000u, .lease_ms = 497, .leader = 3,
                                    .missing = 1ull << 63 | 5, .checks = 12, .passing = 2, .failing = 4, .last_term = 9,
                                    .writing_ms = 12000,
+                                   .slow_ppm = 83333,
+                                   .fast_ppm = 1,
                                    .last_index = 5000000001ull,
                                    .format = 2};
     const struct heartbeat first = {.from = 1, .run = 1};

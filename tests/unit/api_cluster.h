@@ -27,6 +27,7 @@ struct cluster
     struct api_daemon daemon;
     time_ns now;
     struct slew slew;             /* of a's clock */
+    struct slew others[CLUSTER_NODES]; /* b's and c's, by their own word */
     time_ns writing_since;        /* at a's disk */
     uint64_t own_seq;             /* of a's last heartbeat */
     uint64_t seq[CLUSTER_NODES];
@@ -161,7 +162,9 @@ static inline void cluster_peers(struct cluster *cluster)
         }
         struct heartbeat beat = { .from = node->id, .run = 5 + cluster->restarts[slot], .gen = node->gen, .seq = ++cluster->seq[slot],
                                   .applied = cluster->table->applied, .released = cluster->table->applied,
-                                  .held = cluster->table->applied, .lease_ms = 400, .leader = 1, .last_term = 1,
+                                  .held = cluster->table->applied, .lease_ms = 400,
+                                  .slow_ppm = cluster->others[slot].slow_ppm,
+                                  .fast_ppm = cluster->others[slot].fast_ppm, .leader = 1, .last_term = 1,
                                   .last_index = cluster->table->applied };
         cluster_step(cluster, (struct event){ .type = EV_HEARTBEAT, .heartbeat = &beat });
         struct answer answer = { .from = node->id, .to = 1, .run = CLUSTER_RUN, .gen = cluster->table->nodes[0].gen,

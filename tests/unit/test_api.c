@@ -544,6 +544,15 @@ static void test_a_slewed_clock_is_told(void **state)
     cluster_pass(bench->cluster, 3000);
     assert_true(value_as_bool(value_get(finding(bench, "clock"), "ok"), false));
     assert_false(warned(bench, "clock"));
+    bench->cluster->others[1].fast_ppm = 20000; /* another node's, by its heartbeats */
+    bench->cluster->others[2].slow_ppm = 300000;
+    cluster_pass(bench->cluster, 100);
+    assert_true(warned(bench, "node b: its clock is slewed by 2.0%: its promises last longer"));
+    assert_true(warned(bench, "node c: its clock is slewed by 30.0%: it holds nothing"));
+    bench->cluster->silent[2] = true; /* of what is not heard nothing is known */
+    bench->cluster->others[1].fast_ppm = 0;
+    cluster_pass(bench->cluster, 1000);
+    assert_false(warned(bench, "clock"));
 }
 
 static void test_a_disk_that_hangs_is_told(void **state)

@@ -409,7 +409,7 @@ static void test_no_leader_is_survived(void **state)
     pthread_join(other, NULL);
 
     order(bench, (struct orders){ .no_leader = true });
-    struct vipd_options brief = { .timeout_ms = 200 };
+    struct vipd_options brief = { .timeout_ms = 2000 }; /* a busy machine does not answer within 200 */
     unsigned served = orders_now(bench).served;
     assert_int_equal(call(client, "vip.add", adding(2, 1), &brief, &reply), VIPD_NO_QUORUM);
     assert_true(orders_now(bench).served > served + 1);

@@ -30,6 +30,8 @@ static const struct heartbeat BEAT = {
     .failing = 4,
     .last_term = 9,
     .writing_ms = 4000000001u,
+    .slow_ppm = 83333,
+    .fast_ppm = 4000000002u,
     .last_index = 5000000001ull,
     .format = UINT32_MAX,
 };
