@@ -61,7 +61,7 @@ end_process() {
     read -r pid since <"$1" || return 0
     if [ -n "$since" ] && [ "$(started "$pid")" = "$since" ]; then
         kill -s "$2" -- "-$pid" 2>/dev/null || true
-        wait "$pid" 2>/dev/null || timeout "$patience_s" tail --pid="$pid" -f /dev/null || true
+        wait "$pid" 2>/dev/null || timeout "$patience_s" tail --pid="$pid" -s 0.1 -f /dev/null || true
     fi
     rm -f "$1"
 }

@@ -18,10 +18,10 @@ SAYS = {
     "dual-stack": ["Both went from", "the client missed IPv4 for", "IPv4: ", "that the other one had left: 0"],
     "haproxy": ["because of its check; no node died. The customer got no page for", "web is still on", "although its check fails",
                 "whose check passes; the customer got no page for", "a check that it requires fails there: haproxy"],
-    "postgresql": ["db went from a to b; nobody could write for", "db went from b to a; nobody could write for", "pg-failover on a: started PostgreSQL as a standby",
-                   "acknowledged rows 0 are missing", "| streaming | sync"],
+    "postgresql": ["db went from a to b; nobody could write for", "db went from b to a; nobody could write for",
+                   "pg-failover on a: started PostgreSQL as a standby", "acknowledged rows 0 are missing", "| streaming | sync"],
     "three-nodes": ["nothing to change", "took web over; the client missed it for", "no quorum: this node holds nothing",
-                    "web is still on", "done, and real", "every VIP is held again"],
+                    "the longest time between two answers was", "done: 3 nodes", "done, and real", "every VIP is held again"],
     "two-nodes-witness": ["has everything; the client missed web for", "it is a witness: it votes and never holds a VIP",
                           "no quorum: this node holds nothing", "The witness never held anything"],
 }  # fmt: skip
