@@ -76,13 +76,29 @@ def write(folder, results):
     print(f"{folder}/performance.md, performance.svg, results.json")
 
 
+def about(results):
+    """What the tables are of."""
+    runs = {result.get("run") for result in results.values()}
+    if len(runs) > 1 or None in runs or set(results) != set(TABLES):
+        return "The tables are of several runs; each tells its day, and the machine's load.\n"
+    took = sum(result["minutes"] for result in results.values())
+    quietly = [row["minutes"] for row in results["alarms"]["rows"]]
+    return (f"All tables are of one run of `{results['alarms']['command']}`, which took {took:.0f} minutes. A trouble lasted "
+            f"{tables.figure(max(quietly))} minutes\nthere in which nothing was to move (without a budget: ten).\n")  # fmt: skip
+
+
+def put(text, name, section):
+    """Between <!-- NAME --> and <!-- end -->."""
+    before, mark, rest = text.partition(f"<!-- {name} -->\n")
+    assert mark, f"the page has no <!-- {name} -->"
+    return before + mark + section + rest[rest.index("<!-- end -->"):]
+
+
 def write_docs(page, results):
-    """The page's tables, between <!-- PART --> and <!-- end -->, and the plot beside it."""
-    text = page.read_text()
+    """What the page has of results, and the plot beside it."""
+    text = put(page.read_text(), "about", about(results))
     for part in results:
-        before, mark, rest = text.partition(f"<!-- {part} -->\n")
-        assert mark, f"{page} has no <!-- {part} -->"
-        text = before + mark + as_section(part, results[part]) + rest[rest.index("<!-- end -->"):]
+        text = put(text, part, as_section(part, results[part]))
     page.write_text(text)
     page.with_suffix(".svg").write_text(as_plot(results))
     print(f"{page}, {page.with_suffix('.svg')}")
