@@ -48,6 +48,8 @@ static pid_t start_runner(const struct runner *runner, int *ret_output)
         int null = open("/dev/null", O_RDWR | O_CLOEXEC);
         own.out = ends[1];
         close(ends[0]);
+        signal(SIGTERM, SIG_DFL);
+        signal(SIGINT, SIG_DFL);
         signal(SIGHUP, SIG_IGN);
         if (setsid() < 0 || null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0) {
             _exit(1);
@@ -136,6 +138,16 @@ static bool is_over(struct watch *w, const struct vipd_value *row)
     return strcmp(state, "paused") == 0 && (vipd_bool(vipd_get(row, "held"), false) || !has_runner(w));
 }
 
+/* It would find out by itself, if the daemon is there still when it looks. None of its commands is at work in these states. */
+static void end_runner(const struct watch *w, const struct vipd_value *row)
+{
+    const char *state = vipd_text(vipd_get(row, "state"), "");
+
+    if (w->runner > 0 && (strcmp(state, "done") == 0 || strcmp(state, "stopped") == 0)) {
+        kill(w->runner, SIGTERM);
+    }
+}
+
 static int exit_of(const struct watch *w, const struct vipd_value *row)
 {
     return vipd_uint(vipd_get(row, "run"), 0) == w->run && strcmp(vipd_text(vipd_get(row, "state"), ""), "done") == 0
@@ -184,6 +196,7 @@ static int watch(struct watch *w)
         progress_show(w->progress, row);
         if (row != NULL && is_over(w, row)) {
             int r = exit_of(w, row);
+            end_runner(w, row);
             if (is_json(w->cli)) {
                 json_object(row, "runner", 0);
             } else {
