@@ -104,7 +104,8 @@ static enum colour say(const struct vipd_value *row, char buf[TEXT_SIZE])
     }
     if (strcmp(kind, "vip-set") == 0 && vipd_count(vipd_get(row, "changed")) > 0) {
         char changed[TEXT_SIZE];
-        snprintf(buf, TEXT_SIZE, "VIP %s: %.150s changed", subject, text_join(vipd_get(row, "changed"), changed));
+        text_join(vipd_get(row, "changed"), changed);
+        snprintf(buf, TEXT_SIZE, "VIP %s: %.150s%s", subject, changed, strstr(changed, "abled") == NULL ? " changed" : "");
         return COLOUR_NONE;
     }
     if (strcmp(kind, "check-fails") == 0 || strcmp(kind, "check-passes") == 0) {

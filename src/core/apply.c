@@ -47,6 +47,17 @@ void apply_history(const struct apply *apply, enum history_kind kind, enum reaso
     memset(entry->mac, 0, sizeof entry->mac);
     entry->took_ms = 0;
     copy(entry->who, sizeof entry->who, apply->command->who);
+    entry->set = 0;
+    entry->enabled = false;
+}
+
+void apply_history_set(const struct apply *apply, enum reason reason, const struct vip *vip, uint32_t set)
+{
+    apply_history(apply, HISTORY_VIP_SET, reason, SLOT_NONE, SLOT_NONE, vip->name);
+    struct history *entry = &apply->table->history[(apply->table->n_history - 1) % HISTORY_MAX];
+
+    entry->set = set & VIP_SET_ALL;
+    entry->enabled = (set & VIP_SET_ENABLED) != 0 && vip->enabled;
 }
 
 /* Both times are wall clocks of leaders, perhaps of different ones: a time below zero is no time. */

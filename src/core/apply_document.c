@@ -257,9 +257,13 @@ static void change_vips(const struct apply *apply, const uint64_t *added)
         const struct vip_item *item = &wanted->vips[i];
         bool is_new = in_bits(added, item->slot);
 
-        if (apply_vip_change(apply, item) || is_new) {
-            apply_history(apply, is_new ? HISTORY_VIP_ADD : HISTORY_VIP_SET, REASON_NEW, SLOT_NONE, SLOT_NONE,
-                          apply->table->vips[item->slot].name);
+        bool is_changed = apply_vip_change(apply, item);
+        const struct vip *vip = &apply->table->vips[item->slot];
+
+        if (is_new) {
+            apply_history(apply, HISTORY_VIP_ADD, REASON_NEW, SLOT_NONE, SLOT_NONE, vip->name);
+        } else if (is_changed) {
+            apply_history_set(apply, REASON_NEW, vip, item->set);
         }
     }
 }

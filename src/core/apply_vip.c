@@ -386,7 +386,7 @@ void apply_vip_set(const struct apply *apply)
     if ((command->vip_set.set & VIP_SET_GROUP) != 0) {
         apply_groups_forget(apply);
     }
-    apply_history(apply, HISTORY_VIP_SET, REASON_MANUAL, SLOT_NONE, SLOT_NONE, vip.name);
+    apply_history_set(apply, REASON_MANUAL, &vip, command->vip_set.set);
     if ((command->vip_set.set & ~(uint32_t)VIP_SET_PINNED) != 0) {
         apply_revised(apply);
     } else {

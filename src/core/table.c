@@ -161,6 +161,7 @@ static uint64_t digest_history(uint64_t hash, const struct history *entry)
     hash = number(number(hash, entry->kind), entry->reason);
     hash = number(number(hash, (uint64_t)entry->from), (uint64_t)entry->to);
     hash = number(fnv_bytes(hash, entry->mac, sizeof entry->mac), entry->took_ms);
+    hash = number(hash, (uint64_t)entry->set | (uint64_t)entry->enabled << 32);
     return text(text(hash, entry->subject), entry->who);
 }
 

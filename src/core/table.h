@@ -268,6 +268,8 @@ struct history
     char who[WHO_SIZE];      /* "" = the leader by itself */
     uint8_t mac[MAC_SIZE];   /* the foreign host's, of a conflict's kinds; else zero */
     uint32_t took_ms;        /* how long the stage took that ended with it; 0 = not told */
+    uint32_t set;            /* of HISTORY_VIP_SET: what was given (enum vip_set); else 0 */
+    bool enabled;            /* ... and with VIP_SET_ENABLED, what */
 };
 
 /* Results of applying a command; also what a client is told (core/request.h maps them to exit codes). */

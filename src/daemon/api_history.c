@@ -8,6 +8,32 @@
 
 #include "daemon/api_private.h"
 
+/* What was changed of a VIP, in the words of `vip set`. */
+static struct value *changed_attributes(const struct api_call *call, const struct history *entry)
+{
+    static const struct
+    {
+        uint32_t bit;
+        const char *word;
+    } words[] = {
+        { VIP_SET_DEV, "dev" },       { VIP_SET_NODES, "nodes" },   { VIP_SET_GROUP, "group" },
+        { VIP_SET_PREFERS, "prefer" }, { VIP_SET_APART, "apart_from" }, { VIP_SET_PINNED, "pinned" },
+        { VIP_SET_NAME, "name" },     { VIP_SET_PROBE, "probe" },   { VIP_SET_CONFLICT, "conflict" },
+        { VIP_SET_CHECKS, "require" }, { VIP_SET_LEN, "length" },
+    };
+    struct value *changed = value_array(call->arena);
+
+    if ((entry->set & VIP_SET_ENABLED) != 0) {
+        value_push(call->arena, changed, value_string(call->arena, entry->enabled ? "enabled" : "disabled"));
+    }
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if ((entry->set & words[i].bit) != 0) {
+            value_push(call->arena, changed, value_string(call->arena, words[i].word));
+        }
+    }
+    return changed;
+}
+
 /* How long its stages took, as far as the answering node measured it. */
 static void put_stages(const struct api_call *call, struct value *row, uint64_t number, enum history_kind kind)
 {
@@ -58,6 +84,9 @@ static struct value *history_row(const struct api_call *call, uint64_t number)
         value_put_uint(arena, row, "took_ms", entry->took_ms);
     }
     put_stages(call, row, number, entry->kind);
+    if (entry->kind == HISTORY_VIP_SET) {
+        value_put(arena, row, "changed", changed_attributes(call, entry));
+    }
     if (entry->who[0] != '\0') {
         value_put_string(arena, row, "who", entry->who);
     }

@@ -14,7 +14,7 @@
 #define GROUP_VALUES 4
 #define VIP_VALUES 24
 #define CHECK_VALUES 5
-#define HISTORY_VALUES 10
+#define HISTORY_VALUES 12
 #define DEDUP_VALUES 3
 #define KEPT_VALUES 3
 #define MAINTENANCE_VALUES 24
@@ -225,6 +225,8 @@ static void pack_history(struct packer *packer, const struct table *table)
         pack_text(packer, entry->who);
         pack_mac(packer, entry->mac);
         pack_uint(packer, entry->took_ms);
+        pack_uint(packer, entry->set);
+        pack_bool(packer, entry->enabled);
     }
 }
 
@@ -503,6 +505,8 @@ static void unpack_history(struct unpacker *unpacker, struct table *table)
         unpack_text(unpacker, entry->who, sizeof entry->who);
         unpack_mac(unpacker, entry->mac);
         entry->took_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+        entry->set = (uint32_t)unpack_uint(unpacker, VIP_SET_ALL);
+        entry->enabled = unpack_bool(unpacker);
     }
 }
 

@@ -208,7 +208,8 @@ def test_history_is_an_audit_trail(ready):
     rows = ready["c"].vipctl("history", "--vip", "web", "--since", "10m")
     move = [row for row in rows if row["kind"] == "move"][-1]
     assert move["to"] == to and move["reason"] == "manual" and 0 <= move["released_ms"] <= move["held_ms"] < 5000
-    assert [row for row in rows if row["kind"] == "vip-set"][-1]["who"] == "uid 0 on a"
+    change = [row for row in rows if row["kind"] == "vip-set"][-1]
+    assert change["who"] == "uid 0 on a" and change["changed"] == ["pinned"]
     wide = a.vipctl_raw("history", "-o", "wide").stdout
     assert f"held {move['held_ms']}ms" in wide
     assert f"held {move['held_ms']}ms" in a.vipctl_raw("vip", "show", "web").stdout

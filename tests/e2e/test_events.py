@@ -156,7 +156,7 @@ def test_filters_and_sentences(cluster):
         a.vipctl("vip", "disable", "web", "--wait")
         wait_until(lambda: any("taken from" in line for line in follower.lines()), 20, "the sentence")
         assert not any("drained" in line for line in follower.lines())
-        assert any("VIP web was changed, by uid 0 on a" in line for line in follower.lines())
+        assert any("VIP web: disabled, by uid 0 on a" in line for line in follower.lines())
         assert len(follower.lines()) == 4  # the day, and three
     text = said(a, "--node", "c")
     assert "node c is drained, by uid 0 on a" in text and "web" not in text

@@ -389,6 +389,8 @@ static void test_events_are_followed(void **state)
     assert_true(follow(bench, table->cluster_id, at) > at);
     assert_true(is_due(bench));
     assert_string_equal(text(value_first(result(bench, "rows")), "kind"), "vip-set");
+    assert_string_equal(value_as_string(value_first(value_get(value_first(result(bench, "rows")), "changed")), ""),
+                        "disabled");
     assert_null(result(bench, "missed"));
     assert_int_equal(follow(bench, table->cluster_id, table->n_history + 5), table->n_history + 5); /* it is behind */
     assert_false(is_due(bench));

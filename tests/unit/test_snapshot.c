@@ -589,7 +589,7 @@ static void the_largest_table(void **state)
         memset(vip->conflict.mac, 0xff, MAC_SIZE);
     }
     for (int i = 0; i < HISTORY_MAX; i++) {
-        table.history[i] = (struct history){.index = UINT64_MAX, .at_ms = INT64_MIN};
+        table.history[i] = (struct history){.index = UINT64_MAX, .at_ms = INT64_MIN, .set = VIP_SET_ALL, .enabled = true};
         fill(table.history[i].subject, NAME_SIZE, i);
         fill(table.history[i].who, WHO_SIZE, i);
         memset(table.history[i].mac, 0xff, MAC_SIZE);
@@ -704,6 +704,7 @@ static void what_does_not_hang_together(void **state)
     REFUSED(table.nodes[1].role = ROLE_SPARE + 1);
     REFUSED(table.groups[0].n_prefers = 1; table.groups[0].prefers[0].node = 40);
     REFUSED(table.history[0].kind = HISTORY_KINDS_N);
+    REFUSED(table.history[0].set = VIP_SET_ALL + 1);
     REFUSED(table.dedup[0].code = OUTCOME_FAILED + 1);
     some_table();
     some_maintenance();

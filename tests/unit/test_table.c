@@ -728,6 +728,8 @@ static void set_attributes(void **state)
     assert_int_equal(table_vip_find(&table, "www"), 0);
     assert_int_equal(table_vip_find(&table, "web"), SLOT_NONE);
     assert_int_equal(last_history()->kind, HISTORY_VIP_SET);
+    assert_int_equal(last_history()->set, command.vip_set.set);
+    assert_false(last_history()->enabled);
     assert_void(apply(&command), OUTCOME_STALE); /* names it by its old name */
     command = set_of(0, VIP_SET_NAME);
     strcpy(command.vip_set.spec.name, "db");
