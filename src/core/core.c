@@ -188,6 +188,7 @@ static void notice_stall(struct core *core, time_ns now)
         for (int i = 0; i < NODES_MAX; i++) {
             core->hearing[i].since = now;
         }
+        core->lead.awake_at = now + 2 * core_suspect(core);
     }
     core->last_now = now;
 }

@@ -176,6 +176,7 @@ struct core
         time_ns transfer_at; /* not before */
         time_ns lost_since[NODES_MAX]; /* a voter that is not admitted or not heard; 0 = it is well */
         time_ns roster_at;   /* no change of members or voters before */
+        time_ns awake_at;    /* likewise, since it last stood still: by then who is gone is missed again */
         bool configuring;    /* what is proposed is a configuration */
         int heir;            /* the voter whom a deaf leader last handed over to */
         time_ns elect_at;    /* not before */

@@ -309,8 +309,9 @@ bool roster_step(struct core *core, time_ns now, struct actions *actions)
     if (tell_history(core, actions)) {
         return true;
     }
-    if (now < core->lead.roster_at) {
-        core_deadline(actions, core->lead.roster_at);
+    time_ns at = core->lead.roster_at > core->lead.awake_at ? core->lead.roster_at : core->lead.awake_at;
+    if (now < at) {
+        core_deadline(actions, at);
         return false;
     }
     if ((all_have_applied(core) || !RULE(L5_APPLIED)) && change_voters(core, now, actions)) {

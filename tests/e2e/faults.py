@@ -232,7 +232,7 @@ class StopAll(OnAll):
 
     def relent(self):
         for node in self.ground.nodes:
-            if node.running and node not in self.ground.frozen and node.state() == "T":
+            if node.running and node not in self.ground.frozen_nodes and node.state() == "T":
                 node.cont()
 
 
@@ -420,7 +420,7 @@ class DiskFull(Fault):
     def relent(self):
         self.ground.free_disk()
         node = self.ground.small
-        if node.running and node not in self.ground.frozen and node.state() != "T":
+        if node.running and node not in self.ground.frozen_nodes and node.state() != "T":
             node.kill()
             self.ground.start_node(node)
 

@@ -26,7 +26,7 @@ class Ground(Cluster):
         self.rogue_process = self.hog_process = None
         self.freezers, self.memories = {}, {}  # node -> folder of its cgroup
         self.starved = set()
-        self.frozen = set()
+        self.frozen_nodes = set()
         self.terminated = set()
         self.renewing = set()  # nodes that are being removed, and come back as new ones
         self.may_end = set()  # nodes whose daemon was ended, or may end by itself, in this round
@@ -81,7 +81,7 @@ class Ground(Cluster):
         return next(node for node in self.awake() if node.name not in but)
 
     def awake(self):
-        return [n for n in self.nodes if n.running and n not in self.frozen and n.state() != "T"]
+        return [n for n in self.nodes if n.running and n not in self.frozen_nodes and n.state() != "T"]
 
     def ask(self, *args):
         """The rows of a listing from the first node that has some."""
@@ -115,12 +115,12 @@ class Ground(Cluster):
         state = self.freezers[node] / "freezer.state"
         state.write_text("FROZEN")
         wait_until(lambda: state.read_text().strip() == "FROZEN", 5, f"{node.name} frozen")
-        self.frozen.add(node)
+        self.frozen_nodes.add(node)
 
     def thaw(self):
-        for node in list(self.frozen):
+        for node in list(self.frozen_nodes):
             (self.freezers[node] / "freezer.state").write_text("THAWED")
-        self.frozen.clear()
+        self.frozen_nodes.clear()
 
     def starve(self, node, spare):
         """Leaves the node's daemon `spare` bytes, and somebody who wants them, too."""

@@ -34,6 +34,7 @@ static const char *WORDS =
     "links DEV up|down PREFIX [MAC]  the node's own interface\n"
     "slew slow|fast PPM              the own clock from here on; 0: no more\n"
     "at MS                           lets time pass, with the timers that fall due\n"
+    "stall MS                        lets time pass in which the process stands still\n"
     "heartbeat NODE [run=N seq=N gen=N|table applied=N|table released=N|table held=N|table lease=N missing=A+B term=N writing=MS\n"
     "          checks=N|table passing=CHECK failing=CHECK\n"
     "          index=N leader=NODE]  from another node; `table` = as a good node would say now\n"
@@ -240,6 +241,16 @@ static void do_at(uint64_t ms)
         }
     }
     now = until;
+    step(&(struct event){.type = EV_TIMER});
+}
+
+/* The process stands still until then. */
+static void do_stall(uint64_t ms)
+{
+    if (start + ms * MS < now) {
+        fail("time does not run backwards");
+    }
+    now = start + ms * MS;
     step(&(struct event){.type = EV_TIMER});
 }
 
@@ -1028,7 +1039,7 @@ static void do_line(char **words, int n)
     char **rest = words + 1;
     int m = n - 1;
     static const struct { const char *word; int min; } NEEDS[] = {
-        {"self", 1}, {"found", 1}, {"entry", 1}, {"at", 1}, {"heartbeat", 1}, {"answer", 2}, {"links", 3},
+        {"self", 1}, {"found", 1}, {"entry", 1}, {"at", 1}, {"stall", 1}, {"heartbeat", 1}, {"answer", 2}, {"links", 3},
         {"kernel", 2}, {"foreign", 1}, {"probed", 2}, {"report", 4}, {"role", 3}, {"result", 2}, {"proposed", 1},
         {"disk", 2}, {"slew", 2}, {"writing", 1}, {"request", 2}, {"expect", 1}, {"state", 2}, {"node", 2},
     };
@@ -1061,6 +1072,8 @@ static void do_line(char **words, int n)
         do_links(rest, m);
     } else if (!strcmp(word, "at")) {
         do_at(number(rest[0]));
+    } else if (!strcmp(word, "stall")) {
+        do_stall(number(rest[0]));
     } else if (!strcmp(word, "heartbeat")) {
         do_heartbeat(rest, m);
     } else if (!strcmp(word, "answer")) {

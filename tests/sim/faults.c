@@ -546,6 +546,10 @@ static void lose(struct sim_node *node, struct chance *c)
     unsigned way = (unsigned)chance_below(c, 4);
     unsigned channels = 1 + (unsigned)chance_below(c, 3), sides = 1 + (unsigned)chance_below(c, 3);
 
+    if (world.roster) { /* altogether: one that is heard and that Raft does not reach would be counted on when another one is demoted */
+        channels = sides = 3;
+    }
+
     if (node->disk_hangs) {
         world_say(node->slot, "stays away: its disk hangs");
         return;
@@ -599,7 +603,7 @@ static unsigned lost_hosts(void)
 /* Some of those that stay away do so because their disk hangs: best the one of whoever leads. */
 static void hang_disks(struct chance *c)
 {
-    for (int i = 0; i < world.n; i++) {
+    for (int i = 0; i < world.n && !world.roster; i++) {
         struct sim_node *node = &world.nodes[i];
         if (!node->lost || chance_below(c, 3) != 0) {
             continue;

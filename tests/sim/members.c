@@ -259,7 +259,7 @@ bool members_well(const struct table *table, char why[200])
             snprintf(why, 200, "%s is in no configuration", node->name);
             return false;
         }
-        if (host < 0 && !node->removing) {
+        if (host < 0 && !node->removing && !world.nodes[node->name[0] - 'a'].lost) {
             snprintf(why, 200, "%s has not joined", node->name);
             return false;
         }
