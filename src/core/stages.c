@@ -8,7 +8,7 @@
 #include "core/core_private.h"
 
 #define LOOK_EACH (1 * MS)
-#define LOOK_AT_ONCE 64 /* open entries; more of them are looked at less often */
+#define LOOK_AT_ONCE 64 /* open entries are looked at in every step; more of them less often */
 
 static struct stage *stage_of(struct core *core, uint64_t number)
 {
@@ -79,6 +79,9 @@ static bool look_at(const struct core *core, struct stage *stage, time_ns now)
     }
     if (state_held(core, stage->vip, now)) {
         stage->held_ms = since(stage->at, now);
+        if (stage->first_ms == CORE_STAGE_UNKNOWN && entry->from != SLOT_NONE) {
+            stage->first_ms = stage->held_ms; /* the new owner heard of the release before this node did: by then at the latest */
+        }
         return true;
     }
     return false;
@@ -97,7 +100,7 @@ void stages_step(struct core *core, time_ns now)
         first = first && !stage->open;
         core->stages.open += first;
     }
-    core->stages.look_at = now + LOOK_EACH * (n < LOOK_AT_ONCE ? 1 : 1 + n / 512);
+    core->stages.look_at = n < LOOK_AT_ONCE ? 0 : now + LOOK_EACH * (1 + n / 512);
 }
 
 void core_stages(const struct core *core, uint64_t number, struct core_stages *ret)

@@ -78,6 +78,19 @@ static void a_move_is_released_and_then_held(void **state)
     assert_int_equal(last(HISTORY_MOVE).held_ms, before.held_ms); /* measured once */
 }
 
+/* The new owner hears of the release, takes the VIP and says so, all before this node has heard of the release. */
+static void what_is_held_was_released(void **state)
+{
+    add("web", "10.0.0.50/24", 1);
+    cluster_pass(cluster, 100);
+    move("web", 2);
+    cluster->silent[1] = true;
+    cluster_pass(cluster, 100);
+    struct core_stages stages = last(HISTORY_MOVE);
+    assert_in_range(stages.held_ms, 1, 100);
+    assert_int_equal(stages.first_ms, stages.held_ms);
+}
+
 static void what_a_later_move_overtook_is_not_known(void **state)
 {
     add("web", "10.0.0.50/24", 1);
@@ -132,6 +145,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_move_is_released_and_then_held, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_held_was_released, setup, teardown),
         cmocka_unit_test_setup_teardown(what_a_later_move_overtook_is_not_known, setup, teardown),
         cmocka_unit_test_setup_teardown(from_the_last_word_to_the_admission, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_before_this_run_is_not_known, setup, teardown),
