@@ -179,6 +179,7 @@ struct core
         time_ns awake_at;    /* likewise, since it last stood still: by then who is gone is missed again */
         bool configuring;    /* what is proposed is a configuration */
         int heir;            /* the voter whom a deaf leader last handed over to */
+        time_ns led_since;   /* by the present leader, as far as this node knows */
         time_ns elect_at;    /* not before */
         struct /* maintenance.c; by this leader's own clock */
         {
@@ -267,6 +268,8 @@ time_ns slew_true(const struct core *core, time_ns own); /* what is at least lef
 /* disk.c */
 void disk_note(struct core *core, time_ns writing_since, time_ns now, struct actions *actions);
 bool disk_late(const struct core *core, int node, time_ns now); /* it leads nobody and is given nothing */
+bool disk_good(const struct core *core, int node, time_ns now); /* it answers in half the time that makes it late */
+bool disk_replaces(const struct core *core, int leader, time_ns now, struct actions *actions); /* elect another one */
 bool disk_dead(const struct core *core, int node, time_ns now); /* it is to hold nothing */
 uint32_t disk_writing_ms(const struct core *core, time_ns now); /* of this node, for its heartbeat */
 

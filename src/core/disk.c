@@ -31,6 +31,24 @@ bool disk_late(const struct core *core, int node, time_ns now)
     return node >= 0 && core->table->cluster_id && writing(core, node, now) >= late_after(core);
 }
 
+/* A disk that is no better than one that is late is no reason for anything. */
+bool disk_good(const struct core *core, int node, time_ns now)
+{
+    return writing(core, node, now) < late_after(core) / 2;
+}
+
+/* Where all disks are slow a leader must get the time to commit something: changing it again and again would keep everybody from
+ * that. */
+bool disk_replaces(const struct core *core, int leader, time_ns now, struct actions *actions)
+{
+    time_ns from = core->lead.led_since + 5 * late_after(core);
+    if (!disk_late(core, leader, now)) {
+        return false;
+    }
+    core_deadline(actions, now < from ? from : NEVER);
+    return now >= from;
+}
+
 bool disk_dead(const struct core *core, int node, time_ns now)
 {
     return core->table->cluster_id && writing(core, node, now) >= dead_after(core);

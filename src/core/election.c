@@ -24,7 +24,7 @@ void election_step(struct core *core, time_ns now, struct actions *actions)
         !in_set(core->table->voters, core->slot) || disk_late(core, core->slot, now)) {
         return;
     }
-    bool late = disk_late(core, leader, now); /* everybody hears that, and none has to be asked */
+    bool late = disk_replaces(core, leader, now, actions) && disk_good(core, core->slot, now); /* everybody hears that: none is asked */
     if (!late && !in_set(core->agent.missing, leader)) {
         return;
     }
@@ -33,7 +33,7 @@ void election_step(struct core *core, time_ns now, struct actions *actions)
     for (int i = 0; i < NODES_MAX; i++) {
         const struct hearing *h = &core->hearing[i];
         if (i == core->slot || !in_set(core->table->voters, i) || !h->heard || core_silent(core, i, now) ||
-            disk_late(core, i, now)) {
+            (late ? !disk_good(core, i, now) : disk_late(core, i, now))) {
             continue;
         }
         if (!late && !in_set(h->last.missing, leader)) {

@@ -48,6 +48,7 @@ void leader_role(struct core *core, const struct event *event, struct actions *a
         /* One that has just been elected may have to catch up before it says a word: a row of elections would keep it
          * from ever getting there. */
         core->lead.elect_at = event->now + core_suspect(core);
+        core->lead.led_since = event->now;
     }
     core->lead.role = event->role.role;
     core->lead.term = event->role.term;

@@ -93,7 +93,7 @@ bool core_stuck(const struct core *core, int node, time_ns now)
 
 uint64_t core_usable(const struct core *core, time_ns now)
 {
-    uint64_t usable = 0;
+    uint64_t usable = 0, late = 0;
     for (int i = 0; i < NODES_MAX; i++) {
         const struct node *n = &core->table->nodes[i];
         const struct hearing *h = &core->hearing[i];
@@ -101,11 +101,12 @@ uint64_t core_usable(const struct core *core, time_ns now)
             continue;
         }
         bool lease = i == core->slot ? core->agent.running : h->heard && h->last.lease_ms > 0 && h->last.gen == n->gen;
-        if (lease && !core_stuck(core, i, now) && !disk_late(core, i, now)) {
+        if (lease && !core_stuck(core, i, now)) {
             usable |= 1ull << i;
+            late |= (uint64_t)disk_late(core, i, now) << i;
         }
     }
-    return usable;
+    return usable & ~late ? usable & ~late : usable; /* where all disks are slow it must do with them */
 }
 
 void core_steady_ms(const struct core *core, time_ns now, uint32_t ret[NODES_MAX])
