@@ -38,6 +38,8 @@ static const struct option_spec status_options[] = {
         { "group", 'g', "GROUP", "VIPs of a group move together; \"none\" leaves it" },               \
         { "require", 'r', "C,D", "health checks that its node must pass; \"none\" ends that" },      \
         { "conflict", 0, "POLICY", "when another host announces it: defend (default) or yield" },    \
+        { "hook", 0, "WHEN=PROGRAM[,..]", "run when it is taken or released (see below); \"none\" ends that" }, \
+        { "reset-connections", 0, "yes|no", "reset its open connections on a planned move (default: yes)" }, \
     {                                                                                                 \
         "apart-from", 'a', "V,W", "never on the node of these VIPs; \"none\" ends that"              \
     }
@@ -202,8 +204,11 @@ const struct command commands[] = {
         add_options, 1, CLI_WORDS_MAX, true, run_vip_add,
     },
     {
-        "vip set", "VIP", VIPS, "Change a VIP's attributes", "Its address stays; what is not named stays, too.",
-        "  vipctl vip set web --nodes a,b\n  vipctl vip set web --prefer none --group front\n", set_options, 1, 1, true,
+        "vip set", "VIP", VIPS, "Change a VIP's attributes",
+        "Its address stays; what is not named stays, too. WHEN is before-take, after-take, before-release or\n"
+        "after-release; PROGRAM is a file in the nodes' hooks-dir. --hook replaces all four (docs/hooks.md).",
+        "  vipctl vip set web --nodes a,b\n  vipctl vip set web --prefer none --group front\n"
+        "  vipctl vip set web --hook after-take=notify,timeout=5s,after-release=notify\n", set_options, 1, 1, true,
         run_vip_set,
     },
     {

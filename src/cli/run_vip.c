@@ -6,6 +6,8 @@
 
 #include "cli/cli.h"
 
+#define HOOK_TIME_MAX_MS 86400000 /* the daemon says what is too long */
+
 /* ------------------------------------------------------------------------------------------------------ attributes */
 
 /* "a,b" as an array; a word that means "no restriction" makes an empty one. */
@@ -54,6 +56,43 @@ static struct vipd_value *weights_of(const struct cli *cli, struct vipd_args *ar
     return map;
 }
 
+/* "after-take=notify,timeout=5s,after-release=notify": a timeout belongs to the hook before it. NULL after the complaint. */
+static struct vipd_value *hooks_of(const struct cli *cli, struct vipd_args *args, const char *text)
+{
+    static const char *const example = "for example --hook after-take=notify,timeout=5s,after-release=notify";
+    struct vipd_value *map = vipd_new_map(args), *hook = NULL;
+    char word[128];
+
+    if (strcmp(text, "none") == 0) {
+        return map;
+    }
+    for (const char *at = text; *at != '\0';) {
+        size_t n = strcspn(at, ",");
+        snprintf(word, sizeof word, "%.*s", (int)n, at);
+        char *equals = strchr(word, '=');
+        at += n + (at[n] == ',');
+        if (equals == NULL || equals == word || equals[1] == '\0') {
+            complain(cli, VIPD_USAGE, example, "\"%s\" is not WHEN=PROGRAM", word);
+            return NULL;
+        }
+        *equals = '\0';
+        if (strcmp(word, "timeout") == 0) {
+            uint64_t ms;
+            if (hook == NULL || !arguments_duration(equals + 1, HOOK_TIME_MAX_MS, &ms)) {
+                complain(cli, VIPD_USAGE, example,
+                         hook == NULL ? "timeout=%s stands before any hook" : "\"%s\" is not a time, like 500ms or 5s", equals + 1);
+                return NULL;
+            }
+            vipd_put(args, hook, "timeout_ms", vipd_new_int(args, (int64_t)ms));
+            continue;
+        }
+        hook = vipd_new_map(args);
+        vipd_put(args, hook, "run", vipd_new_text(args, equals + 1));
+        vipd_put(args, map, word, hook);
+    }
+    return map;
+}
+
 static void put_text(struct vipd_args *args, struct vipd_value *map, const char *key, const char *text)
 {
     if (text != NULL) {
@@ -67,6 +106,7 @@ static int put_attributes(const struct cli *cli, struct vipd_args *args, struct 
     const char *group = arguments_option(cli, "group"), *nodes = arguments_option(cli, "nodes");
     const char *prefer = arguments_option(cli, "prefer"), *apart = arguments_option(cli, "apart-from");
     const char *probe = arguments_option(cli, "probe"), *require = arguments_option(cli, "require");
+    const char *hook = arguments_option(cli, "hook"), *reset = arguments_option(cli, "reset-connections");
 
     put_text(args, map, "name", arguments_option(cli, "name"));
     put_text(args, map, "dev", arguments_option(cli, "dev"));
@@ -80,6 +120,19 @@ static int put_attributes(const struct cli *cli, struct vipd_args *args, struct 
             return complain(cli, VIPD_USAGE, "yes or no", "--probe is not \"%s\"", probe);
         }
         vipd_put(args, map, "probe", vipd_new_bool(args, strcmp(probe, "yes") == 0));
+    }
+    if (reset != NULL) {
+        if (strcmp(reset, "yes") != 0 && strcmp(reset, "no") != 0) {
+            return complain(cli, VIPD_USAGE, "yes or no", "--reset-connections is not \"%s\"", reset);
+        }
+        vipd_put(args, map, "reset_connections", vipd_new_bool(args, strcmp(reset, "yes") == 0));
+    }
+    if (hook != NULL) {
+        struct vipd_value *hooks = hooks_of(cli, args, hook);
+        if (hooks == NULL) {
+            return VIPD_USAGE;
+        }
+        vipd_put(args, map, "hooks", hooks);
     }
     if (nodes != NULL) {
         vipd_put(args, map, "nodes", list_of(args, nodes, "all"));
@@ -492,6 +545,14 @@ static void show_foreign(const struct vipd_value *foreign)
     }
 }
 
+static void show_hooks(const struct vipd_value *hooks)
+{
+    for (const struct vipd_value *hook = vipd_first(hooks); hook != NULL; hook = vipd_next(hook)) {
+        printf("%-15s %s, at most %" PRId64 " ms\n", vipd_key(hook), vipd_text(vipd_get(hook, "run"), "?"),
+               vipd_int(vipd_get(hook, "timeout_ms"), 0));
+    }
+}
+
 static void show(const struct vipd_value *row)
 {
     const char *state = vipd_text(vipd_get(row, "state"), "?");
@@ -515,6 +576,8 @@ static void show(const struct vipd_value *row)
     line("pinned to", vipd_text(vipd_get(row, "pinned"), NULL));
     line("probe", vipd_bool(vipd_get(row, "probe"), true) ? NULL : "no");
     line("conflict", vipd_text(vipd_get(row, "conflict"), NULL));
+    line("connections", vipd_bool(vipd_get(row, "reset_connections"), true) ? NULL : "not reset on a planned move");
+    show_hooks(vipd_get(row, "hooks"));
     show_foreign(vipd_get(row, "foreign"));
     snprintf(text, sizeof text, "%" PRIu64, vipd_uint(vipd_get(row, "moved"), 0));
     line("moved at", text);

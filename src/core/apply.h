@@ -114,6 +114,7 @@ bool check_node_id(const struct apply *apply, int node, uint64_t id);   /* ... t
 bool check_nodes(const struct apply *apply, uint64_t nodes);            /* all may own VIPs */
 bool check_prefers(const struct apply *apply, const struct prefer *prefers, unsigned n);
 bool check_checks(const struct apply *apply, uint64_t checks);          /* all are there, or will be */
+bool check_hooks(const struct apply *apply, const struct hook hooks[HOOK_POINTS_N]);
 bool check_timing(const struct apply *apply, const struct timing *timing);
 bool check_settings(const struct apply *apply, const struct settings *settings);
 bool check_voting(const struct apply *apply, const struct voting *voting);

@@ -1,5 +1,5 @@
 /* Groups of VIPs. A group comes into being when a VIP or a command names it, and is forgotten when no VIP is in it and
- * it has no preferences and no checks of its own. */
+ * it has no preferences, checks and hooks of its own. */
 
 #include <string.h>
 
@@ -17,7 +17,8 @@ void apply_groups_forget(const struct apply *apply)
         }
     }
     for (int group = 0; group < GROUPS_MAX; group++) {
-        if (!has_vips[group] && table->groups[group].n_prefers == 0 && table->groups[group].checks == 0) {
+        if (!has_vips[group] && table->groups[group].n_prefers == 0 && table->groups[group].checks == 0 &&
+            !hooks_any(table->groups[group].hooks)) {
             memset(&table->groups[group], 0, sizeof table->groups[group]);
         }
     }
@@ -63,6 +64,7 @@ void apply_group_put(const struct apply *apply, const struct group *wanted)
     memcpy(group->prefers, wanted->prefers, wanted->n_prefers * sizeof group->prefers[0]);
     group->n_prefers = wanted->n_prefers;
     group->checks = wanted->checks;
+    hooks_set(group->hooks, wanted->hooks);
 }
 
 void apply_group_set(const struct apply *apply)
@@ -70,7 +72,7 @@ void apply_group_set(const struct apply *apply)
     const struct group *wanted = &apply->command->group;
 
     if (!check_name(apply, "group", wanted->name) || !check_prefers(apply, wanted->prefers, wanted->n_prefers) ||
-        !check_checks(apply, wanted->checks)) {
+        !check_checks(apply, wanted->checks) || !check_hooks(apply, wanted->hooks)) {
         return;
     }
     if (apply_group_named(apply, wanted->name) == SLOT_NONE) {

@@ -4,6 +4,7 @@
 
 #include "core/apply.h"
 #include "core/detail.h"
+#include "core/target.h"
 
 #define TIMING_MAX_MS 600000u /* ten minutes: beyond it a lease is no lease */
 
@@ -109,6 +110,28 @@ bool check_checks(const struct apply *apply, uint64_t checks)
 
         if ((checks >> check & 1) != 0 && (!is_there || (apply->checks_going >> check & 1) != 0)) {
             detail_say(apply->outcome, OUTCOME_NOT_FOUND, "no such check", "", "");
+            return false;
+        }
+    }
+    return true;
+}
+
+bool check_hooks(const struct apply *apply, const struct hook hooks[HOOK_POINTS_N])
+{
+    for (int i = 0; i < HOOK_POINTS_N; i++) {
+        const struct hook *hook = &hooks[i];
+
+        if (hook->program[0] == '\0') {
+            continue;
+        }
+        if (strnlen(hook->program, HOOK_PROGRAM_SIZE) == HOOK_PROGRAM_SIZE || !target_is_program(hook->program)) {
+            detail_say(apply->outcome, OUTCOME_INVALID, "hook ", hook_point_text((enum hook_point)i),
+                       ": a program's name has 1 to 31 letters, digits, '.', '_' and '-', and begins with neither '.' nor '-'");
+            return false;
+        }
+        if (hook->timeout_ms < HOOK_TIMEOUT_MIN_MS || hook->timeout_ms > HOOK_TIMEOUT_MAX_MS) {
+            detail_say(apply->outcome, OUTCOME_INVALID, "hook ", hook_point_text((enum hook_point)i),
+                       ": its timeout is 10 ms to 60 s");
             return false;
         }
     }

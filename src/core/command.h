@@ -82,6 +82,8 @@ struct vip_spec
     int8_t pinned; /* SLOT_NONE or a node slot */
     bool no_probe;
     bool yield;
+    bool no_reset;
+    struct hook hooks[HOOK_POINTS_N];
     uint8_t n_prefers;
     uint8_t n_apart;
     struct prefer prefers[PREFERS_MAX];
@@ -102,9 +104,11 @@ enum vip_set
     VIP_SET_PROBE = 1 << 8,
     VIP_SET_CONFLICT = 1 << 9,
     VIP_SET_CHECKS = 1 << 10,
-    VIP_SET_LEN = 1 << 11, /* of the address; by COMMAND_APPLY only */
+    VIP_SET_HOOKS = 1 << 11, /* all four */
+    VIP_SET_RESET = 1 << 12,
+    VIP_SET_LEN = 1 << 13, /* of the address; by COMMAND_APPLY only */
 };
-#define VIP_SET_ALL 0xfffu
+#define VIP_SET_ALL 0x3fffu
 
 /* One VIP of a COMMAND_APPLY. */
 struct vip_item

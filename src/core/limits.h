@@ -34,6 +34,11 @@
 #define CHECKS_MAX 64           /* health checks; a set of checks is one uint64_t */
 #define CHECK_TARGET_MAX_LEN 255 /* bytes of what a check looks at */
 #define CHECK_TARGET_SIZE (CHECK_TARGET_MAX_LEN + 1)
+#define HOOK_PROGRAM_MAX_LEN 31 /* bytes of the name of a hook's program */
+#define HOOK_PROGRAM_SIZE (HOOK_PROGRAM_MAX_LEN + 1)
+#define HOOK_TIMEOUT_MIN_MS 10
+#define HOOK_TIMEOUT_MAX_MS 60000
+#define HOOK_TIMEOUT_DEFAULT_MS 2000
 #define MAC_SIZE 6              /* bytes of an Ethernet address */
 #define CONFLICTS_MAX 32        /* changed conflicts of one report and entry; the others follow in the next */
 #define WHO_SIZE 32             /* who asked: "uid 0 on a" */

@@ -299,3 +299,48 @@ int majority_of(uint64_t set)
 {
     return set == 0 ? 0 : __builtin_popcountll(set) / 2 + 1;
 }
+
+/* ------------------------------------------------------------------ hooks */
+
+void hooks_set(struct hook to[HOOK_POINTS_N], const struct hook from[HOOK_POINTS_N])
+{
+    for (int i = 0; i < HOOK_POINTS_N; i++) {
+        struct hook hook;
+
+        memset(&hook, 0, sizeof hook);
+        if (from[i].program[0] != '\0') {
+            memcpy(hook.program, from[i].program, strnlen(from[i].program, HOOK_PROGRAM_MAX_LEN));
+            hook.timeout_ms = from[i].timeout_ms;
+        }
+        to[i] = hook;
+    }
+}
+
+bool hooks_equal(const struct hook a[HOOK_POINTS_N], const struct hook b[HOOK_POINTS_N])
+{
+    for (int i = 0; i < HOOK_POINTS_N; i++) {
+        if (strncmp(a[i].program, b[i].program, HOOK_PROGRAM_SIZE) != 0 ||
+            (a[i].program[0] != '\0' && a[i].timeout_ms != b[i].timeout_ms)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool hooks_any(const struct hook hooks[HOOK_POINTS_N])
+{
+    for (int i = 0; i < HOOK_POINTS_N; i++) {
+        if (hooks[i].program[0] != '\0') {
+            return true;
+        }
+    }
+    return false;
+}
+
+const struct hook *table_hook(const struct table *table, const struct vip *vip, enum hook_point point)
+{
+    const struct hook *own = &vip->hooks[point];
+    const struct hook *group = vip->group != SLOT_NONE ? &table->groups[vip->group].hooks[point] : own;
+
+    return own->program[0] != '\0' ? own : group->program[0] != '\0' ? group : NULL;
+}

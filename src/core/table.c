@@ -119,6 +119,14 @@ static uint64_t digest_node(uint64_t hash, const struct node *node)
     return text(digest_links(hash, node->links, node->n_links), node->version);
 }
 
+static uint64_t digest_hooks(uint64_t hash, const struct hook hooks[HOOK_POINTS_N])
+{
+    for (int i = 0; i < HOOK_POINTS_N; i++) {
+        hash = number(text(hash, hooks[i].program), hooks[i].timeout_ms);
+    }
+    return hash;
+}
+
 static uint64_t digest_vip(uint64_t hash, const struct vip *vip)
 {
     hash = number(hash, (uint64_t)vip->deleted | (uint64_t)vip->enabled << 1);
@@ -139,7 +147,9 @@ static uint64_t digest_vip(uint64_t hash, const struct vip *vip)
     hash = number(hash, vip->moved);
     hash = number(hash, (uint64_t)vip->moved_ms);
     hash = number(hash, vip->reason);
-    hash = number(hash, (uint64_t)vip->no_probe | (uint64_t)vip->yield << 1 | (uint64_t)vip->fresh << 2);
+    hash = number(hash, (uint64_t)vip->no_probe | (uint64_t)vip->yield << 1 | (uint64_t)vip->fresh << 2 |
+                            (uint64_t)vip->no_reset << 3);
+    hash = digest_hooks(hash, vip->hooks);
     hash = number(fnv_bytes(hash, vip->conflict.mac, sizeof vip->conflict.mac), vip->conflict.kind);
     return number(hash, (uint64_t)vip->conflict.at_ms);
 }
@@ -240,7 +250,7 @@ uint64_t table_digest(const struct table *table)
 
         if (group->name[0] != '\0') {
             hash = digest_prefers(text(number(hash, (uint64_t)i), group->name), group->prefers, group->n_prefers);
-            hash = number(hash, group->checks);
+            hash = digest_hooks(number(hash, group->checks), group->hooks);
         }
     }
     for (int i = 0; i < CHECKS_MAX; i++) {

@@ -134,10 +134,28 @@ struct check
     uint64_t passing, failing; /* sets of node slots */
 };
 
+/* When a hook is run, on the node that takes or releases a VIP. */
+enum hook_point
+{
+    HOOK_BEFORE_TAKE = 0,
+    HOOK_AFTER_TAKE,
+    HOOK_BEFORE_RELEASE, /* of a planned move only */
+    HOOK_AFTER_RELEASE,
+};
+#define HOOK_POINTS_N 4
+
+/* A program that is run then: by its name in the node's own directory of hooks. */
+struct hook
+{
+    char program[HOOK_PROGRAM_SIZE]; /* empty = none */
+    uint32_t timeout_ms;
+};
+
 struct group
 {
     char name[NAME_SIZE]; /* empty = slot free */
     uint64_t checks; /* set of checks that each of its VIPs has */
+    struct hook hooks[HOOK_POINTS_N]; /* of each of its VIPs that has none of its own */
     uint8_t n_prefers;
     struct prefer prefers[PREFERS_MAX];
 };
@@ -182,6 +200,8 @@ struct vip
     enum reason reason;        /* of the last move */
     bool no_probe; /* it is taken without asking whether another host has it */
     bool yield;    /* policy in a conflict: give it up (or else defend it) */
+    bool no_reset; /* its connections are left alone when it moves as planned */
+    struct hook hooks[HOOK_POINTS_N];
     bool fresh;    /* the last move gave it to its owner from nobody: it is probed before it is taken */
     struct conflict conflict; /* of the owner; ended by a move */
 };
@@ -425,6 +445,13 @@ uint64_t table_passing(const struct table *table, const struct vip *vip, uint64_
  * VIP's set, with a link that is up for it, and let by its checks. */
 bool table_may_own(const struct table *table, int node, const struct vip *vip);
 
+/* A clean copy, bytes behind the names included; whether they are the same. */
+void hooks_set(struct hook to[HOOK_POINTS_N], const struct hook from[HOOK_POINTS_N]);
+bool hooks_equal(const struct hook a[HOOK_POINTS_N], const struct hook b[HOOK_POINTS_N]);
+bool hooks_any(const struct hook hooks[HOOK_POINTS_N]);
+/* The hook that the VIP has at that point, its own or its group's; NULL: none. */
+const struct hook *table_hook(const struct table *table, const struct vip *vip, enum hook_point point);
+
 /* Majority of `set`'s size: 1 of 1, 2 of 2 or 3, 3 of 4 or 5, ... 0 for an empty set. */
 int majority_of(uint64_t set);
 
@@ -441,6 +468,7 @@ const char *history_kind_text(enum history_kind kind);
 /* "02:00:5e:10:00:01"; returns ret. */
 const char *mac_format(const uint8_t mac[MAC_SIZE], char ret[MAC_TEXT_SIZE]);
 const char *check_kind_text(enum check_kind kind); /* "http", ... */
+const char *hook_point_text(enum hook_point point); /* "before-take", ... */
 const char *conflict_kind_text(enum conflict_kind kind); /* "none", "taken", "defended", "yielded" */
 
 #endif

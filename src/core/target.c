@@ -53,7 +53,7 @@ static const char *parse_http(const char *text, struct target *target)
                : "http:// and an address (no name), like http://127.0.0.1:8080/healthz or http://[::1]/";
 }
 
-static bool is_program(const char *text)
+bool target_is_program(const char *text)
 {
     size_t len = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
 
@@ -73,7 +73,7 @@ const char *target_parse(enum check_kind kind, const char *text, struct target *
         wrong = endpoint_parse(text, &target.at) == 0 ? NULL : "ADDRESS:PORT, like 127.0.0.1:5432 or [::1]:5432";
         break;
     case CHECK_EXEC:
-        wrong = is_program(text) ? NULL
+        wrong = target_is_program(text) ? NULL
                                  : "the name of a program in the nodes' directory of checks: letters, digits, '.', '_', "
                                    "'-'; no path and no arguments";
         break;

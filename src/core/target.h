@@ -29,6 +29,9 @@ struct target
 /* NULL and *ret, or what was expected instead (then *ret is untouched). The text has at most CHECK_TARGET_MAX_LEN bytes. */
 const char *target_parse(enum check_kind kind, const char *text, struct target *ret);
 
+/* The name of a program in a directory of the node: no path, and nothing that a shell or an `ls` would hide. */
+bool target_is_program(const char *text);
+
 /* How often a check can run at most, ms. */
 uint32_t target_least_ms(enum check_kind kind);
 #define TARGET_EVERY_MAX_MS 3600000u

@@ -27,6 +27,21 @@ const char *reason_text(enum reason reason)
     return "unknown";
 }
 
+const char *hook_point_text(enum hook_point point)
+{
+    switch (point) {
+    case HOOK_BEFORE_TAKE:
+        return "before-take";
+    case HOOK_AFTER_TAKE:
+        return "after-take";
+    case HOOK_BEFORE_RELEASE:
+        return "before-release";
+    case HOOK_AFTER_RELEASE:
+        return "after-release";
+    }
+    return "unknown";
+}
+
 const char *node_status_text(enum node_status status)
 {
     switch (status) {

@@ -205,7 +205,7 @@ static struct value *group_change(const struct api_call *call, const struct clus
     if (group->n_prefers > 0) {
         cluster_prefers(table, group->prefers, group->n_prefers, to);
     }
-    if (strcmp(from, to) != 0 || group->checks == (slot != SLOT_NONE ? table->groups[slot].checks : 0)) {
+    if (strcmp(from, to) != 0) {
         put_attribute(call, attributes, "prefer", from, to);
     }
     uint64_t required = slot != SLOT_NONE ? table->groups[slot].checks : 0;
@@ -213,6 +213,13 @@ static struct value *group_change(const struct api_call *call, const struct clus
         cluster_checks(table, NULL, required, from);
         cluster_checks(table, document, group->checks, to);
         put_attribute(call, attributes, "require", required != 0 ? from : "", group->checks != 0 ? to : "");
+    }
+    static const struct hook none[HOOK_POINTS_N];
+    const struct hook *hooks = slot != SLOT_NONE ? table->groups[slot].hooks : none;
+    if (!hooks_equal(hooks, group->hooks)) {
+        cluster_hooks(hooks, from);
+        cluster_hooks(group->hooks, to);
+        put_attribute(call, attributes, "hooks", hooks_any(hooks) ? from : "", hooks_any(group->hooks) ? to : "");
     }
     value_put(call->arena, row, "attributes", attributes);
     return row;

@@ -93,6 +93,27 @@ static void put_foreign(const struct api_call *call, struct value *row, int slot
     value_put(call->arena, row, "foreign", foreign);
 }
 
+/* Those that the VIP has, its own and its group's. */
+static void put_hooks(const struct api_call *call, struct value *row, const struct vip *vip)
+{
+    struct value *hooks = NULL;
+
+    for (int i = 0; i < HOOK_POINTS_N; i++) {
+        const struct hook *hook = table_hook(call->view->table, vip, (enum hook_point)i);
+        if (hook == NULL) {
+            continue;
+        }
+        struct value *of = value_map(call->arena);
+        value_put_string(call->arena, of, "run", hook->program);
+        value_put_uint(call->arena, of, "timeout_ms", hook->timeout_ms);
+        hooks = hooks != NULL ? hooks : value_map(call->arena);
+        value_put(call->arena, hooks, hook_point_text((enum hook_point)i), of);
+    }
+    if (hooks != NULL) {
+        value_put(call->arena, row, "hooks", hooks);
+    }
+}
+
 /* The attributes that a user gave and that differ from the defaults. */
 static void put_attributes(const struct api_call *call, struct value *row, const struct vip *vip)
 {
@@ -126,6 +147,10 @@ static void put_attributes(const struct api_call *call, struct value *row, const
     if (vip->yield) {
         value_put_string(arena, row, "conflict", "yield");
     }
+    if (vip->no_reset) {
+        value_put_bool(arena, row, "reset_connections", false);
+    }
+    put_hooks(call, row, vip);
 }
 
 struct value *api_vip_row(const struct api_call *call, int slot)

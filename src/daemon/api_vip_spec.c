@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/near.h"
+#include "core/target.h"
 #include "daemon/api_private.h"
 
 /* ------------------------------------------------------------------------------------------------ a VIP's attributes */
@@ -140,6 +141,55 @@ static bool set_require(const struct api_call *call, const struct value *value, 
     return true;
 }
 
+static bool set_reset(const struct api_call *call, const struct value *value, struct vip_spec *spec)
+{
+    spec->no_reset = !value_as_bool(value, true);
+    return true;
+}
+
+static int find_point(const struct api_call *call, const char *name)
+{
+    const char *names[HOOK_POINTS_N];
+
+    for (int i = 0; i < HOOK_POINTS_N; i++) {
+        names[i] = hook_point_text((enum hook_point)i);
+        if (strcmp(names[i], name) == 0) {
+            return i;
+        }
+    }
+    const char *near = near_name(name, names, HOOK_POINTS_N);
+    return api_no(call, CONTROL_USAGE, "they are before-take, after-take, before-release and after-release",
+                  "there is no hook \"%.100s\"%s%s%s", name, near != NULL ? "; did you mean \"" : "",
+                  near != NULL ? near : "", near != NULL ? "\"?" : "");
+}
+
+/* {"after-take": {"run": "notify", "timeout_ms": 2000}} */
+static bool set_hooks(const struct api_call *call, const struct value *value, struct vip_spec *spec)
+{
+    memset(spec->hooks, 0, sizeof spec->hooks);
+    for (const struct value *item = value_first(value); item != NULL; item = item->next) {
+        int point = find_point(call, item->key != NULL ? item->key : "");
+        if (point == SLOT_NONE) {
+            return false;
+        }
+        const char *program = value_as_string(value_get(item, "run"), "");
+        uint64_t timeout_ms = value_as_uint(value_get(item, "timeout_ms"), HOOK_TIMEOUT_DEFAULT_MS);
+        if (strlen(program) > HOOK_PROGRAM_MAX_LEN || !target_is_program(program)) {
+            (void)api_no(call, CONTROL_USAGE, "it names a file in the nodes' hooks-dir: no path and no arguments",
+                         "\"%.100s\" is not the name of a program: 1 to %d letters, digits, '.', '_' and '-'", program,
+                         HOOK_PROGRAM_MAX_LEN);
+            return false;
+        }
+        if (timeout_ms < HOOK_TIMEOUT_MIN_MS || timeout_ms > HOOK_TIMEOUT_MAX_MS) {
+            (void)api_no(call, CONTROL_USAGE, NULL, "the timeout of hook %s is not 10ms to 60s", item->key);
+            return false;
+        }
+        memcpy(spec->hooks[point].program, program, strlen(program));
+        spec->hooks[point].timeout_ms = (uint32_t)timeout_ms;
+    }
+    return true;
+}
+
 static const struct attribute
 {
     const char *key;
@@ -152,6 +202,7 @@ static const struct attribute
     { "enabled", VIP_SET_ENABLED, set_enabled },
     { "require", VIP_SET_CHECKS, set_require },
     { "probe", VIP_SET_PROBE, set_probe },      { "conflict", VIP_SET_CONFLICT, set_conflict },
+    { "hooks", VIP_SET_HOOKS, set_hooks },      { "reset_connections", VIP_SET_RESET, set_reset },
 };
 #define ATTRIBUTES_N (sizeof attributes / sizeof attributes[0])
 

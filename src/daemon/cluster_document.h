@@ -87,7 +87,7 @@ struct cluster_text
     size_t size, used;
 };
 
-#define CLUSTER_ATTRIBUTES_N 10 /* of a VIP, its address aside */
+#define CLUSTER_ATTRIBUTES_N 12 /* of a VIP, its address aside */
 #define CLUSTER_VALUE_SIZE 4608 /* of one attribute's text */
 
 struct cluster_attribute
@@ -126,6 +126,8 @@ void cluster_prefers(const struct table *table, const struct prefer *prefers, un
 /* [haproxy, disk]; `wanted` as with cluster_value() */
 void cluster_checks(const struct table *table, const struct cluster_document *wanted, uint64_t checks,
     char ret[CLUSTER_VALUE_SIZE]);
+/* {after-take: {run: notify, timeout: 5s}}; a hook with the default timeout is its name alone */
+void cluster_hooks(const struct hook hooks[HOOK_POINTS_N], char ret[CLUSTER_VALUE_SIZE]);
 /* "200ms", "60s", "10m" */
 void cluster_duration(uint32_t ms, char ret[16]);
 

@@ -252,6 +252,72 @@ static int parse_group_prefer(struct config_reader *reader, const struct documen
     return read_prefers(reader, value, group->prefers, &group->n_prefers);
 }
 
+/* ------------------------------------------------------------------ hooks */
+
+/* char[HOOK_PROGRAM_SIZE] */
+static int parse_program(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    size_t len = strlen(value->text);
+
+    if (len > HOOK_PROGRAM_MAX_LEN || !target_is_program(value->text)) {
+        return config_refuse(reader, value,
+            "'%.70s' is not a program's name: expected 1 to %d letters, digits, '.', '_' and '-', of a file in the nodes' "
+            "hooks-dir; no path and no arguments",
+            value->text, HOOK_PROGRAM_MAX_LEN);
+    }
+    memset(field, 0, HOOK_PROGRAM_SIZE);
+    memcpy(field, value->text, len);
+    return 0;
+}
+
+static int parse_hook_timeout(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    uint32_t ms;
+    int rv = cluster_parse_time(reader, value, &ms);
+
+    if (rv == 0 && (ms < HOOK_TIMEOUT_MIN_MS || ms > HOOK_TIMEOUT_MAX_MS)) {
+        return config_refuse(reader, value, "timeout is %.40s: expected 10ms to 60s", value->text);
+    }
+    *(uint32_t *)field = rv == 0 ? ms : *(uint32_t *)field;
+    return rv;
+}
+
+static const struct config_key HOOK_KEYS[] = {
+    {"run", CONFIG_SCALAR, true, parse_program, offsetof(struct hook, program), "a program's name", "of the nodes' hooks-dir"},
+    {"timeout", CONFIG_SCALAR, false, parse_hook_timeout, offsetof(struct hook, timeout_ms), DURATION,
+        "then it is killed"},
+};
+
+/* struct hook: a program, or a map of program and timeout */
+static int parse_hook(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    const struct document_node *values[COUNT(HOOK_KEYS)];
+    struct hook *hook = field;
+
+    hook->timeout_ms = HOOK_TIMEOUT_DEFAULT_MS;
+    return value->kind == DOCUMENT_SCALAR ? parse_program(reader, value, hook->program)
+                                          : config_read_map(reader, value, HOOK_KEYS, COUNT(HOOK_KEYS), hook, values);
+}
+
+#define HOOK_KEY(point, name, help)                                                                                        \
+    {name, CONFIG_SCALAR | CONFIG_MAP, false, parse_hook, (point) * sizeof(struct hook),                                   \
+        "a program's name, or a map like {run: NAME, timeout: 2s}", help}
+
+static const struct config_key POINT_KEYS[] = {
+    HOOK_KEY(HOOK_BEFORE_TAKE, "before-take", "on the node that is to take it, before it does"),
+    HOOK_KEY(HOOK_AFTER_TAKE, "after-take", "once it is held"),
+    HOOK_KEY(HOOK_BEFORE_RELEASE, "before-release", "on the node that is to give it away as planned, before it does"),
+    HOOK_KEY(HOOK_AFTER_RELEASE, "after-release", "once it is gone"),
+};
+
+/* struct hook[HOOK_POINTS_N] */
+static int parse_hooks(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    const struct document_node *values[COUNT(POINT_KEYS)];
+
+    return config_read_map(reader, value, POINT_KEYS, COUNT(POINT_KEYS), field, values);
+}
+
 /* ------------------------------------------------------------------ settings */
 
 static int parse_count(struct config_reader *reader, const struct document_node *value, void *field)
@@ -651,6 +717,8 @@ static const struct config_key GROUP_KEYS[] = {
         "the nodes that the group would rather be on"},
     {"require", CONFIG_LIST, false, parse_require, offsetof(struct group, checks), "a list of checks, like [haproxy]",
         "what the node of its VIPs must pass"},
+    {"hooks", CONFIG_MAP, false, parse_hooks, offsetof(struct group, hooks), "a map like {after-take: NAME}",
+        "programs that are run when one of its VIPs is taken or released"},
 };
 
 static int parse_groups(struct config_reader *reader, const struct document_node *value, void *field)
@@ -757,6 +825,15 @@ static int parse_probe(struct config_reader *reader, const struct document_node 
     return rv;
 }
 
+static int parse_reset(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    bool reset;
+    int rv = config_parse_bool(reader, value, &reset);
+
+    *(bool *)field = rv == 0 ? !reset : *(bool *)field;
+    return rv;
+}
+
 static int parse_conflict(struct config_reader *reader, const struct document_node *value, void *field)
 {
     static const char *const words[] = {"defend", "yield"};
@@ -787,6 +864,10 @@ static const struct config_key VIP_KEYS[] = {
         "whether other hosts are asked for it before it is taken from nobody"},
     {"conflict", CONFIG_SCALAR, false, parse_conflict, SPEC(yield), "defend or yield",
         "what happens when another host announces it"},
+    {"hooks", CONFIG_MAP, false, parse_hooks, SPEC(hooks), "a map like {after-take: NAME}",
+        "programs that are run when it is taken or released"},
+    {"reset-connections", CONFIG_SCALAR, false, parse_reset, SPEC(no_reset), "true or false",
+        "whether its open TCP connections are reset when it moves as planned"},
 };
 
 static int read_vip(struct config_reader *reader, const struct document_node *map, struct wanted_vip *ret)

@@ -10,7 +10,7 @@ const struct cluster_attribute CLUSTER_ATTRIBUTES[CLUSTER_ATTRIBUTES_N] = {
     {"name", VIP_SET_NAME},     {"dev", VIP_SET_DEV},           {"group", VIP_SET_GROUP},
     {"nodes", VIP_SET_NODES},   {"prefer", VIP_SET_PREFERS},    {"apart-from", VIP_SET_APART},
     {"enabled", VIP_SET_ENABLED}, {"probe", VIP_SET_PROBE},     {"conflict", VIP_SET_CONFLICT},
-    {"require", VIP_SET_CHECKS},
+    {"require", VIP_SET_CHECKS}, {"hooks", VIP_SET_HOOKS},      {"reset-connections", VIP_SET_RESET},
 };
 
 /* ------------------------------------------------------------------ a VIP as a document has it */
@@ -42,6 +42,8 @@ void cluster_spec(const struct table *table, int slot, struct vip_spec *ret)
     ret->pinned = vip->pinned;
     ret->no_probe = vip->no_probe;
     ret->yield = vip->yield;
+    ret->no_reset = vip->no_reset;
+    hooks_set(ret->hooks, vip->hooks);
     for (int i = 0; i < vip->n_prefers; i++) {
         ret->prefers[i].node = vip->prefers[i].node;
         ret->prefers[i].weight = vip->prefers[i].weight;
@@ -90,6 +92,8 @@ uint32_t cluster_differ(const struct vip_spec *a, const struct vip_spec *b)
            (a->enabled != b->enabled ? (uint32_t)VIP_SET_ENABLED : 0) |
            (a->no_probe != b->no_probe ? (uint32_t)VIP_SET_PROBE : 0) |
            (a->yield != b->yield ? (uint32_t)VIP_SET_CONFLICT : 0) |
+           (!hooks_equal(a->hooks, b->hooks) ? (uint32_t)VIP_SET_HOOKS : 0) |
+           (a->no_reset != b->no_reset ? (uint32_t)VIP_SET_RESET : 0) |
            (a->address.len != b->address.len ? (uint32_t)VIP_SET_LEN : 0);
 }
 
@@ -191,6 +195,32 @@ static void put_checks(const struct table *table, const struct cluster_document 
     put(text, "]");
 }
 
+static void put_hooks(struct cluster_text *text, const struct hook hooks[HOOK_POINTS_N])
+{
+    const char *between = "";
+
+    put(text, "{");
+    for (int i = 0; i < HOOK_POINTS_N; i++) {
+        char time[16];
+
+        if (hooks[i].program[0] == '\0') {
+            continue;
+        }
+        cluster_duration(hooks[i].timeout_ms, time);
+        put(text, between);
+        between = ", ";
+        put(text, hook_point_text((enum hook_point)i));
+        put(text, hooks[i].timeout_ms != HOOK_TIMEOUT_DEFAULT_MS ? ": {run: " : ": ");
+        put_word(text, hooks[i].program);
+        if (hooks[i].timeout_ms != HOOK_TIMEOUT_DEFAULT_MS) {
+            put(text, ", timeout: ");
+            put(text, time);
+            put(text, "}");
+        }
+    }
+    put(text, "}");
+}
+
 static void put_apart(const struct table *table, const struct cluster_document *wanted, struct cluster_text *text,
     const struct vip_spec *spec)
 {
@@ -245,6 +275,14 @@ static void put_value(const struct table *table, const struct cluster_document *
             put_checks(table, wanted, text, spec->checks);
         }
         break;
+    case VIP_SET_HOOKS:
+        if (hooks_any(spec->hooks)) {
+            put_hooks(text, spec->hooks);
+        }
+        break;
+    case VIP_SET_RESET:
+        put(text, spec->no_reset ? "false" : "");
+        break;
     case VIP_SET_PINNED:
     case VIP_SET_LEN:
         break; /* the one is no configuration, the other part of the address */
@@ -274,6 +312,14 @@ void cluster_checks(const struct table *table, const struct cluster_document *wa
     struct cluster_text text = {.bytes = ret, .size = CLUSTER_VALUE_SIZE - 1};
 
     put_checks(table, wanted, &text, checks);
+    ret[text.used < text.size ? text.used : text.size] = '\0';
+}
+
+void cluster_hooks(const struct hook hooks[HOOK_POINTS_N], char ret[CLUSTER_VALUE_SIZE])
+{
+    struct cluster_text text = {.bytes = ret, .size = CLUSTER_VALUE_SIZE - 1};
+
+    put_hooks(&text, hooks);
     ret[text.used < text.size ? text.used : text.size] = '\0';
 }
 
@@ -458,6 +504,10 @@ static void put_groups(const struct table *table, struct cluster_text *text)
         if (group->checks != 0) {
             put(text, group->n_prefers > 0 ? ", require: " : "require: ");
             put_checks(table, NULL, text, group->checks);
+        }
+        if (hooks_any(group->hooks)) {
+            put(text, group->n_prefers > 0 || group->checks != 0 ? ", hooks: " : "hooks: ");
+            put_hooks(text, group->hooks);
         }
         put(text, "}\n");
     }

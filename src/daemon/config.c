@@ -15,7 +15,8 @@ _Static_assert(CONFIG_ERROR_SIZE == DOCUMENT_ERROR_SIZE, "an error of the docume
 #define CONTROL_GROUP_DEFAULT "vipd"
 #define ADMIN_GROUP_DEFAULT "vipd-admin"
 #define CHECKS_DIR_DEFAULT "/etc/vipd/checks.d"
-#define WORDS_SIZE 160 /* of a list of words in a message; a longer list is cut */
+#define HOOKS_DIR_DEFAULT "/etc/vipd/hooks.d"
+#define WORDS_SIZE 176 /* of a list of words in a message; a longer list is cut */
 
 enum config_key_index
 {
@@ -30,6 +31,7 @@ enum config_key_index
     CONTROL_GROUP,
     ADMIN_GROUP,
     CHECKS_DIR,
+    HOOKS_DIR,
     WITNESS,
     TIMING,
     FENCE,
@@ -64,6 +66,8 @@ const struct config_key CONFIG_KEYS[CONFIG_KEYS_N] = {
         "the name or number of a group", "the group whose members may change; default vipd-admin"},
     [CHECKS_DIR] = {"checks-dir", CONFIG_SCALAR, false, config_parse_path, FIELD(checks_dir), "an absolute path",
         "the directory of the programs that exec checks may run"},
+    [HOOKS_DIR] = {"hooks-dir", CONFIG_SCALAR, false, config_parse_path, FIELD(hooks_dir), "an absolute path",
+        "the directory of the programs that hooks may run"},
     [WITNESS] = {"witness", CONFIG_SCALAR, false, config_parse_bool, FIELD(witness), "true or false",
         "whether this node only votes and never holds a VIP"},
     [TIMING] = {"timing", CONFIG_SCALAR | CONFIG_MAP, false, config_parse_timing, FIELD(timing),
@@ -230,6 +234,7 @@ static int read_config(struct config_reader *reader, struct config *config)
     memcpy(config->control_group, CONTROL_GROUP_DEFAULT, sizeof(CONTROL_GROUP_DEFAULT));
     memcpy(config->admin_group, ADMIN_GROUP_DEFAULT, sizeof(ADMIN_GROUP_DEFAULT));
     memcpy(config->checks_dir, CHECKS_DIR_DEFAULT, sizeof(CHECKS_DIR_DEFAULT));
+    memcpy(config->hooks_dir, HOOKS_DIR_DEFAULT, sizeof(HOOKS_DIR_DEFAULT));
     if (root == NULL || root->kind != DOCUMENT_MAP) {
         struct document_node start = {.line = 1, .column = 1};
 

@@ -59,6 +59,7 @@ struct config
     char control_group[NAME_SIZE]; /* name or number of the group that may read there, */
     char admin_group[NAME_SIZE];   /* and of the one that may change */
     char checks_dir[PATH_MAX]; /* absolute: the programs of exec checks */
+    char hooks_dir[PATH_MAX];  /* absolute: the programs of hooks */
     bool witness;
     struct timing timing;
     enum config_fence fence;

@@ -31,7 +31,7 @@ struct config_key
     const char *help;    /* one sentence: what it is for */
 };
 
-#define CONFIG_KEYS_N 16
+#define CONFIG_KEYS_N 17
 extern const struct config_key CONFIG_KEYS[CONFIG_KEYS_N]; /* fields of struct config */
 
 #define CONFIG_TIMING_KEYS_N 5

@@ -10,7 +10,7 @@
 #include "core/command.h"
 
 /* No encoded command is larger. It has room for the moves of every VIP that a cluster can have; a COMMAND_VIP_ADD
- * reaches it with some 20,000 plain VIPs, or with some 3,500 that have every attribute at its longest. */
+ * reaches it with some 20,000 plain VIPs, or with some 2,000 that have every attribute at its longest. */
 #define COMMAND_BYTES_MAX ((size_t)1 << 20)
 
 /* Memory that is enough to decode any command. */

@@ -1,5 +1,7 @@
 #include "wire/pack_table.h"
 
+#include <string.h>
+
 #define TIMING_VALUES 5
 #define SETTINGS_VALUES 8
 #define CHECK_VALUES 10
@@ -7,7 +9,8 @@
 #define LINK_VALUES 4
 #define MAC_NUMBER_MAX 0xffffffffffffull
 #define PREFIX_VALUES 2
-#define SPEC_VALUES 13 /* the prefix is two */
+#define HOOK_VALUES 3
+#define SPEC_VALUES 15 /* the prefix is two */
 
 void pack_timing(struct packer *packer, const struct timing *timing)
 {
@@ -159,6 +162,41 @@ uint8_t unpack_links(struct unpacker *unpacker, struct link ret[LINKS_MAX])
     return (uint8_t)n;
 }
 
+void pack_hooks(struct packer *packer, const struct hook hooks[HOOK_POINTS_N])
+{
+    size_t n = 0;
+
+    for (int i = 0; i < HOOK_POINTS_N; i++) {
+        n += hooks[i].program[0] != '\0';
+    }
+    pack_array(packer, n * HOOK_VALUES);
+    for (unsigned i = 0; i < HOOK_POINTS_N; i++) {
+        if (hooks[i].program[0] != '\0') {
+            pack_uint(packer, i);
+            pack_text(packer, hooks[i].program);
+            pack_uint(packer, hooks[i].timeout_ms);
+        }
+    }
+}
+
+void unpack_hooks(struct unpacker *unpacker, struct hook ret[HOOK_POINTS_N])
+{
+    uint32_t values = unpack_array(unpacker, 0, HOOK_POINTS_N * HOOK_VALUES);
+
+    if (values % HOOK_VALUES != 0) {
+        unpacker->failed = true;
+    }
+    memset(ret, 0, HOOK_POINTS_N * sizeof *ret);
+    for (uint32_t i = 0; i < values / HOOK_VALUES && !unpacker->failed; i++) {
+        struct hook *hook = &ret[unpack_uint(unpacker, HOOK_POINTS_N - 1)];
+
+        unpacker->failed = unpacker->failed || hook->program[0] != '\0';
+        unpack_text(unpacker, hook->program, sizeof hook->program);
+        hook->timeout_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
+        unpacker->failed = unpacker->failed || hook->program[0] == '\0';
+    }
+}
+
 void pack_spec(struct packer *packer, const struct vip_spec *spec)
 {
     pack_array(packer, SPEC_VALUES);
@@ -172,6 +210,8 @@ void pack_spec(struct packer *packer, const struct vip_spec *spec)
     pack_int(packer, spec->pinned);
     pack_bool(packer, spec->no_probe);
     pack_bool(packer, spec->yield);
+    pack_bool(packer, spec->no_reset);
+    pack_hooks(packer, spec->hooks);
     pack_prefers(packer, spec->prefers, spec->n_prefers);
     pack_apart(packer, spec->apart, spec->n_apart);
 }
@@ -189,6 +229,8 @@ void unpack_spec(struct unpacker *unpacker, struct vip_spec *ret)
     ret->pinned = unpack_node_or_none(unpacker);
     ret->no_probe = unpack_bool(unpacker);
     ret->yield = unpack_bool(unpacker);
+    ret->no_reset = unpack_bool(unpacker);
+    unpack_hooks(unpacker, ret->hooks);
     ret->n_prefers = unpack_prefers(unpacker, ret->prefers);
     ret->n_apart = unpack_apart(unpacker, ret->apart);
 }

@@ -17,6 +17,10 @@ void pack_mac(struct packer *packer, const uint8_t mac[MAC_SIZE]);
 void unpack_mac(struct unpacker *unpacker, uint8_t ret[MAC_SIZE]);
 void pack_links(struct packer *packer, const struct link *links, unsigned n);
 
+/* Those that there are, each with its point. */
+void pack_hooks(struct packer *packer, const struct hook hooks[HOOK_POINTS_N]);
+void unpack_hooks(struct unpacker *unpacker, struct hook ret[HOOK_POINTS_N]);
+
 void pack_spec(struct packer *packer, const struct vip_spec *spec);
 void pack_check(struct packer *packer, const struct check_spec *spec);
 

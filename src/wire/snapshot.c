@@ -11,8 +11,8 @@
 #define HEAD_VALUES 15
 #define NODE_VALUES 25
 #define DEPARTED_VALUES 2
-#define GROUP_VALUES 4
-#define VIP_VALUES 24
+#define GROUP_VALUES 5
+#define VIP_VALUES 26
 #define CHECK_VALUES 5
 #define HISTORY_VALUES 12
 #define DEDUP_VALUES 3
@@ -133,6 +133,7 @@ static void pack_groups(struct packer *packer, const struct table *table)
             pack_text(packer, table->groups[group].name);
             pack_uint(packer, table->groups[group].checks);
             pack_prefers(packer, table->groups[group].prefers, table->groups[group].n_prefers);
+            pack_hooks(packer, table->groups[group].hooks);
         }
     }
 }
@@ -183,6 +184,8 @@ static void pack_vip(struct packer *packer, int slot, const struct vip *vip)
     pack_uint(packer, vip->reason);
     pack_bool(packer, vip->no_probe);
     pack_bool(packer, vip->yield);
+    pack_bool(packer, vip->no_reset);
+    pack_hooks(packer, vip->hooks);
     pack_bool(packer, vip->fresh);
     pack_uint(packer, vip->conflict.kind);
     pack_mac(packer, vip->conflict.mac);
@@ -427,6 +430,7 @@ static void unpack_groups(struct unpacker *unpacker, struct table *table)
         unpack_text(unpacker, group->name, sizeof group->name);
         group->checks = unpack_uint(unpacker, UINT64_MAX);
         group->n_prefers = unpack_prefers(unpacker, group->prefers);
+        unpack_hooks(unpacker, group->hooks);
         unpacker->failed = unpacker->failed || group->name[0] == '\0';
     }
 }
@@ -475,6 +479,8 @@ static void unpack_one_vip(struct unpacker *unpacker, struct table *table)
     vip->reason = (enum reason)unpack_uint(unpacker, REASONS_N - 1);
     vip->no_probe = unpack_bool(unpacker);
     vip->yield = unpack_bool(unpacker);
+    vip->no_reset = unpack_bool(unpacker);
+    unpack_hooks(unpacker, vip->hooks);
     vip->fresh = unpack_bool(unpacker);
     vip->conflict.kind = (enum conflict_kind)unpack_uint(unpacker, CONFLICT_KINDS_N - 1);
     unpack_mac(unpacker, vip->conflict.mac);

@@ -10,7 +10,7 @@
 #include "core/table.h"
 
 /* No snapshot is larger: a full table, with every name and list at its longest, is below this. */
-#define SNAPSHOT_BYTES_MAX ((size_t)8 << 20)
+#define SNAPSHOT_BYTES_MAX ((size_t)12 << 20)
 
 /* Encodes into buf, in the table's format. -EPROTONOSUPPORT: that is none of this version's; -ENOBUFS: more than size. With
  * buf NULL only *ret_len is found: ask first, then allocate. */

@@ -117,6 +117,8 @@ static void add(const char *name)
     strcpy(specs[0].group, "front");
     strcpy(specs[0].dev, "eth0");
     specs[0].nodes = 7;
+    strcpy(specs[0].hooks[HOOK_AFTER_TAKE].program, "notify");
+    specs[0].hooks[HOOK_AFTER_TAKE].timeout_ms = 5000;
     specs[0].n_prefers = 2;
     specs[0].prefers[0] = (struct prefer){.node = 2, .weight = 100};
     specs[0].prefers[1] = (struct prefer){.node = 0, .weight = 50};
@@ -131,7 +133,10 @@ static void set(const char *name)
 
     command.vip_set.vip = 2;
     strcpy(command.vip_set.name, "10.0.0.52");
-    command.vip_set.set = VIP_SET_APART | VIP_SET_NAME | VIP_SET_GROUP | VIP_SET_PREFERS;
+    command.vip_set.set = VIP_SET_APART | VIP_SET_NAME | VIP_SET_GROUP | VIP_SET_PREFERS | VIP_SET_HOOKS | VIP_SET_RESET;
+    command.vip_set.spec.no_reset = true;
+    strcpy(command.vip_set.spec.hooks[HOOK_BEFORE_RELEASE].program, "leave.sh");
+    command.vip_set.spec.hooks[HOOK_BEFORE_RELEASE].timeout_ms = 200;
     strcpy(command.vip_set.spec.name, "db");
     strcpy(command.vip_set.spec.group, "back");
     command.vip_set.spec.pinned = SLOT_NONE;

@@ -115,11 +115,12 @@ static const char *exported(char to[TEXT_MAX])
     "voters: {count: 5}\nnodes: {a: {capacity: 200}}\n"                                         \
     "checks:\n  disk: {file: /run/ok, weight: 20, scope: node}\n"                              \
     "  haproxy: {http: \"http://127.0.0.1:8404/healthz\", every: 1s, timeout: 500ms, fall: 4, rise: 1, all-failed: release}\n" \
-    "groups:\n  web: {prefer: {b: 50, a: 100}}\n  bare: {}\n"                                   \
+    "groups:\n  web: {prefer: {b: 50, a: 100}, hooks: {after-take: up}}\n  bare: {}\n"                                   \
     "vips:\n"                                                                                   \
     "  web-v4: {address: 10.0.0.50/24, dev: eth0, group: web, require: [haproxy]}\n"            \
     "  web-v6: {address: \"fd00::50/64\", group: web}\n"                                        \
-    "  db: {address: 10.0.0.60/24, nodes: [a, b], apart-from: [web-v4], prefer: {b: 1}}\n"      \
+    "  db: {address: 10.0.0.60/24, nodes: [a, b], apart-from: [web-v4], prefer: {b: 1}, reset-connections: false,\n"    \
+    "       hooks: {before-release: {run: leave.sh, timeout: 200ms}, after-release: gone}}\n"   \
     "  \"fd00::61\": {address: \"fd00::61/64\", enabled: false, probe: false, conflict: yield, group: bare}\n"
 
 /* ------------------------------------------------------------------ tests */
@@ -149,6 +150,12 @@ static void every_key_arrives(void **state)
     assert_int_equal(table.vips[db].nodes, 3);
     assert_int_equal(table.vips[db].apart[0], web);
     assert_true(table.vips[db].prefers[0].node == 1 && table.vips[db].prefers[0].weight == 1);
+    assert_true(table.vips[db].no_reset && !table.vips[web].no_reset);
+    assert_string_equal(table_hook(&table, &table.vips[db], HOOK_BEFORE_RELEASE)->program, "leave.sh");
+    assert_int_equal(table_hook(&table, &table.vips[db], HOOK_BEFORE_RELEASE)->timeout_ms, 200);
+    assert_int_equal(table_hook(&table, &table.vips[db], HOOK_AFTER_RELEASE)->timeout_ms, HOOK_TIMEOUT_DEFAULT_MS);
+    assert_null(table_hook(&table, &table.vips[db], HOOK_AFTER_TAKE));
+    assert_string_equal(table_hook(&table, &table.vips[web], HOOK_AFTER_TAKE)->program, "up"); /* its group's */
     assert_false(table.vips[last].enabled);
     assert_true(table.vips[last].no_probe && table.vips[last].yield);
 }
@@ -287,6 +294,28 @@ static void what_nodes_cannot_honour(void **state)
                      CONTROL_DONE);
 }
 
+static void bad_hooks(void **state)
+{
+    static const char *const BAD[][2] = {
+        {"vips: {x: {address: 10.0.0.9/24, hooks: {after-tak: up}}}", "did you mean 'after-take'"},
+        {"vips: {x: {address: 10.0.0.9/24, hooks: {after-take: /bin/sh}}}", "c.yaml:1:54: '/bin/sh' is not a program's name"},
+        {"vips: {x: {address: 10.0.0.9/24, hooks: {after-take: .up}}}", "is not a program's name"},
+        {"vips: {x: {address: 10.0.0.9/24, hooks: {after-take: {timeout: 1s}}}}", "run"},
+        {"vips: {x: {address: 10.0.0.9/24, hooks: {after-take: {run: up, timeout: 2m}}}}", "expected 10ms to 60s"},
+        {"vips: {x: {address: 10.0.0.9/24, hooks: {after-take: [up]}}}", "a program's name, or a map"},
+        {"vips: {x: {address: 10.0.0.9/24, hooks: up}}", "a map like {after-take: NAME}"},
+        {"vips: {x: {address: 10.0.0.9/24, reset-connections: maybe}}", "true or false"},
+        {"groups: {g: {hooks: {before-take: a-name-that-is-longer-than-it-may-be}}}", "expected 1 to 31 letters"},
+    };
+
+    for (size_t i = 0; i < sizeof BAD / sizeof BAD[0]; i++) {
+        assert_int_equal(judge(BAD[i][0], false), CONTROL_USAGE);
+        if (strstr(error, BAD[i][1]) == NULL) {
+            fail_msg("%s\n%s", BAD[i][0], error);
+        }
+    }
+}
+
 static void not_all_at_once(void **state)
 {
     assert_int_equal(judge("vips:\n  a: {address: 10.0.0.1/24}\n  b: {address: 10.0.0.2/24}\n", false), CONTROL_DONE);
@@ -329,6 +358,7 @@ int main(void)
         cmocka_unit_test_setup(as_many_checks_as_there_may_be, start),
         cmocka_unit_test_setup(known_by_its_address, start),
         cmocka_unit_test_setup(what_nodes_cannot_honour, start),
+        cmocka_unit_test_setup(bad_hooks, start),
         cmocka_unit_test_setup(not_all_at_once, start),
         cmocka_unit_test_setup(as_many_as_there_may_be, start),
     };

@@ -77,7 +77,7 @@ static const struct wrong WRONG[] = {
 
     /* Keys */
     {CLUSTER NODE "lisen: 10.1.0.1:7400\n", 3, 1, "'lisen' is not a key: expected one of cluster, node, listen, data, "
-        "key-file, peers, interfaces, control, control-group, admin-group, checks-dir, witness, timing, fence, log, join; did you mean 'listen'?"},
+        "key-file, peers, interfaces, control, control-group, admin-group, checks-dir, hooks-dir, witness, timing, fence, log, join; did you mean 'listen'?"},
     {GOOD "key_file: /etc/vipd/key\n", 8, 1, "did you mean 'key-file'?"},
     {GOOD "Witness: true\n", 8, 1, "did you mean 'witness'?"},
     {GOOD "quorum: 2\n", 8, 1, "'quorum' is not a key: expected one of"},

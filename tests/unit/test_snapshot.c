@@ -205,6 +205,13 @@ static struct vip_spec random_spec(void)
     }
     spec.no_probe = below(4) == 0;
     spec.yield = below(2);
+    spec.no_reset = below(2);
+    for (int i = 0; i < HOOK_POINTS_N; i++) {
+        if (below(3) == 0) {
+            snprintf(spec.hooks[i].program, HOOK_PROGRAM_SIZE, "h%u", below(5));
+            spec.hooks[i].timeout_ms = 10 + below(100);
+        }
+    }
     spec.nodes = below(3) ? 0 : below(16);
     spec.checks = below(3) ? 0 : below(16);
     spec.n_prefers = (uint8_t)below(3);
@@ -558,6 +565,10 @@ static void the_largest_table(void **state)
     for (int i = 0; i < GROUPS_MAX; i++) {
         fill(table.groups[i].name, NAME_SIZE, i);
         table.groups[i].n_prefers = PREFERS_MAX;
+        for (int k = 0; k < HOOK_POINTS_N; k++) {
+            fill(table.groups[i].hooks[k].program, HOOK_PROGRAM_SIZE, k);
+            table.groups[i].hooks[k].timeout_ms = HOOK_TIMEOUT_MAX_MS;
+        }
         for (int k = 0; k < PREFERS_MAX; k++) {
             table.groups[i].prefers[k] = (struct prefer){.node = (int8_t)k, .weight = UINT16_MAX};
         }
@@ -583,7 +594,8 @@ static void the_largest_table(void **state)
         vip->pinned = vip->owner = vip->prev = NODES_MAX - 1;
         vip->moved = UINT64_MAX;
         vip->moved_ms = INT64_MIN;
-        vip->no_probe = vip->yield = vip->fresh = true;
+        vip->no_probe = vip->yield = vip->fresh = vip->no_reset = true;
+        memcpy(vip->hooks, table.groups[0].hooks, sizeof vip->hooks);
         vip->conflict.kind = CONFLICT_YIELDED;
         vip->conflict.at_ms = INT64_MIN;
         memset(vip->conflict.mac, 0xff, MAC_SIZE);

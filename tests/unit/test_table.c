@@ -596,6 +596,13 @@ static void refused_vips(void **state)
     spec = spec_of("10.0.0.51/24");
     strcpy(spec.group, "a/b");
     assert_void(add_spec(&spec), OUTCOME_INVALID);
+    spec = spec_of("10.0.0.51/24");
+    spec.hooks[HOOK_AFTER_TAKE] = (struct hook){"../sh", 1000};
+    assert_void(add_spec(&spec), OUTCOME_INVALID);
+    spec.hooks[HOOK_AFTER_TAKE] = (struct hook){"notify", HOOK_TIMEOUT_MAX_MS + 1};
+    assert_void(add_spec(&spec), OUTCOME_INVALID);
+    spec.hooks[HOOK_AFTER_TAKE] = (struct hook){"notify", HOOK_TIMEOUT_MIN_MS - 1};
+    assert_void(add_spec(&spec), OUTCOME_INVALID);
     table.nodes[1].witness = true;
     spec = spec_of("10.0.0.51/24");
     spec.nodes = 3;
