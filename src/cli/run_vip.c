@@ -545,11 +545,32 @@ static void show_foreign(const struct vipd_value *foreign)
     }
 }
 
-static void show_hooks(const struct vipd_value *hooks)
+/* What became of a hook on this very node. */
+static void show_hook_run(const struct vipd_value *run, const char *node)
 {
+    const char *why = vipd_text(vipd_get(run, "detail"), "");
+    char ago[TEXT_SIZE];
+
+    if (run == NULL) {
+        printf("\n");
+        return;
+    }
+    text_ago(vipd_int(vipd_get(run, "at_ms"), 0), ago);
+    if (vipd_bool(vipd_get(run, "failed"), false)) {
+        printf("; on %s %s: failed%s%s\n", node, ago, why[0] != '\0' ? ": " : "", why);
+    } else {
+        printf("; on %s %s: done in %" PRId64 " ms\n", node, ago, vipd_int(vipd_get(run, "took_ms"), 0));
+    }
+}
+
+static void show_hooks(const struct vipd_value *hooks, const struct vipd_value *own)
+{
+    const char *node = vipd_text(vipd_get(own, "node"), "this node");
+
     for (const struct vipd_value *hook = vipd_first(hooks); hook != NULL; hook = vipd_next(hook)) {
-        printf("%-15s %s, at most %" PRId64 " ms\n", vipd_key(hook), vipd_text(vipd_get(hook, "run"), "?"),
+        printf("%s: %s, at most %" PRId64 " ms", vipd_key(hook), vipd_text(vipd_get(hook, "run"), "?"),
                vipd_int(vipd_get(hook, "timeout_ms"), 0));
+        show_hook_run(vipd_get(vipd_get(own, "hooks"), vipd_key(hook)), node);
     }
 }
 
@@ -577,10 +598,29 @@ static void show(const struct vipd_value *row)
     line("probe", vipd_bool(vipd_get(row, "probe"), true) ? NULL : "no");
     line("conflict", vipd_text(vipd_get(row, "conflict"), NULL));
     line("connections", vipd_bool(vipd_get(row, "reset_connections"), true) ? NULL : "not reset on a planned move");
-    show_hooks(vipd_get(row, "hooks"));
     show_foreign(vipd_get(row, "foreign"));
     snprintf(text, sizeof text, "%" PRIu64, vipd_uint(vipd_get(row, "moved"), 0));
     line("moved at", text);
+}
+
+static void show_own_hooks(struct cli *cli, const struct vipd_value *row)
+{
+    const struct vipd_value *hooks = vipd_get(row, "hooks");
+    struct vipd_reply *own = NULL;
+    struct vipd_args *args;
+
+    if (vipd_first(hooks) == NULL) {
+        return;
+    }
+    args = vipd_args_new();
+    put_text(args, vipd_args_root(args), "name", vipd_text(vipd_get(row, "name"), ""));
+    int r = cli_call(cli, "hook.own", args, &own);
+    vipd_args_free(args);
+    printf("\n");
+    show_hooks(hooks, r == 0 ? vipd_reply_result(own) : NULL);
+    if (r == 0) {
+        vipd_reply_free(own);
+    }
 }
 
 int run_vip_show(struct cli *cli)
@@ -599,6 +639,7 @@ int run_vip_show(struct cli *cli)
         json_object(row, NULL, 0);
     } else {
         show(row);
+        show_own_hooks(cli, row);
         printf("\n");
         show_history(vipd_get(row, "history"), cli->format == FORMAT_WIDE ? HISTORY_WIDE : HISTORY_OF_ONE);
     }

@@ -303,7 +303,7 @@ void agent_kernel(struct core *core, const struct event *event, struct actions *
 /* Drops what N2 forbids; whether everything that must go has been asked to go. */
 static bool drop_forbidden(struct core *core, time_ns now, struct actions *actions)
 {
-    unsigned n = 0;
+    unsigned n = 0, asked = 0;
     bool keeping = lease_running(core, now) || adopting(core, now);
     for (unsigned w = 0; w < BIT_WORDS; w++) {
         for (uint64_t bits = core->agent.present[w]; bits; bits &= bits - 1) {
@@ -315,15 +315,21 @@ static bool drop_forbidden(struct core *core, time_ns now, struct actions *actio
                 core_deadline(actions, core->agent.retry_at);
                 continue;
             }
-            if (n == ADDR_BATCH) {
+            if (n + asked >= ADDR_BATCH) {
                 actions->more = true;
                 return false;
+            }
+            if (!hook_may_drop(core, vip, &asked, now, actions)) {
+                continue;
             }
             n++;
             core_act(actions, ACT_ADDR_DEL, 0)->addr = core->agent.where[vip];
         }
     }
-    return n == 0;
+    if (asked > 0) {
+        core->agent.dirty = actions->more = true; /* this step's room is taken */
+    }
+    return n == 0 && asked == 0;
 }
 
 /* What was in the kernel before this run had the right to it; false: there may be more of it. */
@@ -351,18 +357,26 @@ static void add_permitted(struct core *core, time_ns now, struct actions *action
     for (int vip = 0; vip < core->table->vips_end; vip++) {
         const struct vip *v = &core->table->vips[vip];
         if (!v->used || v->owner != core->slot || bit_get(core->agent.present, (unsigned)vip) ||
-            !core_link_for(core, vip) || !core_link_for(core, vip)->up || !permitted(core, (unsigned)vip, now)) {
+            !core_link_for(core, vip) || !core_link_for(core, vip)->up) {
+            continue;
+        }
+        if (n >= ADDR_BATCH) {
+            actions->more = true;
+            return;
+        }
+        bool ready = hook_may_take(core, (unsigned)vip, &n, now, actions); /* asked for while others still let go */
+        if (!permitted(core, (unsigned)vip, now)) {
             continue;
         }
         if (bit_get(core->agent.failed, (unsigned)vip) && now < core->agent.retry_at) {
             core_deadline(actions, core->agent.retry_at);
             continue;
         }
-        if (n == ADDR_BATCH) {
+        if (n >= ADDR_BATCH) {
             actions->more = true;
             return;
         }
-        if (contest_may_add(core, (unsigned)vip, &n, now, actions)) {
+        if (contest_may_add(core, (unsigned)vip, &n, now, actions) && ready) {
             n++;
             core_act(actions, ACT_ADDR_ADD, 0)->vip = (uint16_t)vip;
         }
@@ -459,7 +473,7 @@ static void step_shutdown(struct core *core, time_ns now, struct actions *action
     }
     bool led = core->lead.role == RAFT_ROLE_LEADER;
     bool quorum = lease_running(core, now);
-    if ((owns || led) && quorum && now < core->agent.shutdown_by) {
+    if ((owns || led || core->agent.n_present > 0) && quorum && now < core->agent.shutdown_by) {
         core->agent.idle_since = now;
         core_deadline(actions, core->agent.shutdown_by);
         return;
@@ -477,6 +491,7 @@ static void step_shutdown(struct core *core, time_ns now, struct actions *action
  * that heartbeats are sent and heard in between. */
 static void hold_and_drop(struct core *core, bool results, time_ns now, struct actions *actions)
 {
+    core->hook.due = results ? core->hook.due : NEVER;
     if (results) {
         core->agent.dirty = true;
         actions->more = true;
@@ -497,6 +512,9 @@ void agent_step(struct core *core, bool results, time_ns now, struct actions *ac
     update_adoption(core, now, actions);
     if (core->agent.retry_at && now >= core->agent.retry_at) {
         core->agent.retry_at = 0;
+        core->agent.dirty = true;
+    }
+    if (core->hook.due <= now) {
         core->agent.dirty = true;
     }
     contest_step(core, now, actions);
@@ -520,6 +538,8 @@ void agent_step(struct core *core, bool results, time_ns now, struct actions *ac
         update_held(core, now);
         core->settle_dirty = core->settle_dirty || settle; /* leader_step looks at it, then clears it */
     }
+    hook_step(core, now, actions);
+    core_deadline(actions, core->hook.due > now ? core->hook.due : now + MS); /* due, and put off: see look_at */
     step_shutdown(core, now, actions);
 }
 

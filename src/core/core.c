@@ -15,7 +15,7 @@ void core_init(struct core *core, uint64_t self, uint64_t run, const struct tabl
     core->slot = SLOT_NONE;
     core->started = core->last_now = now;
     core->agent.dirty = core->settle_dirty = true;
-    core->seen_changed = NEVER;
+    core->seen_changed = core->hook.due = NEVER;
     for (int i = 0; i < NODES_MAX; i++) {
         core->hearing[i].since = now;
     }
@@ -280,6 +280,12 @@ static void dispatch(struct core *core, const struct event *event, struct action
     case EV_HEALTH:
         health_result(core, event, actions);
         break;
+    case EV_HOOK:
+        hook_ended(core, event);
+        break;
+    case EV_RESET:
+        hook_reset_done(core, event);
+        break;
     case EV_REACHED:
         core->agent.beat_now = true; /* it may wait for one: the first lease, the admission */
         break;
@@ -309,8 +315,9 @@ void core_step(struct core *core, const struct event *event, struct actions *act
         table_changed(core, now, actions);
     }
     dispatch(core, event, actions);
-    if (event->type == EV_KERNEL && (event->kernel.more || !core->agent.dirty)) {
-        actions->deadline = event->kernel.more ? now : core->deadline;
+    bool more = (event->type == EV_KERNEL && event->kernel.more) || (event->type == EV_RESET && event->reset.more);
+    if (more || (event->type == EV_KERNEL && !core->agent.dirty)) {
+        actions->deadline = more ? now : core->deadline;
         return;
     }
     missing_changed(core, now, actions);

@@ -10,7 +10,7 @@
  * as the log commits and then reports with EV_APPLIED; core reads it.
  *
  * Files: core.c dispatch; slew.c the own clock; disk.c a disk that hangs; voter.c promises (V1-V3); agent.c lease, hold,
- * release (N1-N5); contest.c other hosts (N6); leader.c, overview.c, request.c, roster.c fence, clear, move, admit, voters
+ * release (N1-N5); contest.c other hosts (N6); hook.c hooks, connections; leader.c, overview.c, request.c, roster.c fence, clear, move, admit, voters
  * (L1-L6); election.c; stages.c how long it took; plan.c placement; table.c the table.
  *
  * Duties of the caller: execute the actions of a step completely and in order before the next step; results of
@@ -55,6 +55,8 @@ enum event_type
     EV_PROBE,     /* the probe of a VIP is over */
     EV_HEALTH,    /* a health check of this node has come to a result */
     EV_REACHED,   /* a node that could not be sent to can be now */
+    EV_HOOK,      /* a before-take or before-release hook has ended, whatever came of it */
+    EV_RESET,     /* the connections of a VIP have been reset, as far as they could be */
     EV_SHUTDOWN,  /* SIGTERM: give the VIPs away, then ACT_EXIT */
 };
 
@@ -142,6 +144,18 @@ struct event
             uint64_t changed; /* of the definition that was looked at */
             bool passed;
         } health;
+        struct
+        {
+            uint16_t vip;
+            enum hook_point point;
+            uint64_t moved; /* as in the ACT_HOOK */
+        } hook;
+        struct
+        {
+            uint16_t vip;
+            uint64_t moved; /* as in the ACT_RESET */
+            bool more;      /* another EV_RESET follows at once: decide nothing yet */
+        } reset;
     };
 };
 
@@ -156,6 +170,8 @@ enum action_type
     ACT_ANNOUNCE,      /* start the announcements of a held VIP */
     ACT_SILENCE,       /* stop them */
     ACT_ANNOUNCE_ALL,  /* announce every held VIP again: the gate was closed for a moment */
+    ACT_HOOK,          /* run the VIP's hook of that point, if it is still of use; report EV_HOOK of a before-... */
+    ACT_RESET,         /* reset the TCP connections of a VIP that is about to be removed; report EV_RESET */
     ACT_BARRIER,       /* append a Raft barrier; report EV_PROPOSED with token 0 before the next step (L6) */
     ACT_CONFIGURE,     /* give node `to` another place in Raft's configuration; report EV_PROPOSED with token 0 before the next
                         * step */
@@ -166,6 +182,15 @@ enum action_type
     ACT_TRANSFER,      /* hand the leadership to node `to` */
     ACT_LOG,           /* tell people */
     ACT_EXIT,          /* orderly shutdown is complete */
+};
+
+/* Why a VIP is taken or released, for its hooks. */
+enum hook_cause
+{
+    HOOK_MOVED = 0, /* the VIP's last move: its `reason` */
+    HOOK_AGAIN,     /* taken: under the same move as before */
+    HOOK_LEASE,     /* released: this node lost its right to hold anything */
+    HOOK_FOREIGN,   /* released: another host has it */
 };
 
 enum configure_role
@@ -228,6 +253,19 @@ struct action
             uint64_t moved;
             uint32_t interval_ms; /* between PROBES_N probes, and after the last one: then nobody answered */
         } probe;
+        struct
+        {
+            uint16_t vip;
+            enum hook_point point;
+            enum hook_cause cause;
+            uint64_t moved;
+            uint32_t within_ms; /* a before-... is waited for no longer, from now on; an after-... may run for so long */
+        } hook;
+        struct
+        {
+            uint16_t vip;
+            uint64_t moved;
+        } reset;
         struct addr addr; /* ACT_ADDR_DEL */
         struct
         {
@@ -359,6 +397,11 @@ bool core_may_hold(const struct core *core, int vip, time_ns now);
 bool core_runs_check(const struct core *core, int check);
 /* What this node makes of it, damped. */
 enum damping_verdict core_own_check(const struct core *core, int check);
+
+/* Whether the VIP counts as taken by this node: after-take was asked for, and after-release was not yet. */
+bool core_took(const struct core *core, int vip);
+/* The before-take program that this node waits for before it takes the VIP; NULL: none. */
+const char *core_waits_for_hook(const struct core *core, int vip, time_ns now);
 
 /* Whether this node waits for the answer to a probe of the VIP. */
 bool core_probing(const struct core *core, int vip);

@@ -58,6 +58,14 @@ struct stage
     bool open;   /* there is more to come */
 };
 
+/* What a take or a planned release waits for (hook.c). */
+struct waiting
+{
+    uint64_t moved; /* by which move; 0 = none yet */
+    time_ns until;
+    bool reset;     /* its hook is over, and the connections are being reset */
+};
+
 struct core
 {
     const struct table *table;
@@ -140,6 +148,14 @@ struct core
         time_ns idle_since; /* shutting down: since when nothing is left to give away */
     } agent;
 
+    struct /* hook.c */
+    {
+        struct waiting taking[VIPS_MAX], leaving[VIPS_MAX];
+        uint64_t taken[BIT_WORDS];   /* VIP slots whose after-take was asked for, and whose after-release was not */
+        uint64_t taken_by[VIPS_MAX]; /* under which move it was last taken */
+        time_ns due;                 /* the first `until`; NEVER = nothing waits */
+    } hook;
+
     struct /* leader.c */
     {
         enum raft_role role;
@@ -165,7 +181,7 @@ struct core
         {
             uint64_t held;
             uint32_t n_held;
-            bool probes;   /* what it lacks it asks for first */
+            time_ns more;  /* it may take longer: it asks for what it lacks first, or runs hooks */
             time_ns since; /* 0 = it holds what it could */
         } lacking[NODES_MAX];
         struct
@@ -306,6 +322,15 @@ bool contest_excuses(const struct core *core, unsigned vip);
 bool contest_may_add(struct core *core, unsigned vip, unsigned *n, time_ns now, struct actions *actions);
 /* Puts what the table does not know yet into the report; whether there is any. */
 bool contest_report(struct core *core, struct report *report);
+
+/* hook.c. Whether a VIP that this node owns may be added, or one that it must let go be removed; if not, what it waits for is asked
+ * for, and counted in `n`, and hook.due is when it is waited for no longer. */
+bool hook_may_take(struct core *core, unsigned vip, unsigned *n, time_ns now, struct actions *actions);
+bool hook_may_drop(struct core *core, unsigned vip, unsigned *n, time_ns now, struct actions *actions);
+void hook_ended(struct core *core, const struct event *event);
+void hook_reset_done(struct core *core, const struct event *event);
+/* The hooks of what was taken and released since. */
+void hook_step(struct core *core, time_ns now, struct actions *actions);
 
 /* health.c */
 void health_table_changed(struct core *core);

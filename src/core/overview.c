@@ -36,9 +36,11 @@ void overview_unsettled(struct core *core, time_ns now, struct actions *actions)
     }
 }
 
-/* L1: whether there is a VIP that `node` does not hold though it could. *ret_probes: it asks for it first. */
-static bool could_hold_more(const struct core *core, int node, bool *ret_probes)
+/* L1: whether there is a VIP that `node` does not hold though it could. *ret_more: by how much it may take longer than `suspect`,
+ * because it asks for it first, or runs hooks before it takes what it lacks. */
+static bool could_hold_more(const struct core *core, int node, time_ns *ret_more)
 {
+    time_ns hooks = 0;
     uint64_t held = core->hearing[node].last.held, least = NEVER;
     int which = SLOT_NONE;
     if (held >= core->table->changed || !core->hearing[node].heard) {
@@ -46,6 +48,10 @@ static bool could_hold_more(const struct core *core, int node, bool *ret_probes)
     }
     for (int i = 0; i < core->table->vips_end; i++) {
         const struct vip *v = &core->table->vips[i];
+        if (v->used && v->owner == node && v->moved > held) {
+            const struct hook *hook = table_hook(core->table, v, HOOK_BEFORE_TAKE);
+            hooks = hook && hook->timeout_ms * MS > hooks ? hook->timeout_ms * MS : hooks;
+        }
         if (v->used && v->owner == node && v->moved > held && v->moved < least) {
             const struct link *link = table_link_for(core->table, node, v);
             if (link && link->up) {
@@ -58,20 +64,21 @@ static bool could_hold_more(const struct core *core, int node, bool *ret_probes)
         return false;
     }
     const struct vip *v = &core->table->vips[which];
-    *ret_probes = (v->fresh && !v->no_probe) || v->conflict.kind != CONFLICT_NONE;
+    bool probes = (v->fresh && !v->no_probe) || v->conflict.kind != CONFLICT_NONE;
+    *ret_more = hooks + (probes ? core_probe_ms(&core->table->timing) * MS : 0);
     return true;
 }
 
 /* How long a node may be getting nowhere with what it could hold. */
 time_ns overview_patience(const struct core *core, int node)
 {
-    return core_suspect(core) + (core->lead.lacking[node].probes ? core_probe_ms(&core->table->timing) * MS : 0);
+    return core_suspect(core) + core->lead.lacking[node].more;
 }
 
 void overview_lacking(struct core *core, time_ns now, struct actions *actions)
 {
     for (int i = 0; i < NODES_MAX; i++) {
-        if (!core->table->nodes[i].used || core->table->nodes[i].status != NODE_ADMITTED || !could_hold_more(core, i, &core->lead.lacking[i].probes)) {
+        if (!core->table->nodes[i].used || core->table->nodes[i].status != NODE_ADMITTED || !could_hold_more(core, i, &core->lead.lacking[i].more)) {
             core->lead.lacking[i].since = 0;
             continue;
         }

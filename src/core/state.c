@@ -133,6 +133,11 @@ enum vip_state core_vip_state(const struct core *core, int vip, time_ns now, cha
         snprintf(ret_why, 192, "no quorum: no majority of the voters is heard");
         return VIP_UNHELD;
     }
+    const char *hook = core_waits_for_hook(core, vip, now);
+    if (hook) {
+        snprintf(ret_why, 192, "%.63s waits for its before-take hook, %.31s", owner->name, hook);
+        return VIP_MOVING;
+    }
     snprintf(ret_why, 192, "%.63s is taking it", owner->name);
     return VIP_MOVING;
 }

@@ -52,6 +52,7 @@ static const struct
     { "check.list", API_READ },
     { "check.show", API_READ },
     { "check.own", API_OWN },
+    { "hook.own", API_OWN },
     { "check.add", API_CHANGE },
     { "check.set", API_CHANGE },
     { "check.del", API_CHANGE },

@@ -16,7 +16,7 @@
  *       API_DAEMON  on the leader, but no command of the log ("leader.transfer"): api_transfer(), then api_outcome()
  *
  * Files: api.c kinds, outcomes; api_read.c lists; api_rows.c; api_history.c; api_status.c; api_survey.c; api_announce.c;
- * api_explain.c explain, plan; api_doctor.c; api_wait.c; api_maintenance.c; api_command.c and api_vip_spec.c changes;
+ * api_explain.c explain, plan; api_doctor.c; api_hook.c; api_wait.c; api_maintenance.c; api_command.c and api_vip_spec.c changes;
  * api_document.c the
  * cluster's document. The operations with their arguments and results: docs/decisions/0007-control-protocol.md. */
 
@@ -63,6 +63,25 @@ struct api_check
     const char *detail;
 };
 
+/* The last run of a VIP's hook on this node. */
+struct api_hook
+{
+    int64_t at_ms; /* Unix, of its end */
+    uint32_t took_ms;
+    bool failed;
+    const char *detail; /* why; "": no longer known */
+};
+
+/* Hooks as this node runs them. */
+struct api_hooks
+{
+    const void *ud;
+    bool (*last)(const void *ud, int vip, enum hook_point point, struct api_hook *ret); /* false: none yet */
+    bool (*fit)(const void *ud, const char *program, char *ret_why, size_t size); /* whether it could be run here */
+    uint64_t run, failed, dropped;
+    bool dropped_lately; /* some were not run in the last ten minutes */
+};
+
 /* What the daemon says of itself. */
 struct api_daemon
 {
@@ -77,6 +96,7 @@ struct api_daemon
     unsigned n_counters;
     const struct api_counter *counters;
     const struct api_check *checks; /* CHECKS_MAX, by slot; NULL = none */
+    const struct api_hooks *hooks;  /* NULL = none */
 };
 
 /* Working memory; some MiB, of which little is touched in a small cluster; allocated once. */

@@ -210,6 +210,7 @@ void api_doctor(const struct api_call *call)
     check_versions(call, rows);
     check_vips(call, rows);
     check_checks(call, rows);
+    api_hook_doctor(call, rows, find);
     bool healthy = true;
     for (const struct value *row = value_first(rows); row != NULL; row = row->next) {
         healthy &= value_as_bool(value_get(row, "ok"), false);

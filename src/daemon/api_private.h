@@ -123,6 +123,11 @@ bool api_maintenance_resume(const struct api_call *call, struct command *command
 bool api_maintenance_abort(const struct api_call *call, struct command *command);
 /* A move as a row; `table` says who owns the VIP before it. */
 struct value *api_move_row(const struct api_call *call, const struct table *table, const struct move *move);
+/* api_hook.c: what became of a VIP's hooks here; what `doctor` says of hooks (it adds rows with `find`). */
+void api_hook_own(const struct api_call *call);
+typedef void api_finder(const struct api_call *call, struct value *rows, const char *check, bool ok, struct value *text,
+                        const char *advice);
+void api_hook_doctor(const struct api_call *call, struct value *rows, api_finder *find);
 
 /* What a client is to wait for after a change ({vips, to, node, until}), or NULL. */
 struct value *api_wait_for(struct value_arena *arena, const struct control_request *request);

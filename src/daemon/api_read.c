@@ -178,6 +178,7 @@ static const struct
     { "revisions", api_revisions }, { "check.list", api_check_list },
     { "check.show", api_check_show }, { "check.own", api_check_own },
     { "maintenance.plan", api_maintenance_plan }, { "maintenance.show", api_maintenance_show },
+    { "hook.own", api_hook_own },
 };
 
 void api_read(const struct api_view *view, const struct control_request *request, struct value_arena *arena,

@@ -67,6 +67,10 @@ struct api_view requests_view(struct daemon *d, bool local)
     r->counters[n++] = (struct api_counter){"connections_malformed", peers->malformed};
     r->counters[n++] = (struct api_counter){"connections_lost", peers->lost};
     health_own(d, r->checks);
+    hooks_describe(d, &r->hooks);
+    r->counters[n++] = (struct api_counter){"hooks_run", r->hooks.run};
+    r->counters[n++] = (struct api_counter){"hooks_failed", r->hooks.failed};
+    r->counters[n++] = (struct api_counter){"hooks_dropped", r->hooks.dropped};
     r->daemon = (struct api_daemon){
         .node = d->config->node,
         .cluster = d->config->cluster,
@@ -81,6 +85,7 @@ struct api_view requests_view(struct daemon *d, bool local)
         .n_counters = n,
         .counters = r->counters,
         .checks = r->checks,
+        .hooks = &r->hooks,
     };
     return (struct api_view){
         .core = d->core,

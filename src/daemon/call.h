@@ -65,6 +65,7 @@ struct requests
     struct api_counter counters[24];
     struct api_check checks[CHECKS_MAX];
     char waits[VOTERS_MAX * NAME_SIZE + 192];
+    struct api_hooks hooks;
 };
 
 /* The loop's time, ms. */

@@ -32,6 +32,7 @@ static void on_close_timer(uv_timer_t *timer)
     struct daemon *d = timer->data;
     d->closed = true;
     health_close(d);
+    hooks_close(d);
     requests_close(d);
     peers_close(d->peers, NULL, NULL);
     datagram_close(d->datagram, NULL, NULL);
@@ -173,6 +174,9 @@ static int open_member(struct daemon *d)
 {
     int rv = open_core(d);
     if (!rv) {
+        rv = hooks_open(d);
+    }
+    if (!rv) {
         rv = kernel_open(d);
     }
     if (!rv) {
@@ -236,6 +240,7 @@ static void free_memory(struct daemon *d)
     consensus_free(d->consensus);
     free(d->requests);
     free(d->health);
+    hooks_free(d);
     free(d->table);
     free(d->core);
     free(d->scratch);

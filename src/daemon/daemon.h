@@ -30,6 +30,8 @@
 
 struct api_check;
 struct health;
+struct hooks;
+struct api_hooks;
 struct requests;
 
 /* Where a member was, on this node's disk. */
@@ -115,6 +117,7 @@ struct daemon
     struct control *control;
     struct requests *requests;
     struct health *health;
+    struct hooks *hooks;
 
     struct config_keys keys; /* keys.c: the one in use first */
     uv_signal_t term, intr, again, hup;
@@ -238,6 +241,13 @@ void health_close(struct daemon *d);
 void health_poll(struct daemon *d); /* after each turn of the pump */
 const char *health_detail(const struct daemon *d, int check); /* of its last result */
 void health_own(const struct daemon *d, struct api_check *ret); /* CHECKS_MAX of them */
+
+/* hooks.c */
+int hooks_open(struct daemon *d);
+void hooks_close(struct daemon *d); /* what is asked for still runs, for a few seconds of the loop */
+void hooks_free(struct daemon *d);
+void hooks_ask(struct daemon *d, const struct action *action); /* ACT_HOOK */
+void hooks_describe(const struct daemon *d, struct api_hooks *ret);
 
 /* requests.c */
 int requests_open(struct daemon *d);

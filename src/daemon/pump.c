@@ -160,6 +160,12 @@ static void report(struct daemon *d, uint64_t to)
     }
 }
 
+static void reset(struct daemon *d, const struct action *action)
+{
+    struct event event = {.type = EV_RESET, .reset = {.vip = action->reset.vip, .moved = action->reset.moved}};
+    daemon_result(d, &event);
+}
+
 static unsigned execute(struct daemon *d, const struct action *action, unsigned left)
 {
     switch (action->type) {
@@ -186,6 +192,12 @@ static unsigned execute(struct daemon *d, const struct action *action, unsigned 
         break;
     case ACT_ANNOUNCE_ALL:
         kernel_announce_all(d);
+        break;
+    case ACT_HOOK:
+        hooks_ask(d, action);
+        break;
+    case ACT_RESET:
+        reset(d, action);
         break;
     case ACT_CONFIGURE:
         fsm_configure(d, action->to, action->configure);

@@ -20,7 +20,7 @@
 static const char *WORDS =
     "self NAME                       the node under test; before `found`\n"
     "found NAME...                   an entry: founds the cluster (ids 1.., all voters)\n"
-    "entry vip NAME ADDR [probe] [yield] | conflict NODE VIP none|taken|defended|yielded MAC | move VIP NODE|none [REASON] | fence NODE [VIP>NODE...] | clear NODE | admit NODE\n"
+    "entry vip NAME ADDR [probe] [yield] [reset] [before-take=MS] [after-take=MS] [before-release=MS] [after-release=MS] | conflict NODE VIP none|taken|defended|yielded MAC | move VIP NODE|none [REASON] | fence NODE [VIP>NODE...] | clear NODE | admit NODE\n"
     "      | drain NODE | undrain NODE | delete VIP | purge VIP | disable VIP | links NODE DEV up|down PREFIX [MAC]\n"
     "      | add NODE | set NODE voter|spare|auto | remove NODE | gone NODE | voting COUNT REPLACE-MS | voters\n"
     "      | configure NODE voter|standby|none   a configuration of Raft, with that node in its new place\n"
@@ -42,6 +42,8 @@ static const char *WORDS =
     "kernel ADDR present|gone [failed]\n"
     "foreign ADDR [MAC]              another host claims it; without a MAC: another node of the cluster\n"
     "probed VIP silent|failed        nobody answered the last probe of it, or nothing was asked\n"
+    "hooked VIP before-take|before-release   such a hook has ended\n"
+    "reset-done VIP                  the connections of that VIP have been reset\n"
     "result CHECK passed|failed      a health check of this node has come to a result\n"
     "report NODE VIP none|taken|defended|yielded MAC   a node's report of a conflict, to the leader\n"
     "role leader|follower TERM LEADER|none\n"
@@ -50,7 +52,7 @@ static const char *WORDS =
     "writing MS|none                 since when a write has been at this node's disk\n"
     "request drain NODE [force] | delete VIP | pin VIP NODE | remove|promote|demote NODE [force] | address NODE\n"
     "shutdown\n"
-    "expect add VIP | probe VIP | del ADDR | lease MS|0 | announce VIP | heartbeat TO [applied released held gen as key=N]\n"
+    "expect add VIP | probe VIP | hook VIP POINT moved|again|lease|foreign within=MS | reset VIP | del ADDR | lease MS|0 | announce VIP | heartbeat TO [applied released held gen as key=N]\n"
     "       | answer TO acked|refused [promise=NODE:LEFT] [released=NODE:N] | propose KIND [ARG...] | barrier\n"
     "       | configure NODE voter|standby|none"
     "       | elect LEADER | transfer NODE | exit | reply CODE | announce-all\n"
@@ -457,8 +459,15 @@ static void entry_links(char **words, int n)
 static void entry_vip(char **words, int n)
 {
     struct vip_spec spec = {.enabled = true, .pinned = SLOT_NONE, .no_probe = !flag(words, n, "probe"),
-                            .yield = flag(words, n, "yield")};
+                            .yield = flag(words, n, "yield"), .no_reset = !flag(words, n, "reset")};
     struct command command = {.type = COMMAND_VIP_ADD};
+    for (int i = 0; i < HOOK_POINTS_N; i++) {
+        const char *ms = option(words, n, hook_point_text((enum hook_point)i));
+        if (ms) {
+            spec.hooks[i].timeout_ms = (uint32_t)number(ms);
+            strcpy(spec.hooks[i].program, "hook");
+        }
+    }
     snprintf(spec.name, NAME_SIZE, "%s", words[1]);
     if (prefix_parse(words[2], &spec.address, NULL)) {
         fail("'%s' is not an address", words[2]);
@@ -780,6 +789,23 @@ static void do_report(char **words)
     step(&(struct event){.type = EV_REPORT, .report = &report});
 }
 
+static void do_hooked(char **words)
+{
+    struct event event = {.type = EV_HOOK};
+    event.hook.vip = (uint16_t)vip_slot(words[0]);
+    event.hook.moved = table->vips[event.hook.vip].moved;
+    event.hook.point = !strcmp(words[1], hook_point_text(HOOK_BEFORE_TAKE)) ? HOOK_BEFORE_TAKE : HOOK_BEFORE_RELEASE;
+    step(&event);
+}
+
+static void do_reset_done(char **words)
+{
+    struct event event = {.type = EV_RESET};
+    event.reset.vip = (uint16_t)vip_slot(words[0]);
+    event.reset.moved = table->vips[event.reset.vip].moved;
+    step(&event);
+}
+
 static void do_result(char **words)
 {
     int slot = check_slot(words[0]);
@@ -821,7 +847,7 @@ static const struct
     {"add", ACT_ADDR_ADD},        {"probe", ACT_PROBE},      {"announce", ACT_ANNOUNCE}, {"silence", ACT_SILENCE}, {"propose", ACT_PROPOSE},
     {"barrier", ACT_BARRIER},     {"reply", ACT_REPLY},       {"report", ACT_REPORT},   {"elect", ACT_ELECT},
     {"transfer", ACT_TRANSFER},   {"exit", ACT_EXIT},         {"announce-all", ACT_ANNOUNCE_ALL},
-    {"configure", ACT_CONFIGURE},
+    {"configure", ACT_CONFIGURE}, {"hook", ACT_HOOK}, {"reset", ACT_RESET},
 };
 
 static enum action_type kind_of(const char *word)
@@ -859,6 +885,13 @@ static void describe(const struct pile *p, char *buf, size_t size)
         break;
     case ACT_PROBE:
         snprintf(buf, size, "probe %s", table->vips[a->probe.vip].name);
+        break;
+    case ACT_HOOK:
+        snprintf(buf, size, "hook %s %s %s within=%u", table->vips[a->hook.vip].name, hook_point_text(a->hook.point),
+                 (const char *[]){"moved", "again", "lease", "foreign"}[a->hook.cause], a->hook.within_ms);
+        break;
+    case ACT_RESET:
+        snprintf(buf, size, "reset %s", table->vips[a->reset.vip].name);
         break;
     case ACT_ADDR_ADD:
     case ACT_ANNOUNCE:
@@ -1041,6 +1074,7 @@ static void do_line(char **words, int n)
     static const struct { const char *word; int min; } NEEDS[] = {
         {"self", 1}, {"found", 1}, {"entry", 1}, {"at", 1}, {"stall", 1}, {"heartbeat", 1}, {"answer", 2}, {"links", 3},
         {"kernel", 2}, {"foreign", 1}, {"probed", 2}, {"report", 4}, {"role", 3}, {"result", 2}, {"proposed", 1},
+        {"hooked", 2}, {"reset-done", 1},
         {"disk", 2}, {"slew", 2}, {"writing", 1}, {"request", 2}, {"expect", 1}, {"state", 2}, {"node", 2},
     };
     for (size_t i = 0; i < sizeof NEEDS / sizeof *NEEDS; i++) {
@@ -1086,6 +1120,10 @@ static void do_line(char **words, int n)
         do_probed(rest);
     } else if (!strcmp(word, "report")) {
         do_report(rest);
+    } else if (!strcmp(word, "hooked")) {
+        do_hooked(rest);
+    } else if (!strcmp(word, "reset-done")) {
+        do_reset_done(rest);
     } else if (!strcmp(word, "result")) {
         do_result(rest);
     } else if (!strcmp(word, "role")) {

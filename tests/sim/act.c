@@ -211,6 +211,10 @@ unsigned act_execute(struct sim_node *node, const struct action *action)
     case ACT_ANNOUNCE_ALL:
         act_announce_all(node);
         break;
+    case ACT_HOOK:
+    case ACT_RESET:
+        hooks_ask(node, action);
+        break;
     case ACT_CONFIGURE:
         fsm_configure(node, action->to, action->configure);
         break;

@@ -409,6 +409,7 @@ static bool fill(struct sim_node *node, int s)
         node->spec.enabled = true;
         node->spec.yield = world.seed % 4 == 0 && address % 4 == 0;
         node->spec.no_probe = address % 8 == 1;
+        hooks_of(address, &node->spec);
         c->type = COMMAND_VIP_ADD;
         c->vip_add.n_vips = 1;
         c->vip_add.vips = &node->spec;

@@ -48,6 +48,7 @@ static uint64_t next_timer(const struct sim_node *node)
             own = node->flying[i];
         }
     }
+    own = hooks_next(node, own);
     if (node->checked.at != 0 && node->checked.at < own) {
         own = node->checked.at;
     }
@@ -416,7 +417,7 @@ static bool timer(struct sim_node *node)
         ack_checked(node);
         return true;
     }
-    return flying_due(node, own) || foreign_probe_due(node, own) || announce_due(node, own);
+    return flying_due(node, own) || hooks_due(node, own) || foreign_probe_due(node, own) || announce_due(node, own);
 }
 
 /* ------------------------------------------------------------------ begin */
@@ -448,6 +449,7 @@ static void open_process(struct sim_node *node)
     memset(node->calls, 0, sizeof node->calls);
     memset(node->flying, 0, sizeof node->flying);
     memset(node->probing, 0, sizeof node->probing);
+    memset(node->hooking, 0, sizeof node->hooking);
     memset(node->asked, 0, sizeof node->asked);
     memset(node->kept, 0, sizeof node->kept);
     memset(node->sent_at, 0, sizeof node->sent_at);

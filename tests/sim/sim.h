@@ -238,6 +238,19 @@ struct probing
     uint64_t at, interval, moved; /* at: own clock */
 };
 
+/* A hook, or a reset of connections, that is at work. */
+enum hooking_kind
+{
+    HOOKING_TAKE = 0,
+    HOOKING_RELEASE,
+    HOOKING_RESET,
+};
+#define HOOKING_KINDS_N 3
+struct hooking
+{
+    uint64_t at, moved; /* at: own clock, when it ends; 0 = never */
+};
+
 /* N6, as the simulator follows it: foreign.c. */
 enum shut
 {
@@ -306,6 +319,7 @@ struct sim_node
     struct announcing announcing[VIPS_MAX];
     int about_to_announce; /* VIP slot whose may-hold has been asked, or -1 */
     struct probing probing[VIPS_MAX];
+    struct hooking hooking[VIPS_MAX][HOOKING_KINDS_N];
     uint64_t asked[VIPS_MAX], kept[VIPS_MAX]; /* by which move: nobody answered; owned before it started */
     enum shut shut;
     uint64_t shut_since; /* own clock */
@@ -413,6 +427,13 @@ extern const char *const FAULT_NAMES[FAULT_KINDS_N];
 extern const char *const MOMENT_NAMES[MOMENTS_N];
 extern const char *const TRIGGER_NAMES[TRIGGERS_N];
 extern const char *const DEED_NAMES[DEEDS_N];
+
+/* hooks.c */
+bool hooks_there(void);
+void hooks_of(int address, struct vip_spec *spec);
+void hooks_ask(struct sim_node *node, const struct action *action);
+bool hooks_due(struct sim_node *node, uint64_t own);
+uint64_t hooks_next(const struct sim_node *node, uint64_t own); /* no later than `own` */
 
 /* world.c */
 enum timer_kind

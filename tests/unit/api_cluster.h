@@ -110,6 +110,10 @@ static inline void cluster_act(struct cluster *cluster, const struct action *act
         cluster_queue(cluster, (struct event){.type = EV_PROBE,
                                               .probe = {.vip = action->probe.vip, .moved = action->probe.moved}});
         break;
+    case ACT_RESET: /* nobody is connected */
+        cluster_queue(cluster, (struct event){.type = EV_RESET,
+                                              .reset = {.vip = action->reset.vip, .moved = action->reset.moved}});
+        break;
     case ACT_ADDR_DEL:
         cluster_kernel(cluster, &action->addr, false);
         break;

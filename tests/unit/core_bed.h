@@ -199,7 +199,7 @@ static inline void bed_drain(struct bed *bed, int node, bool on)
 /* VIP number i (0 ..) is 10.0.0.(50 + i), without a probe; its slot. */
 static inline int bed_vip(struct bed *bed, int i)
 {
-    struct vip_spec spec = {.enabled = true, .pinned = SLOT_NONE, .no_probe = true};
+    struct vip_spec spec = {.enabled = true, .pinned = SLOT_NONE, .no_probe = true, .no_reset = true};
     struct command command = {.type = COMMAND_VIP_ADD};
     char address[32];
 
