@@ -35,6 +35,8 @@ X(MAINTENANCE_LOST, LOG_WARN, "the maintenance is paused: the vipctl that runs i
 X(HOOK, LOG_INFO, "a hook was run", "")
 X(HOOK_FAILED, LOG_WARN, "a hook failed; the VIP goes its way all the same", "vipctl vip show VIP on this node; vipctl doctor")
 X(HOOK_DROPPED, LOG_WARN, "a hook was not run", "fewer or faster hooks; docs/hooks.md has the limits")
+X(RESET, LOG_INFO, "connections of VIPs that move away were reset", "")
+X(RESET_FAILED, LOG_WARN, "connections of VIPs that move away were not all reset", "their clients notice when they time out")
 X(READD, LOG_WARN, "a VIP was removed from the kernel by something else; it is put back", "")
 X(ADDR_FAILED, LOG_ERROR, "the kernel refused an address operation", "")
 X(KEYS, LOG_NOTE, "the cluster's keys of this node have changed", "")

@@ -97,6 +97,7 @@ struct api_daemon
     const struct api_counter *counters;
     const struct api_check *checks; /* CHECKS_MAX, by slot; NULL = none */
     const struct api_hooks *hooks;  /* NULL = none */
+    const char *no_reset;           /* why connections cannot be reset here, or NULL */
 };
 
 /* Working memory; some MiB, of which little is touched in a small cluster; allocated once. */

@@ -175,6 +175,28 @@ static void check_vips(const struct api_call *call, struct value *rows)
          "check --nodes, the interfaces (vipctl node show NODE) and drained nodes");
 }
 
+/* Whether what VIPs want of their connections can be done here. */
+static void check_connections(const struct api_call *call, struct value *rows)
+{
+    const struct api_view *view = call->view;
+    uint32_t wanted = 0;
+
+    for (int slot = 0; slot < view->table->vips_end; slot++) {
+        const struct vip *vip = &view->table->vips[slot];
+        wanted += vip->used && !vip->deleted && !vip->no_reset;
+    }
+    if (wanted == 0) {
+        return;
+    }
+    find(call, rows, "connections", view->daemon->no_reset == NULL,
+         view->daemon->no_reset == NULL
+             ? value_string(call->arena, "connections of a VIP that moves away as planned are reset")
+             : value_format(call->arena, "connections of a VIP that moves away cannot be reset here (%s): their clients hang "
+                                         "until they time out",
+                            view->daemon->no_reset),
+         "a kernel with CONFIG_INET_DIAG_DESTROY; or vipctl vip set NAME --reset-connections no");
+}
+
 /* The health checks that this very node runs. */
 static void check_checks(const struct api_call *call, struct value *rows)
 {
@@ -211,6 +233,7 @@ void api_doctor(const struct api_call *call)
     check_vips(call, rows);
     check_checks(call, rows);
     api_hook_doctor(call, rows, find);
+    check_connections(call, rows);
     bool healthy = true;
     for (const struct value *row = value_first(rows); row != NULL; row = row->next) {
         healthy &= value_as_bool(value_get(row, "ok"), false);

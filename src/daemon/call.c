@@ -71,6 +71,7 @@ struct api_view requests_view(struct daemon *d, bool local)
     r->counters[n++] = (struct api_counter){"hooks_run", r->hooks.run};
     r->counters[n++] = (struct api_counter){"hooks_failed", r->hooks.failed};
     r->counters[n++] = (struct api_counter){"hooks_dropped", r->hooks.dropped};
+    r->counters[n++] = (struct api_counter){"connections_reset", resets_count(d)};
     r->daemon = (struct api_daemon){
         .node = d->config->node,
         .cluster = d->config->cluster,
@@ -86,6 +87,7 @@ struct api_view requests_view(struct daemon *d, bool local)
         .counters = r->counters,
         .checks = r->checks,
         .hooks = &r->hooks,
+        .no_reset = resets_trouble(d),
     };
     return (struct api_view){
         .core = d->core,

@@ -62,7 +62,7 @@ struct requests
     struct api_scratch scratch;
     struct api_survey survey;
     struct api_daemon daemon;
-    struct api_counter counters[24];
+    struct api_counter counters[32];
     struct api_check checks[CHECKS_MAX];
     char waits[VOTERS_MAX * NAME_SIZE + 192];
     struct api_hooks hooks;

@@ -33,6 +33,7 @@ static void on_close_timer(uv_timer_t *timer)
     d->closed = true;
     health_close(d);
     hooks_close(d);
+    resets_close(d);
     requests_close(d);
     peers_close(d->peers, NULL, NULL);
     datagram_close(d->datagram, NULL, NULL);
@@ -177,6 +178,9 @@ static int open_member(struct daemon *d)
         rv = hooks_open(d);
     }
     if (!rv) {
+        rv = resets_open(d);
+    }
+    if (!rv) {
         rv = kernel_open(d);
     }
     if (!rv) {
@@ -241,6 +245,7 @@ static void free_memory(struct daemon *d)
     free(d->requests);
     free(d->health);
     hooks_free(d);
+    resets_free(d);
     free(d->table);
     free(d->core);
     free(d->scratch);

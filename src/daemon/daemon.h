@@ -31,6 +31,7 @@
 struct api_check;
 struct health;
 struct hooks;
+struct resets;
 struct api_hooks;
 struct requests;
 
@@ -118,6 +119,7 @@ struct daemon
     struct requests *requests;
     struct health *health;
     struct hooks *hooks;
+    struct resets *resets;
 
     struct config_keys keys; /* keys.c: the one in use first */
     uv_signal_t term, intr, again, hup;
@@ -248,6 +250,15 @@ void hooks_close(struct daemon *d); /* what is asked for still runs, for a few s
 void hooks_free(struct daemon *d);
 void hooks_ask(struct daemon *d, const struct action *action); /* ACT_HOOK */
 void hooks_describe(const struct daemon *d, struct api_hooks *ret);
+
+/* resets.c: connections of VIPs that move away */
+int resets_open(struct daemon *d);
+void resets_close(struct daemon *d);
+void resets_free(struct daemon *d);
+void resets_ask(struct daemon *d, const struct action *action); /* ACT_RESET */
+void resets_poll(struct daemon *d); /* after each turn of the pump */
+uint64_t resets_count(const struct daemon *d); /* connections reset since the start */
+const char *resets_trouble(const struct daemon *d); /* why they cannot be reset here; NULL: they can */
 
 /* requests.c */
 int requests_open(struct daemon *d);

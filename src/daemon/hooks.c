@@ -61,7 +61,8 @@ struct failure
 struct hooks
 {
     struct daemon *d;
-    uv_timer_t next_timer, end_timer;
+    uv_idle_t next; /* a timer that starts itself anew would run again before anything is heard */
+    uv_timer_t end_timer;
     struct job *queue; /* a ring */
     unsigned head, n;
     unsigned n_before; /* of those that wait, before-... */
@@ -264,17 +265,18 @@ static struct job *find(struct hooks *h, bool before)
 
 static void finish(struct hooks *h)
 {
-    if (!uv_is_closing((uv_handle_t *)&h->next_timer)) {
-        uv_close((uv_handle_t *)&h->next_timer, NULL);
+    if (!uv_is_closing((uv_handle_t *)&h->next)) {
+        uv_close((uv_handle_t *)&h->next, NULL);
         uv_close((uv_handle_t *)&h->end_timer, NULL);
     }
 }
 
 /* One program a turn of the loop: heartbeats go out in between. */
-static void on_next(uv_timer_t *timer)
+static void on_next(uv_idle_t *idle)
 {
-    struct hooks *h = timer->data;
+    struct hooks *h = idle->data;
     struct job job;
+    uv_idle_stop(idle);
     struct job *at = h->n_before > 0 ? find(h, true) : NULL;
     at = at || h->n_running == HOOKS_RUNNING_MAX ? at : find(h, false);
     if (!at || h->n_running == HOOKS_RUNNING_MAX) {
@@ -294,8 +296,8 @@ static void plan_next(struct hooks *h)
 {
     if (h->closing && h->n == 0 && h->n_running == 0) {
         finish(h);
-    } else if (h->n > 0 && h->n_running < HOOKS_RUNNING_MAX && !uv_is_closing((uv_handle_t *)&h->next_timer)) {
-        uv_timer_start(&h->next_timer, on_next, 0, 0);
+    } else if (h->n > 0 && h->n_running < HOOKS_RUNNING_MAX && !uv_is_closing((uv_handle_t *)&h->next)) {
+        uv_idle_start(&h->next, on_next);
     }
 }
 
@@ -427,9 +429,9 @@ int hooks_open(struct daemon *d)
         free(h);
         return -ENOMEM;
     }
-    uv_timer_init(&d->loop, &h->next_timer);
+    uv_idle_init(&d->loop, &h->next);
     uv_timer_init(&d->loop, &h->end_timer);
-    h->next_timer.data = h->end_timer.data = h;
+    h->next.data = h->end_timer.data = h;
     d->hooks = h;
     return 0;
 }

@@ -160,12 +160,6 @@ static void report(struct daemon *d, uint64_t to)
     }
 }
 
-static void reset(struct daemon *d, const struct action *action)
-{
-    struct event event = {.type = EV_RESET, .reset = {.vip = action->reset.vip, .moved = action->reset.moved}};
-    daemon_result(d, &event);
-}
-
 static unsigned execute(struct daemon *d, const struct action *action, unsigned left)
 {
     switch (action->type) {
@@ -197,7 +191,7 @@ static unsigned execute(struct daemon *d, const struct action *action, unsigned 
         hooks_ask(d, action);
         break;
     case ACT_RESET:
-        reset(d, action);
+        resets_ask(d, action);
         break;
     case ACT_CONFIGURE:
         fsm_configure(d, action->to, action->configure);
@@ -329,6 +323,7 @@ static void pump(struct daemon *d)
     }
     if (!d->closed) {
         health_poll(d);
+        resets_poll(d);
         requests_poll(d);
         arm(d);
         pump_raft_timer(d);
