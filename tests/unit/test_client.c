@@ -409,9 +409,15 @@ static void test_no_leader_is_survived(void **state)
     pthread_join(other, NULL);
 
     order(bench, (struct orders){ .no_leader = true });
-    struct vipd_options brief = { .timeout_ms = 2000 }; /* a busy machine does not answer within 200 */
+    struct vipd_options brief = { .timeout_ms = 500 };
     unsigned served = orders_now(bench).served;
-    assert_int_equal(call(client, "vip.add", adding(2, 1), &brief, &reply), VIPD_NO_QUORUM);
+    enum vipd_code code = call(client, "vip.add", adding(2, 1), &brief, &reply);
+    /* Where the machine stands still during the last try, that one stays without an answer, and it is not known what came of it. */
+    for (int i = 0; i < 20 && code == VIPD_TIMEOUT; i++) {
+        vipd_reply_free(reply);
+        code = call(client, "vip.add", adding(2, 1), &brief, &reply);
+    }
+    assert_int_equal(code, VIPD_NO_QUORUM);
     assert_true(orders_now(bench).served > served + 1);
     vipd_reply_free(reply);
     vipd_client_close(client);
