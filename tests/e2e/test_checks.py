@@ -203,6 +203,83 @@ def test_exec(clean, tmp_path):
     assert clean.owner("db") is clean["c"]  # a weight takes no VIP away
 
 
+def test_exec_that_forks_away(clean, tmp_path):
+    """A program that ends at once and leaves processes: those in its group are killed, one that left the group with the output
+    in its hands holds nothing up. And it is told what it judged, not how long the others lived."""
+    pids, away = tmp_path / "pids", tmp_path / "away"
+    script(clean, "leaves", f"#!/bin/sh\nsleep 1000 & echo $! >>{pids}\necho well\n")
+    script(clean, "forks-away", f"#!/bin/sh\nsetsid sh -c 'echo $$ >>{away}; exec sleep 1000' &\n"
+                                f"while ! test -s {away}; do sleep 0.01; done\necho gone\n")  # fmt: skip
+    try:
+        for name in ("leaves", "forks-away"):
+            add_exec(clean, name, "--time", "900ms", "--scope", "node", "--weight", "10")
+            wait_results(clean, name, a="passes", b="passes", c="passes")
+        wait_until(lambda: "well" in own(clean["a"], "leaves"), SOON, "what it said")
+        wait_until(lambda: "gone" in own(clean["a"], "forks-away"), SOON, "what the other said")
+        # run after run, and still at most one of each at a time
+        wait_until(lambda: len(pids.read_text().split()) >= 9, SOON, "three runs a node")
+        clean.any().vipctl("check", "del", "leaves")
+        clean.any().vipctl("check", "del", "forks-away")
+        wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids.read_text().split()), SOON,
+                   "nothing is left in its group")  # fmt: skip
+        for node in clean:
+            assert node.vipctl_raw("doctor").returncode == DONE
+            open_files = len(os.listdir(f"/proc/{node.pid}/fd"))
+            assert open_files < 200, open_files  # no run has left a pipe behind
+    finally:
+        for pid in away.read_text().split() if away.exists() else []:
+            try:
+                os.kill(int(pid), 9)
+            except ProcessLookupError:
+                pass
+
+
+def test_scope_node(clean, tmp_path):
+    """A check of the node is every VIP's, without --require: what was there before it, and what comes after."""
+    node = clean.any()
+    node.vipctl("vip", "add", clean.vip4(0), "--name", "old", "--nodes", "a,b", "--prefer", "a=100", "--wait")
+    assert clean.owner("old").name == "a"
+    for each in clean:
+        (tmp_path / each.name).touch()
+    script(clean, "well", f"#!/bin/sh\ntest -e {tmp_path}/$VIPD_NODE\n")
+    add_exec(clean, "well", "--scope", "node")
+    wait_results(clean, "well", a="passes", b="passes", c="passes")
+    node.vipctl("vip", "add", clean.vip4(1), "--name", "new", "--prefer", "a=100", "--wait")
+    assert clean.owner("old").name == "a" and clean.owner("new").name == "a"
+    (tmp_path / "a").unlink()
+    wait_until(lambda: clean.owner("old") and clean.owner("old").name == "b", SOON, "the old one leaves a")
+    wait_until(lambda: clean.owner("new") and clean.owner("new").name in "bc", SOON, "the new one, too")
+    assert {clean.vip(name)["reason"] for name in ("old", "new")} == {"health"}
+    assert "require" not in clean.vip("old")  # it did not have to say so
+    told = node.vipctl("explain", "node", "a")["checks"]
+    assert {"ok": False, "text": "check well fails: nothing that requires it comes here"} in told
+    assert node.vipctl_raw("vip", "move", "old", "--to", "a").returncode == UNSAFE
+
+
+def test_weighted(clean, tmp_path):
+    """A check with a weight moves nothing that is held; it decides where a VIP goes, as a preference that is lowered by it."""
+    node = clean.any()
+    for each in clean:
+        (tmp_path / each.name).touch()
+    script(clean, "fit", f"#!/bin/sh\ntest -e {tmp_path}/$VIPD_NODE\n")
+    add_exec(clean, "fit", "--weight", "60")
+    args = ("--prefer", "a=100,b=50", "--require", "fit", "--wait")
+    node.vipctl("vip", "add", clean.vip4(0), "--name", "first", *args)
+    assert clean.owner("first").name == "a"
+    wait_results(clean, "fit", a="passes", b="passes", c="passes")
+    (tmp_path / "a").unlink()
+    wait_results(clean, "fit", a="fails", b="passes", c="passes")
+    weights = {row["node"]: row["weight"] for row in node.vipctl("explain", "vip", "first")["nodes"]}
+    assert weights == {"a": 40, "b": 50, "c": 0}
+    node.vipctl("vip", "add", clean.vip4(1), "--name", "second", *args)
+    assert clean.owner("second").name == "b"  # 100 - 60 is less than 50
+    assert clean.owner("first").name == "a" and clean.vip("first")["reason"] == "new"  # it stays
+    node.vipctl("check", "set", "fit", "--weight", "40")
+    wait_results(clean, "fit", a="fails", b="passes", c="passes")
+    node.vipctl("vip", "add", clean.vip4(2), "--name", "third", *args)
+    assert clean.owner("third").name == "a"  # 100 - 40 is more than 50
+
+
 def test_refused(clean):
     node = clean.any()
     for args, code in [
