@@ -16,8 +16,9 @@
  *      7. The first node, by slot.
  *
  * Units are decided in this order, so that each knows what it has to be apart from: what cannot be moved, those that
- * are where they are pinned, those that stay, those that follow a pin, scattered groups, groups that need a place, VIPs
- * that need one; each by slot. Then the loads are evened out (plan_spread.c). A unit that needs a place and finds none
+ * are where they are pinned, those that stay, those that follow a pin, those that are drawn back, scattered groups, groups that need a place, VIPs
+ * that need one; each by slot. One that finds none only because of what it must be apart from is made room for, when those
+ * can go elsewhere (plan_room.c). Then the loads are evened out (plan_spread.c). A unit that needs a place and finds none
  * keeps its owner: it is held again as soon as that one is able again, and a move to nobody would help no one. Only where a
  * failing check says so (`all-failed: release`) it goes to nobody. */
 
@@ -88,7 +89,7 @@ static bool is_decided(const struct plan *plan, int unit)
     return true;
 }
 
-static uint64_t candidates(const struct plan *plan, int unit)
+uint64_t plan_candidates(const struct plan *plan, int unit)
 {
     return plan->scratch->able[unit] & plan->open & ~plan_forbidden(plan, unit);
 }
@@ -156,7 +157,7 @@ static bool is_where_pinned(const struct plan *plan, int unit)
 }
 
 /* Steps 5 to 7. */
-static int best(const struct plan *plan, int unit, uint64_t nodes)
+int plan_best(const struct plan *plan, int unit, uint64_t nodes)
 {
     const uint32_t *load = plan->scratch->load;
     int32_t weight = 0;
@@ -186,7 +187,7 @@ static int drawn_to(const struct plan *plan, int unit)
         return SLOT_NONE;
     }
     int32_t weight = plan_weight(plan, unit, home);
-    for (uint64_t left = candidates(plan, unit); left != 0; left &= left - 1) {
+    for (uint64_t left = plan_candidates(plan, unit); left != 0; left &= left - 1) {
         int node = __builtin_ctzll(left);
         uint32_t steady_ms = plan->input->steady_ms[node];
 
@@ -199,7 +200,7 @@ static int drawn_to(const struct plan *plan, int unit)
             plan->scratch->ripe_ms = failback_ms - steady_ms;
         }
     }
-    return better == 0 ? SLOT_NONE : best(plan, unit, better);
+    return better == 0 ? SLOT_NONE : plan_best(plan, unit, better);
 }
 
 static bool has_preference(const struct plan *plan, int unit)
@@ -236,7 +237,7 @@ static void put_staying(struct plan *plan, int unit)
     }
     if (!plan_in(plan_forbidden(plan, unit), home)) {
         put_home(plan, unit, home);
-    } else if ((candidates(plan, unit) & ~(1ull << home)) != 0) {
+    } else if ((plan_candidates(plan, unit) & ~(1ull << home)) != 0) {
         plan->scratch->aux[unit] |= PLAN_CROWDED;
     } else {
         put_home(plan, unit, SLOT_NONE);
@@ -245,11 +246,11 @@ static void put_staying(struct plan *plan, int unit)
 
 static void put_anew(struct plan *plan, int unit)
 {
-    int node = best(plan, unit, candidates(plan, unit));
+    int node = plan_best(plan, unit, plan_candidates(plan, unit));
 
     if (node != SLOT_NONE) {
         plan_put(plan, unit, node);
-    } else {
+    } else if (plan_home(plan, unit) != SLOT_NONE || !plan_make_room(plan, unit)) {
         put_home(plan, unit, SLOT_NONE);
     }
 }

@@ -10,7 +10,8 @@
  *     next    the next member of the unit, or END
  *     order   the next VIP in the list of its node, while loads are evened out, or END
  *     aux     flags below, and for a leading slot the size of the unit
- *     able    leading slots: nodes that can own every member
+ *     able    leading slots: nodes that can own every member; while loads are evened out, of VIPs of their own without those
+ *             that they prefer less
  *     barred  leading slots: nodes that have a VIP which says that it must be apart from this unit
  *     load    VIPs that each node has in the wanted placement, as far as it is decided */
 
@@ -31,7 +32,6 @@ enum
     PLAN_EVENED = 1 << 7,  /* unit: moved for the sake of an even spread */
     PLAN_HOME_SHIFT = 8,   /* plan_spread.c, of VIPs that it may send elsewhere: slot + 1 of where it belongs, or 0 */
     PLAN_HOME_MASK = 0x7f, /* ... 7 bits */
-    PLAN_WEIGHED = 1 << 15, /* ... and: it has preferences to look at */
     PLAN_SIZE_SHIFT = 16,
 };
 
@@ -44,6 +44,7 @@ struct plan
     uint64_t open; /* ... and may be given some now */
     uint64_t lowering; /* checks with a weight that fail on some node */
     uint64_t cost[NODES_MAX]; /* of one VIP more beside none, by node: the less, the greater its capacity */
+    unsigned tries; /* of plan_room.c in this plan */
     int leader[GROUPS_MAX]; /* leading slot of the group, SLOT_NONE when it has no active VIP or cannot be together */
 };
 
@@ -66,6 +67,13 @@ int32_t plan_lowered(const struct plan *plan, int unit, int node); /* what faili
 bool plan_fails(const struct plan *plan, int unit, int node); /* a check that some member requires fails there */
 bool plan_released(const struct plan *plan, int vip);        /* its owner's failing check says that it is to be released */
 enum plan_step plan_checked(const struct plan *plan, int vip, int node); /* PLAN_CHOSEN, or what its checks say */
+
+/* plan.c */
+uint64_t plan_candidates(const struct plan *plan, int unit); /* nodes that it may be given to now */
+int plan_best(const struct plan *plan, int unit, uint64_t nodes); /* steps 5 to 7; SLOT_NONE of no nodes */
+
+/* plan_room.c: puts a unit that finds no place where those that are in the way can make room for it; false: nowhere. */
+bool plan_make_room(struct plan *plan, int unit);
 
 /* plan_unit.c */
 void plan_units(struct plan *plan);                         /* forms the units */

@@ -72,9 +72,6 @@ static void by_cost(const struct plan *plan, int slot, int now, uint64_t ret[COS
     int home = (int)(flags >> PLAN_HOME_SHIFT & PLAN_HOME_MASK) - 1;
     uint64_t back = home == SLOT_NONE ? 0 : 1ull << home;
 
-    if ((flags & PLAN_WEIGHED) != 0) {
-        nodes = not_less_preferred(plan, slot, nodes);
-    }
     ret[0] = home == now ? 0 : nodes & back;
     ret[1] = home == now ? 0 : nodes & ~back;
     ret[2] = home == now ? nodes : 0;
@@ -111,8 +108,7 @@ static void list_loose(struct spread *spread)
     for (int slot = spread->plan->table->vips_end - 1; slot >= 0; slot--) {
         if (is_loose(spread->plan, slot)) {
             scratch->aux[slot] &= ~(uint32_t)(PLAN_HOME_MASK << PLAN_HOME_SHIFT);
-            scratch->aux[slot] |= (uint32_t)(plan_home(spread->plan, slot) + 1) << PLAN_HOME_SHIFT |
-                                  (has_preference(spread->plan, slot) ? PLAN_WEIGHED : 0u);
+            scratch->aux[slot] |= (uint32_t)(plan_home(spread->plan, slot) + 1) << PLAN_HOME_SHIFT;
             scratch->order[slot] = spread->head[scratch->target[slot]];
             spread->head[scratch->target[slot]] = (uint16_t)slot;
         }
@@ -382,11 +378,23 @@ static bool specials(struct plan *plan, unsigned *left)
     return moved;
 }
 
+/* A VIP that is sent on and on may come to nodes that it prefers more, and must still find back: so what it may go to is
+ * settled before the first step. */
+static void settle_preferences(struct plan *plan)
+{
+    for (int slot = 0; slot < plan->table->vips_end; slot++) {
+        if (is_loose(plan, slot) && has_preference(plan, slot)) {
+            plan->scratch->able[slot] = not_less_preferred(plan, slot, plan->scratch->able[slot]);
+        }
+    }
+}
+
 void plan_spread(struct plan *plan)
 {
     struct spread spread = {.plan = plan};
     unsigned left = SPECIALS_MAX;
 
+    settle_preferences(plan);
     do {
         list_loose(&spread);
         straight(&spread);

@@ -712,6 +712,46 @@ struct score
 
 static struct score best_score;
 
+static int32_t own_weight(int slot, int node)
+{
+    const struct vip *vip = &table.vips[slot];
+    int32_t weight = 0;
+
+    for (int i = 0; i < vip->n_prefers; i++) {
+        weight = vip->prefers[i].node == node ? vip->prefers[i].weight : weight;
+    }
+    for (uint64_t left = table_checks_of(&table, vip); left != 0; left &= left - 1) {
+        const struct check *check = &table.checks[__builtin_ctzll(left)];
+
+        weight -= (check->failing >> node & 1) != 0 ? check->spec.weight : 0;
+    }
+    return weight;
+}
+
+/* Where it may be: not on a node that it prefers less than the one where it is; a new one on the most preferred ones only. */
+static uint64_t preferred(int slot)
+{
+    int owner = table.vips[slot].owner;
+    uint64_t nodes = candidates(slot), among = nodes;
+    int32_t least = INT32_MIN;
+
+    if (able(slot, owner)) {
+        least = own_weight(slot, owner);
+    } else {
+        for (uint64_t left = nodes; left != 0; left &= left - 1) {
+            int32_t weight = own_weight(slot, __builtin_ctzll(left));
+
+            least = weight > least ? weight : least;
+        }
+    }
+    for (uint64_t left = nodes; left != 0; left &= left - 1) {
+        int node = __builtin_ctzll(left);
+
+        among &= own_weight(slot, node) < least ? ~(1ull << node) : UINT64_MAX;
+    }
+    return among;
+}
+
 static void search(int slot, uint32_t *load, uint32_t n_moves)
 {
     const struct vip *vip = &table.vips[slot];
@@ -741,7 +781,7 @@ static void search(int slot, uint32_t *load, uint32_t n_moves)
         }
         return;
     }
-    for (nodes = candidates(slot); nodes != 0; nodes &= nodes - 1) {
+    for (nodes = preferred(slot); nodes != 0; nodes &= nodes - 1) {
         int node = __builtin_ctzll(nodes);
 
         load[node]++;
@@ -782,43 +822,191 @@ static void assert_fixpoint(void)
     assert_int_equal(plan(), 0);
 }
 
+/* Checks that nodes pass, fail and do not know yet, required by some of the VIPs; or with a weight. */
+static void random_checks(int n_nodes, int n_vips)
+{
+    for (int i = 0; i < 2; i++) {
+        struct check *check = &table.checks[i];
+
+        *check = (struct check){.spec = check_spec_default(), .changed = 1};
+        snprintf(check->spec.name, NAME_SIZE, "c%d", i);
+        check->spec.weight = (uint16_t)(below(3) == 0 ? 5 + 5 * below(2) : 0);
+        check->passing = below(1u << n_nodes);
+        check->failing = ~check->passing & below(1u << n_nodes);
+    }
+    table.checks_index = 1;
+    table_index(&table);
+    for (int k = 0; k < n_vips; k++) {
+        table.vips[k].checks = below(2) ? 0 : below(4);
+    }
+}
+
+static void random_preferences(int n_nodes, int n_vips)
+{
+    for (int k = 0; k < n_vips; k++) {
+        struct vip *vip = &table.vips[k];
+
+        for (int node = 0; node < n_nodes && below(2) == 0; node++) {
+            vip->prefers[vip->n_prefers++] = (struct prefer){.node = (int8_t)node, .weight = (uint16_t)(10 * (1 + below(2)))};
+        }
+    }
+}
+
+struct worth
+{
+    int moved, detours;
+};
+
+static void brute_force_of(int i, struct worth *worth)
+{
+    uint32_t load[NODES_MAX] = {0};
+    struct score got;
+    int n_nodes;
+    uint32_t n;
+
+    seed = 0x9e3779b97f4a7c15ull * ((uint64_t)i + 1);
+    n_nodes = 2 + (int)below(3);
+    random_nodes(n_nodes);
+    for (int node = 0; node < n_nodes && i % 2 == 0; node++) {
+        static const uint16_t capacities[] = {0, 50, 200, 300};
+
+        table.nodes[node].capacity = capacities[below(4)];
+    }
+    random_vips(n_nodes, 1 + (int)below(n_nodes == 4 ? 6 : 8));
+    if (i % 3 == 0) {
+        random_preferences(n_nodes, table.vips_end);
+    }
+    if (i % 4 == 0) {
+        random_checks(n_nodes, table.vips_end);
+    }
+    n = plan();
+    assert_valid(n);
+    assert_explained(n);
+    best_score = (struct score){UINT32_MAX, UINT32_MAX};
+    search(0, load, 0);
+    n = plan();
+    got = score_of(n);
+    if (got.squares != best_score.squares || got.moves != best_score.moves) {
+        fail_msg("case %d: squares %u moves %u, best is %u and %u", i, got.squares, got.moves, best_score.squares,
+                 best_score.moves);
+    }
+    worth->moved += n > 0;
+    worth->detours += n > 3;
+    apply(n);
+    assert_int_equal(plan(), 0);
+}
+
+/* Nothing is as even with fewer moves: with sets of nodes, capacities, preferences, and checks, required and weighted. */
 static void brute_force(void **state)
 {
-    int moved = 0, detours = 0;
+    struct worth worth = {0};
+
+    for (int i = 0; i < 8000; i++) {
+        brute_force_of(i, &worth);
+    }
+    brute_force_of(29040, &worth); /* on its way it came to where it is preferred more, and had to find back */
+    assert_in_range(worth.moved, 4000, 8000); /* the cases are worth something */
+    assert_in_range(worth.detours, 130, 8000);
+}
+
+/* ------------------------------------------------------------------ held at all: apart-from rules */
+
+static int most_held;
+
+static bool side_by_side(int a, int b)
+{
+    for (int k = 0; k < table.vips[a].n_apart; k++) {
+        if (table.vips[a].apart[k] == b) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Every placement that keeps to the rules, but that two that are side by side already may stay so. What is held nowhere
+ * else is still its owner's, and the others keep away from it. */
+static void search_held(int slot, int *at, int held)
+{
+    if (slot == table.vips_end) {
+        most_held = held > most_held ? held : most_held;
+        return;
+    }
+    if (held + table.vips_end - slot <= most_held) {
+        return;
+    }
+    int owner = table.vips[slot].owner;
+    uint64_t nodes = candidates(slot) | (owner != SLOT_NONE ? 1ull << owner : 0);
+    for (; nodes != 0; nodes &= nodes - 1) {
+        int node = __builtin_ctzll(nodes);
+        bool fits = true;
+
+        for (int other = 0; other < slot && fits; other++) {
+            bool both_stay = node == owner && at[other] == table.vips[other].owner;
+
+            fits = at[other] != node || both_stay || !(side_by_side(slot, other) || side_by_side(other, slot));
+        }
+        if (fits) {
+            at[slot] = node;
+            search_held(slot + 1, at, held + able(slot, node));
+        }
+    }
+    at[slot] = SLOT_NONE;
+    if (owner == SLOT_NONE) {
+        search_held(slot + 1, at, held);
+    }
+}
+
+static int held_after(uint32_t n)
+{
+    int held = 0;
+
+    for (int slot = 0; slot < table.vips_end; slot++) {
+        held += able(slot, owner_after(n, slot));
+    }
+    return held;
+}
+
+/* As many VIPs are held as can be, though what is held already moves only to make room. Finding that is as hard as colouring a
+ * map: what the planner's search misses is counted, less than one in a hundred; without making room it is one in nine. */
+static void brute_force_of_rules(void **state)
+{
+    int missed = 0, tight = 0;
 
     for (int i = 0; i < 6000; i++) {
-        uint32_t load[NODES_MAX] = {0};
-        struct score got;
-        int n_nodes;
+        int at[16], n_nodes, n_vips;
         uint32_t n;
 
-        seed = 0x9e3779b97f4a7c15ull * ((uint64_t)i + 1);
+        seed = 0xd6e8feb86659fd93ull * ((uint64_t)i + 1);
         n_nodes = 2 + (int)below(3);
-        random_nodes(n_nodes);
-        for (int node = 0; node < n_nodes && i % 2 == 0; node++) {
-            static const uint16_t capacities[] = {0, 50, 200, 300};
+        n_vips = 2 + (int)below(5);
+        cluster(n_nodes);
+        for (int k = 0; k < n_vips; k++) {
+            struct vip *vip = vip_at((int)below((uint32_t)n_nodes + 1) - 1);
 
-            table.nodes[node].capacity = capacities[below(4)];
+            vip->nodes = below(3) == 0 ? 1 + below((1u << n_nodes) - 1) : 0;
+            if (k > 0 && below(3) > 0) {
+                apart(k, (int)below((uint32_t)k));
+            }
         }
-        random_vips(n_nodes, 1 + (int)below(n_nodes == 4 ? 6 : 8));
+        if (i % 2 == 0) {
+            random_checks(n_nodes, n_vips);
+        }
+        if (i % 3 == 0) {
+            table.nodes[below((uint32_t)n_nodes)].status = NODE_FENCED;
+        }
+        most_held = 0;
+        search_held(0, at, 0);
         n = plan();
         assert_valid(n);
-        assert_explained(n);
-        best_score = (struct score){UINT32_MAX, UINT32_MAX};
-        search(0, load, 0);
-        n = plan();
-        got = score_of(n);
-        if (got.squares != best_score.squares || got.moves != best_score.moves) {
-            fail_msg("case %d: squares %u moves %u, best is %u and %u", i, got.squares, got.moves, best_score.squares,
-                     best_score.moves);
-        }
-        moved += n > 0;
-        detours += n > 3;
+        int held = held_after(n);
+        assert_true(held <= most_held);
+        missed += held < most_held;
+        tight += most_held < n_vips;
         apply(n);
-        assert_int_equal(plan(), 0);
+        assert_fixpoint();
     }
-    assert_in_range(moved, 3000, 6000); /* the cases are worth something */
-    assert_in_range(detours, 100, 6000);
+    assert_in_range(missed, 0, 45); /* of those that are held, another choice would have been better for more */
+    assert_in_range(tight, 1000, 6000);
 }
 
 /* Loads follow the capacities. */
@@ -1110,6 +1298,7 @@ int main(void)
         cmocka_unit_test(explain_names_the_step),
         cmocka_unit_test(explain_names_the_group),
         cmocka_unit_test(brute_force),
+        cmocka_unit_test(brute_force_of_rules),
         cmocka_unit_test(within_one),
         cmocka_unit_test(twice_the_capacity_twice_the_vips),
         cmocka_unit_test(failback_never),
