@@ -46,7 +46,13 @@ def alarms_table(rows):
     return columns, [[r["trouble"], r["profile"], r["minutes"], r["moves"], r["fences"]] for r in rows]
 
 
-TABLES = {"outage": outage_table, "scale": scale_table, "rest": rest_table, "changes": changes_table, "alarms": alarms_table}
+def plan_table(rows):
+    columns = ["case", "VIPs", "nodes", "moves", "plan ms", "interfaces ms", "plan / interfaces"]
+    return columns, [[r[key] for key in ("case", "vips", "nodes", "moves", "plan_ms", "ask_ms", "ratio")] for r in rows]
+
+
+TABLES = {"outage": outage_table, "scale": scale_table, "rest": rest_table, "changes": changes_table, "alarms": alarms_table,
+          "plan": plan_table}  # fmt: skip
 
 
 def as_text(part, result):

