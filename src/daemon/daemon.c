@@ -42,6 +42,7 @@ static void on_close_timer(uv_timer_t *timer)
     uv_timer_stop(&d->core_timer);
     uv_timer_stop(&d->raft_timer);
     uv_close((uv_handle_t *)&d->core_timer, NULL);
+    uv_close((uv_handle_t *)&d->core_now, NULL);
     uv_close((uv_handle_t *)&d->raft_timer, NULL);
     uv_close((uv_handle_t *)&d->term, NULL);
     uv_close((uv_handle_t *)&d->intr, NULL);

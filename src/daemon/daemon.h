@@ -64,6 +64,7 @@ struct daemon
     struct event_queue urgent, queue; /* results of actions come before anything else (N3) */
     bool pumping, applied_queued;
     uv_timer_t core_timer, raft_timer;
+    uv_idle_t core_now; /* what is due at once: a timer of 0 ms would run again before anything is heard */
     struct clock clock;
     uint8_t *command_bytes; /* COMMAND_BYTES_MAX */
 

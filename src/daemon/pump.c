@@ -256,6 +256,14 @@ static void on_core_timer(uv_timer_t *timer)
     daemon_event(d, &event);
 }
 
+static void on_core_now(uv_idle_t *idle)
+{
+    struct daemon *d = idle->data;
+    struct event event = {.type = EV_TIMER};
+    uv_idle_stop(idle);
+    daemon_event(d, &event);
+}
+
 static void arm(struct daemon *d)
 {
     if (d->closed) {
@@ -268,6 +276,12 @@ static void arm(struct daemon *d)
     } else if (d->actions.deadline != UINT64_MAX) {
         wait_ms = d->actions.deadline > now ? (d->actions.deadline - now + MS - 1) / MS : 0;
         wait_ms = wait_ms < 1000 ? wait_ms : 1000;
+    }
+    uv_timer_stop(&d->core_timer);
+    uv_idle_stop(&d->core_now);
+    if (wait_ms == 0) {
+        uv_idle_start(&d->core_now, on_core_now);
+        return;
     }
     uv_update_time(&d->loop);
     uv_timer_start(&d->core_timer, on_core_timer, wait_ms, 0);
@@ -375,6 +389,8 @@ void pump_raft_timer(struct daemon *d)
 void pump_open(struct daemon *d)
 {
     uv_timer_init(&d->loop, &d->core_timer);
+    uv_idle_init(&d->loop, &d->core_now);
+    d->core_now.data = d;
     uv_timer_init(&d->loop, &d->raft_timer);
     d->core_timer.data = d->raft_timer.data = d;
     d->actions.deadline = UINT64_MAX;
