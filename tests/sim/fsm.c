@@ -79,7 +79,7 @@ static void on_apply(void *ud, uint64_t index, uint64_t term, const void *data, 
         world_violated(VIOLATION_BUG, "a command of the log does not decode");
         return;
     }
-    if (RULE(V2_DISK) && index > disk_last(&node->disk)) {
+    if (index > disk_last(&node->disk)) {
         world_violated(VIOLATION_SAFETY, "%c applies %llu, which is not on its disk", 'a' + node->slot,
                        (unsigned long long)index);
     }
