@@ -384,7 +384,7 @@ static void add_permitted(struct core *core, time_ns now, struct actions *action
 }
 
 /* `held`: everything that moves up to it gave this node, that its links can carry and that the table does not know to be
- * another host's, is in the kernel and open. */
+ * another host's, is in the kernel and open. Without a lease the other host is no excuse: this node cannot even ask for it. */
 static void update_held(struct core *core, time_ns now)
 {
     uint64_t held = core->table->applied;
@@ -396,7 +396,7 @@ static void update_held(struct core *core, time_ns now)
         }
         const struct link *link = core_link_for(core, vip);
         bool held_now = open && bit_get(core->agent.present, (unsigned)vip);
-        if (link && link->up && !held_now && !contest_excuses(core, (unsigned)vip)) {
+        if (link && link->up && !held_now && (!open || !contest_excuses(core, (unsigned)vip))) {
             held = v->moved - 1;
         }
     }

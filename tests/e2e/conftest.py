@@ -54,6 +54,9 @@ def pytest_runtest_teardown(item):
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes more than a few seconds; left out by tests/run --quick")
     config.addinivalue_line("markers", f"limit(seconds): fails after it, instead of after {LIMIT_S} s")
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # begun in the background of a shell: a tour could not even trap the Ctrl-C that it is to survive
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.getuid() != 0:
         raise pytest.UsageError("the end-to-end tests make network namespaces: run them as root")
     with open("/proc/self/mountinfo") as mounts:
