@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "daemon/daemon.h"
+#include "daemon/guard.h"
 
 static int compare(const void *a, const void *b)
 {
@@ -94,8 +95,11 @@ int adopt_open(struct daemon *d)
     if (!d->n_earlier || survey.unfenced) {
         return remove_all(d);
     }
-    memcpy(d->kept, d->earlier, d->n_earlier * sizeof *d->earlier); /* the fence knows them, VIPs or not */
+    /* This run's fence knows them from the start, VIPs of its table or not: it may take the earlier one's place while the table
+     * knows none of them, as that of a node which has only just joined, and they are removed a moment later. */
+    memcpy(d->kept, d->earlier, d->n_earlier * sizeof *d->earlier);
     d->n_kept = d->n_earlier;
+    guard_keep(d);
     qsort(d->earlier, d->n_earlier, sizeof *d->earlier, compare);
     log_write(LOG_ADOPT, "addresses=%u", d->n_earlier);
     uv_timer_start(&d->adopt_timer, on_adopt_timer, d->config->timing.promise_ms, 0);

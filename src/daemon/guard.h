@@ -18,5 +18,7 @@ void guard_others(struct daemon *d, const struct link *links, int n);
 
 /* Brings the set to the table's; whether a VIP is new in it. A set that cannot be written ends the daemon. */
 bool guard_table_changed(struct daemon *d);
+/* Likewise, with what was put into d->kept: addresses of an earlier run that are still in the kernel. */
+void guard_keep(struct daemon *d);
 
 #endif

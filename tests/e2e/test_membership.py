@@ -214,3 +214,27 @@ def test_a_majority_is_lost_for_good(say):
             say("three nodes again")
             witness.stop()
             witness.assert_single()
+
+
+def test_seed_26_round_56_what_another_life_left_stays_behind_the_fence(say):
+    """A host comes back as a new node while its kernel still has the old one's VIPs. Its first table knows none of them, and took
+    the old fence's place: until they were removed, one after the other, its kernel answered for them beside their new owner."""
+    with Cluster(3) as cluster:
+        cluster.start().wait_formed()
+        b, other = cluster["b"], cluster["a"]
+        vips = [cluster.vip4(number) for number in range(1000)]
+        other.vipctl("vip", "add", *vips, "--prefer", "b=100", "--no-probe", "--wait", timeout=120)
+        last = vips[-1]  # removed last
+        assert b.has(last)
+        for vip in vips:
+            b.make_eternal(vip)
+        with cluster.witness(last) as witness:
+            b.kill()
+            cluster.wait_held(last, but=["b"], timeout=60)
+            cluster.any(but=["b"]).vipctl("node", "remove", "b", "--force", "--wait", "--timeout", "60s")
+            wipe(b)
+            assert b.has(last)
+            join(cluster, "b")
+            wait_until(lambda: not b.has(last), 30, "what was left is gone")
+            say(f"{len([line for line in b.log_text().splitlines() if 'leftover' in line])} lines of leftovers")
+            witness.assert_single()
