@@ -129,6 +129,9 @@ unsigned kernel_addresses(struct daemon *d, const struct action *list, unsigned 
 {
     enum action_type type = list[0].type;
     int n = 0;
+    if (d->stopping && type == ACT_ADDR_ADD) {
+        return 1; /* kernel_release() */
+    }
     while ((unsigned)n < left && n < BATCH_MAX && list[n].type == type) {
         n++;
     }
@@ -183,7 +186,7 @@ void kernel_announce_all(struct daemon *d)
 static bool may_announce(void *ud, uint16_t vip)
 {
     struct daemon *d = ud;
-    return core_may_hold(d->core, vip, daemon_now());
+    return !d->stopping && core_may_hold(d->core, vip, daemon_now());
 }
 
 /* ---------------------------------------------------------------- what the kernel tells */
@@ -327,8 +330,13 @@ void kernel_release(struct daemon *d)
         d->left_behind = true; /* all stays as it is, until the lease's end, for the run that comes next */
         return;
     }
+    /* Until the loop is done, the core may go on asking, with a lease that still runs: for what comes next nothing is added and
+     * the gate stays shut, or an address would be there when the fence is taken away. */
     if (d->fence) {
-        fence_set_lease(d->fence, 0);
+        fence_seal(d->fence);
+    }
+    if (d->netlink) {
+        netlink_seal(d->netlink);
     }
     d->left_behind = d->netlink && netlink_flush_marked(d->netlink, NULL, NULL) < 0;
     if (d->left_behind) {

@@ -262,7 +262,13 @@ int fence_remove_all(void)
 
 void fence_set_lease(struct fence *fence, uint64_t end_boottime_ns)
 {
-    __atomic_store_n(fence->lease, end_boottime_ns, __ATOMIC_RELEASE);
+    __atomic_store_n(fence->lease, fence->sealed ? 0 : end_boottime_ns, __ATOMIC_RELEASE);
+}
+
+void fence_seal(struct fence *fence)
+{
+    fence->sealed = true;
+    fence_set_lease(fence, 0);
 }
 
 uint64_t fence_lease(const struct fence *fence)

@@ -83,6 +83,9 @@ NODISCARD int fence_vip_del(struct fence *fence, const struct addr *vip);
 void fence_set_lease(struct fence *fence, uint64_t end_boottime_ns);
 uint64_t fence_lease(const struct fence *fence);
 
+/* Closes the gate for good: what sets the lease afterwards sets nothing. For a node that ends. */
+void fence_seal(struct fence *fence);
+
 /* Frames dropped since fence_open, by reason. */
 struct fence_stats
 {

@@ -15,6 +15,7 @@ struct fence
     int lock_fd;
     int vips_fd;
     bool vips_set;
+    bool sealed; /* lease 0 for good */
     int prog_fd[2][FENCE_SIDES_N]; /* [bare][side] */
     uint32_t prog_id[2][FENCE_SIDES_N];
 };

@@ -97,6 +97,10 @@ bool netlink_has(const struct netlink *netlink, const struct addr *addr);
 void netlink_each(const struct netlink *netlink,
                   void (*cb)(void *ud, const struct addr *addr, const char *dev, bool marked), void *ud);
 
+/* From now on nothing is added: every addition's result is -ESHUTDOWN. Before the last flush of a node that ends, so that what
+ * is still on its way cannot bring an address back behind it. */
+void netlink_seal(struct netlink *netlink);
+
 /* Removes every address with our mark, after a fresh dump (rule N4); cb, which may be NULL, hears of each. Returns how
  * many, or -errno: something may be left. */
 NODISCARD int netlink_flush_marked(struct netlink *netlink,

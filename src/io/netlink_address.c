@@ -54,6 +54,9 @@ static int prepare_add(const struct netlink *nl, const struct netlink_item *item
                        struct rtsock_request *ret)
 {
     const struct addr *addr = &item->address.addr;
+    if (nl->sealed) {
+        return -ESHUTDOWN;
+    }
     if ((addr->family != 4 && addr->family != 6) || valid_s == 0 || valid_s == UINT32_MAX /* "for ever" */) {
         return -EINVAL;
     }
@@ -313,6 +316,11 @@ int netlink_address_add_some(struct netlink *nl, struct netlink_item *items, int
 int netlink_address_del_some(struct netlink *nl, struct netlink_item *items, int n, uint32_t budget_ms)
 {
     return in_slices(nl, items, n, budget_ms, work_del, NULL);
+}
+
+void netlink_seal(struct netlink *nl)
+{
+    nl->sealed = true;
 }
 
 static int collect_marked(const struct netlink *nl, struct deletion *deletion)

@@ -19,6 +19,7 @@ struct netlink
     uv_timer_t timer; /* delivers what operations have queued; retries a failed dump */
     int handles;      /* open ones */
     bool closing;
+    bool sealed; /* no additions any more */
     struct rtsock *monitor, *requests;
     struct mirror *mirror;
     struct netlink_ops ops;

@@ -201,6 +201,20 @@ static void the_lease_is_what_was_stored_and_may_go_back(void **state)
     assert_done(close_fence(false));
 }
 
+static void what_is_sealed_stays_shut(void **state)
+{
+    static const struct frame_spec spec = SPEC(FRAME_IP4, HOST4, VIP4);
+    open_with_vips();
+    fence_set_lease(fence, UINT64_MAX);
+    assert_false(dropped(FENCE_IN, &spec));
+    fence_seal(fence);
+    assert_true(dropped(FENCE_IN, &spec));
+    fence_set_lease(fence, UINT64_MAX);
+    assert_int_equal(fence_lease(fence), 0);
+    assert_true(dropped(FENCE_IN, &spec));
+    assert_done(close_fence(false));
+}
+
 static void drops_are_counted_by_reason(void **state)
 {
     static const struct
@@ -433,6 +447,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         FENCE_TEST(frames_of_vips_are_dropped_after_the_lease_and_no_others),
         FENCE_TEST(the_lease_is_what_was_stored_and_may_go_back),
+        FENCE_TEST(what_is_sealed_stays_shut),
         FENCE_TEST(drops_are_counted_by_reason),
         FENCE_TEST(the_largest_table_fits_and_one_more_is_refused),
         FENCE_TEST(replacing_keeps_what_is_in_both),

@@ -598,6 +598,16 @@ static void test_flush_marked(void **state)
     assert_int_equal(marked_in_kernel(), 0);
 }
 
+static void test_seal(void **state)
+{
+    assert_int_equal(add("v0", "10.0.0.50/24", false), 0);
+    netlink_seal(fx->nl);
+    assert_int_equal(netlink_flush_marked(fx->nl, NULL, NULL), 1);
+    assert_int_equal(add("v0", "10.0.0.50/24", true), -ESHUTDOWN);
+    assert_int_equal(add("v0", "2001:db8::50/64", false), -ESHUTDOWN);
+    assert_int_equal(marked_in_kernel(), 0);
+}
+
 /* More happens than the journal holds while the loop stands still. */
 static void test_overrun(void **state)
 {
@@ -733,6 +743,7 @@ int main(int argc, char **argv)
         T(test_links_configured),
         T(test_bridge),
         T(test_flush_marked),
+        T(test_seal),
         T(test_overrun),
         T(test_batch_results),
         T(test_slices),
