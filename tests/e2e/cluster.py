@@ -225,6 +225,14 @@ class Node:
         shown = json.loads(ip("-j", "-n", self.netns, "addr", "show", *(["dev", dev] if dev else [])).stdout)
         return {info["local"] for link in shown for info in link.get("addr_info", []) if "local" in info}
 
+    def fill_disk(self):
+        """Until there is no room; returns the file to be removed."""
+        filler = self.data / "filler"
+        with open(filler, "wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(b"x" * 4096):
+                pass
+        return filler
+
     def has(self, address):
         return address.split("/")[0] in self.addresses()
 

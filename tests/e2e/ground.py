@@ -23,7 +23,7 @@ class Ground(Cluster):
     """A cluster with a rogue host beside it, daemons in cgroups of their own, and one node with a small disk."""
 
     def __init__(self, n, rng, fence=None, **kwargs):
-        self.rogue_process = self.hog_process = None
+        self.rogue_process = self.hog_process = self.filler = None
         self.freezers, self.memories = {}, {}  # node -> folder of its cgroup
         self.starved = set()
         self.frozen_nodes = set()
@@ -144,12 +144,11 @@ class Ground(Cluster):
         self.starved.clear()
 
     def fill_disk(self):
-        with open(self.small.data / "filler", "wb", buffering=0) as file, contextlib.suppress(OSError):
-            while file.write(b"x" * 4096):
-                pass
+        self.filler = self.small.fill_disk()
 
     def free_disk(self):
-        (self.small.data / "filler").unlink(missing_ok=True)
+        if self.filler is not None:
+            self.filler.unlink(missing_ok=True)
 
     def start_rogue(self, vip, every_ms):
         bare = vip.split("/")[0]

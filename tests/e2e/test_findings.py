@@ -1,5 +1,6 @@
 """What the nemesis found, each with its seed and round, by itself."""
 
+import itertools
 import pathlib
 import re
 import subprocess
@@ -7,7 +8,8 @@ import time
 
 import pytest
 
-from cluster import CALM, DONE, NO_QUORUM, PATIENCE_S, TIMED_OUT, VIPCTL, Cluster, wait_until
+import witness as witnesses
+from cluster import CALM, DONE, NO_QUORUM, PATIENCE_S, TIMED_OUT, TOP, VIPCTL, Cluster, wait_until
 
 
 pytestmark = pytest.mark.slow
@@ -100,6 +102,30 @@ def test_seed_11_round_73_an_old_leader_that_was_stopped():
             cluster.heal()
 
         refused_from_the_old_table(cluster, cut, back)
+
+
+def test_seed_26_round_49_a_node_that_ends_takes_nothing_up():
+    """Its disk is full, and it releases everything. Until its loop is done, which is put off here, its core goes on with a lease
+    that still runs: what it took then stayed there without a fence."""
+    lingers = witnesses.compiled(TOP / "build" / "e2e", pathlib.Path(__file__).with_name("lingers.c"), ["-shared", "-fPIC", "-ldl"])
+    with Cluster(3) as cluster:
+        small, other = cluster["a"], cluster["b"]
+        cluster.small_disk(small, 24 * 1024)
+        small.start(before=("env", f"LD_PRELOAD={lingers}"))
+        cluster.start().wait_formed()
+        vips = [cluster.vip4(number) for number in range(6)]
+        for vip in vips:
+            cluster.add_vip(vip)
+        bare = {vip.split("/")[0] for vip in vips}
+        assert small.addresses() & bare
+        small.fill_disk()
+        with cluster.witness(*vips) as witness:
+            many = [cluster.vip4(number) for number in range(250, 450)]
+            bulks = itertools.cycle((["add", *many, "--disabled"], ["del", *many]))
+            wait_until(lambda: other.vipctl_raw("vip", *next(bulks)) and not small.running, 60, "the full disk ends the node")
+            assert not small.addresses() & bare
+            cluster.wait_held(*vips, but=[small.name])
+            witness.assert_single()
 
 
 def waits_in(node, source):

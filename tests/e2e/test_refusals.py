@@ -271,13 +271,7 @@ def test_a_full_disk_takes_the_node_out(say):
         with cluster.witness(*vips) as witness:
             if not any(cluster.owner(vip) is small for vip in vips):
                 others[0].vipctl("vip", "move", vips[0].split("/")[0], "--to", small.name, "--wait")
-            filler = small.data / "filler"
-            with open(filler, "wb", buffering=0) as file:
-                try:
-                    while True:
-                        file.write(b"x" * 4096)
-                except OSError:
-                    pass
+            filler = small.fill_disk()
             many = [cluster.vip4(number) for number in range(250, 450)]
             written = []
 

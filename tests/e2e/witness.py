@@ -32,7 +32,7 @@ def die_with_parent(by=signal.SIGKILL):
     ctypes.CDLL(None).prctl(1, by)  # PR_SET_PDEATHSIG
 
 
-def compiled(folder, source=SOURCE):
+def compiled(folder, source=SOURCE, more_flags=()):
     """The program (the witness), compiled into `folder` when it is not newer than its source. Safe beside other runs."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def compiled(folder, source=SOURCE):
         handle, fresh = tempfile.mkstemp(dir=folder)
         os.close(handle)
         flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Wshadow", "-Werror"]
-        subprocess.run(["cc", *flags, "-o", fresh, source], check=True)
+        subprocess.run(["cc", *flags, *more_flags, "-o", fresh, source], check=True)
         os.chmod(fresh, 0o755)
         os.replace(fresh, program)
     return program
