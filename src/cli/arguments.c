@@ -33,6 +33,21 @@ bool arguments_duration(const char *text, uint64_t max_ms, uint64_t *ret_ms)
     return false;
 }
 
+bool arguments_failback(const char *text, uint64_t *ret_ms)
+{
+    uint64_t ms;
+
+    if (strcmp(text, "never") == 0 || strcmp(text, "auto") == 0) {
+        *ret_ms = text[0] == 'a';
+        return true;
+    }
+    if (!arguments_duration(strncmp(text, "after ", 6) == 0 ? text + 6 : text, 86400000, &ms)) {
+        return false;
+    }
+    *ret_ms = ms > 0 ? ms : 1;
+    return true;
+}
+
 const char *arguments_option(const struct cli *cli, const char *name)
 {
     for (int i = cli->n_given - 1; i >= 0; i--) {

@@ -77,6 +77,8 @@ int arguments_read(struct cli *cli, int argc, char **argv);
 const char *arguments_option(const struct cli *cli, const char *name);
 /* "10s", "500ms", "2m", "1h", "30" (seconds); false: it is none, or above max_ms. */
 bool arguments_duration(const char *text, uint64_t max_ms, uint64_t *ret_ms);
+/* "never" (0), "auto" (1), "10m" and "after 10m"; at most a day. */
+bool arguments_failback(const char *text, uint64_t *ret_ms);
 
 /* help.c */
 void help_overview(FILE *to);

@@ -40,6 +40,7 @@ static const struct option_spec status_options[] = {
         { "conflict", 0, "POLICY", "when another host announces it: defend (default) or yield" },    \
         { "hook", 0, "WHEN=PROGRAM[,..]", "run when it is taken or released (see below); \"none\" ends that" }, \
         { "reset-connections", 0, "yes|no", "reset its open connections on a planned move (default: yes)" }, \
+        { "failback", 0, "WHEN", "never, auto, 10m: instead of the setting; \"default\" ends that" },  \
     {                                                                                                 \
         "apart-from", 'a', "V,W", "never on the node of these VIPs; \"none\" ends that"              \
     }

@@ -84,9 +84,8 @@ static const struct setting
 
 static bool setting_value(enum setting_kind kind, const char *text, uint64_t *ret)
 {
-    if (kind == SETTING_FAILBACK && (strcmp(text, "never") == 0 || strcmp(text, "auto") == 0)) {
-        *ret = text[0] == 'a';
-        return true;
+    if (kind == SETTING_FAILBACK) {
+        return arguments_failback(text, ret);
     }
     return kind == SETTING_COUNT ? is_count(text, ret) : arguments_duration(text, 86400000, ret);
 }

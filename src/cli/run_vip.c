@@ -107,6 +107,7 @@ static int put_attributes(const struct cli *cli, struct vipd_args *args, struct 
     const char *prefer = arguments_option(cli, "prefer"), *apart = arguments_option(cli, "apart-from");
     const char *probe = arguments_option(cli, "probe"), *require = arguments_option(cli, "require");
     const char *hook = arguments_option(cli, "hook"), *reset = arguments_option(cli, "reset-connections");
+    const char *failback = arguments_option(cli, "failback");
 
     put_text(args, map, "name", arguments_option(cli, "name"));
     put_text(args, map, "dev", arguments_option(cli, "dev"));
@@ -133,6 +134,16 @@ static int put_attributes(const struct cli *cli, struct vipd_args *args, struct 
             return VIPD_USAGE;
         }
         vipd_put(args, map, "hooks", hooks);
+    }
+    if (failback != NULL && strcmp(failback, "default") == 0) {
+        vipd_put(args, map, "failback_ms", vipd_new_text(args, failback));
+    } else if (failback != NULL) {
+        uint64_t ms;
+        if (!arguments_failback(failback, &ms)) {
+            return complain(cli, VIPD_USAGE, "never, auto, a time like 10m (at most a day), or default",
+                            "\"%s\" is no failback", failback);
+        }
+        vipd_put(args, map, "failback_ms", vipd_new_int(args, (int64_t)ms));
     }
     if (nodes != NULL) {
         vipd_put(args, map, "nodes", list_of(args, nodes, "all"));
@@ -598,6 +609,7 @@ static void show(const struct vipd_value *row)
     line("probe", vipd_bool(vipd_get(row, "probe"), true) ? NULL : "no");
     line("conflict", vipd_text(vipd_get(row, "conflict"), NULL));
     line("connections", vipd_bool(vipd_get(row, "reset_connections"), true) ? NULL : "not reset on a planned move");
+    line("failback", vipd_text(vipd_get(row, "failback"), NULL));
     show_foreign(vipd_get(row, "foreign"));
     snprintf(text, sizeof text, "%" PRIu64, vipd_uint(vipd_get(row, "moved"), 0));
     line("moved at", text);

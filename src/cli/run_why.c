@@ -23,6 +23,14 @@ static void explain_vip(const struct vipd_value *result)
     if (why != NULL) {
         printf("because: %s\n", why);
     }
+    const struct vipd_value *failback = vipd_get(result, "failback");
+    if (failback != NULL) {
+        const char *of = vipd_text(vipd_get(failback, "of"), "cluster");
+        printf("failback: %s (%s)\n", vipd_text(vipd_get(failback, "mode"), "?"),
+               strcmp(of, "vip") == 0     ? "its own"
+               : strcmp(of, "group") == 0 ? "its group's"
+                                          : "the cluster's setting");
+    }
     printf("\n");
     struct table_print *table = table_open();
     static const char *const columns[] = { "NODE", "", "VIPS", "WEIGHT", "BECAUSE" };

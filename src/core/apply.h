@@ -115,6 +115,7 @@ bool check_nodes(const struct apply *apply, uint64_t nodes);            /* all m
 bool check_prefers(const struct apply *apply, const struct prefer *prefers, unsigned n);
 bool check_checks(const struct apply *apply, uint64_t checks);          /* all are there, or will be */
 bool check_hooks(const struct apply *apply, const struct hook hooks[HOOK_POINTS_N]);
+bool check_failback(const struct apply *apply, uint32_t failback);      /* of a VIP or group */
 bool check_timing(const struct apply *apply, const struct timing *timing);
 bool check_settings(const struct apply *apply, const struct settings *settings);
 bool check_voting(const struct apply *apply, const struct voting *voting);

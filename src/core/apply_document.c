@@ -152,7 +152,8 @@ static bool all_may(const struct apply *apply)
     for (uint32_t i = 0; i < wanted->n_groups; i++) {
         if (!check_name(apply, "group", wanted->groups[i].name) ||
             !check_prefers(apply, wanted->groups[i].prefers, wanted->groups[i].n_prefers) ||
-            !check_checks(apply, wanted->groups[i].checks) || !check_hooks(apply, wanted->groups[i].hooks)) {
+            !check_checks(apply, wanted->groups[i].checks) || !check_hooks(apply, wanted->groups[i].hooks) ||
+            !check_failback(apply, wanted->groups[i].failback)) {
             return false;
         }
     }

@@ -1,10 +1,15 @@
 /* Groups of VIPs. A group comes into being when a VIP or a command names it, and is forgotten when no VIP is in it and
- * it has no preferences, checks and hooks of its own. */
+ * says nothing of its own. */
 
 #include <string.h>
 
 #include "core/apply.h"
 #include "core/detail.h"
+
+bool group_says(const struct group *group)
+{
+    return group->n_prefers > 0 || group->checks != 0 || group->failback != 0 || hooks_any(group->hooks);
+}
 
 void apply_groups_forget(const struct apply *apply)
 {
@@ -17,8 +22,7 @@ void apply_groups_forget(const struct apply *apply)
         }
     }
     for (int group = 0; group < GROUPS_MAX; group++) {
-        if (!has_vips[group] && table->groups[group].n_prefers == 0 && table->groups[group].checks == 0 &&
-            !hooks_any(table->groups[group].hooks)) {
+        if (!has_vips[group] && !group_says(&table->groups[group])) {
             memset(&table->groups[group], 0, sizeof table->groups[group]);
         }
     }
@@ -65,6 +69,7 @@ void apply_group_put(const struct apply *apply, const struct group *wanted)
     group->n_prefers = wanted->n_prefers;
     group->checks = wanted->checks;
     hooks_set(group->hooks, wanted->hooks);
+    group->failback = wanted->failback;
 }
 
 void apply_group_set(const struct apply *apply)
@@ -72,7 +77,8 @@ void apply_group_set(const struct apply *apply)
     const struct group *wanted = &apply->command->group;
 
     if (!check_name(apply, "group", wanted->name) || !check_prefers(apply, wanted->prefers, wanted->n_prefers) ||
-        !check_checks(apply, wanted->checks) || !check_hooks(apply, wanted->hooks)) {
+        !check_checks(apply, wanted->checks) || !check_hooks(apply, wanted->hooks) ||
+        !check_failback(apply, wanted->failback)) {
         return;
     }
     if (apply_group_named(apply, wanted->name) == SLOT_NONE) {

@@ -163,6 +163,7 @@ static bool attributes_may(const struct apply *apply, const struct vip_spec *spe
            ((set & VIP_SET_PREFERS) == 0 || check_prefers(apply, spec->prefers, spec->n_prefers)) &&
            ((set & VIP_SET_CHECKS) == 0 || check_checks(apply, spec->checks)) &&
            ((set & VIP_SET_HOOKS) == 0 || check_hooks(apply, spec->hooks)) &&
+           ((set & VIP_SET_FAILBACK) == 0 || check_failback(apply, spec->failback)) &&
            ((set & VIP_SET_PINNED) == 0 || check_pinned(apply, spec->pinned));
 }
 
@@ -202,6 +203,9 @@ static void assign(const struct apply *apply, struct vip *vip, const struct vip_
     }
     if ((set & VIP_SET_RESET) != 0) {
         vip->no_reset = spec->no_reset;
+    }
+    if ((set & VIP_SET_FAILBACK) != 0) {
+        vip->failback = spec->failback;
     }
     if ((set & VIP_SET_GROUP) != 0) {
         vip->group = (int16_t)apply_group_named(apply, spec->group);
@@ -341,7 +345,7 @@ static bool same_attributes(const struct vip *a, const struct vip *b)
     if (a->enabled != b->enabled || strcmp(a->name, b->name) != 0 || strcmp(a->dev, b->dev) != 0 ||
         a->nodes != b->nodes || a->checks != b->checks || a->address.len != b->address.len ||
         a->group != b->group || a->pinned != b->pinned ||
-        a->no_probe != b->no_probe || a->yield != b->yield || a->no_reset != b->no_reset ||
+        a->no_probe != b->no_probe || a->yield != b->yield || a->no_reset != b->no_reset || a->failback != b->failback ||
         !hooks_equal(a->hooks, b->hooks) || a->n_prefers != b->n_prefers ||
         a->n_apart != b->n_apart || memcmp(a->apart, b->apart, sizeof a->apart) != 0) {
         return false;

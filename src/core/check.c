@@ -138,6 +138,14 @@ bool check_hooks(const struct apply *apply, const struct hook hooks[HOOK_POINTS_
     return true;
 }
 
+bool check_failback(const struct apply *apply, uint32_t failback)
+{
+    if (failback > OWN_FAILBACK_MAX) {
+        detail_say(apply->outcome, OUTCOME_INVALID, "failback is at most a day", "", "");
+    }
+    return failback <= OWN_FAILBACK_MAX;
+}
+
 bool check_timing(const struct apply *apply, const struct timing *timing)
 {
     const char *wrong = NULL;

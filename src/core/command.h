@@ -84,6 +84,7 @@ struct vip_spec
     bool yield;
     bool no_reset;
     struct hook hooks[HOOK_POINTS_N];
+    uint32_t failback; /* 0 = the group's, or the setting's; else own_failback() */
     uint8_t n_prefers;
     uint8_t n_apart;
     struct prefer prefers[PREFERS_MAX];
@@ -106,9 +107,10 @@ enum vip_set
     VIP_SET_CHECKS = 1 << 10,
     VIP_SET_HOOKS = 1 << 11, /* all four */
     VIP_SET_RESET = 1 << 12,
-    VIP_SET_LEN = 1 << 13, /* of the address; by COMMAND_APPLY only */
+    VIP_SET_FAILBACK = 1 << 13,
+    VIP_SET_LEN = 1 << 14, /* of the address; by COMMAND_APPLY only */
 };
-#define VIP_SET_ALL 0x3fffu
+#define VIP_SET_ALL 0x7fffu
 
 /* One VIP of a COMMAND_APPLY. */
 struct vip_item

@@ -433,6 +433,8 @@ bool core_heard_log(const struct core *core, uint64_t id, uint64_t *ret_run, uin
 uint32_t core_hold_down_ms(const struct core *core, int node, time_ns now);
 /* Whether the leader waits in vain for the node to hold what it could (L1): it is given nothing more. */
 bool core_stuck(const struct core *core, int node, time_ns now);
+/* Where VIPs were before the whole cluster was started, by slot, as far as they are to go back; NULL: none (core/homes.c). */
+const int8_t *core_homes(const struct core *core);
 /* Nodes that the leader may place VIPs on now: heard within `suspect`, with a lease. */
 uint64_t core_usable(const struct core *core, time_ns now);
 

@@ -168,6 +168,11 @@ struct core
         uint64_t purged; /* table->changed when tombstones were last looked at */
         uint64_t usable; /* at the last plan */
         time_ns usable_since[NODES_MAX]; /* without a break, as long as this one leads */
+        bool fresh;      /* it has judged nothing yet */
+        time_ns homes_until; /* VIPs go back where they were before the start; 0 = this run has not led yet */
+        time_ns homes_at;    /* looked at again then */
+        uint64_t awaited;    /* nodes that they go back to */
+        int8_t homes[VIPS_MAX];
         time_ns ripe_at; /* a plan may then draw a VIP back; 0 = nothing is waiting */
         uint64_t unsettled[BIT_WORDS];
         uint64_t any_unsettled;
@@ -353,6 +358,11 @@ void overview_unsettled(struct core *core, time_ns now, struct actions *actions)
 void overview_lacking(struct core *core, time_ns now, struct actions *actions);
 time_ns overview_patience(const struct core *core, int node); /* with a node that does not hold what it could */
 void overview_plan_input(const struct core *core, time_ns now, struct plan_input *ret);
+/* homes.c: a leader begins; it goes on; it is about to propose the first n of its moves; it leads no more */
+void homes_begin(struct core *core, time_ns now);
+void homes_forget(struct core *core);
+void homes_step(struct core *core, time_ns now);
+void homes_moves(struct core *core, uint32_t n);
 /* leader.c */
 void leader_role(struct core *core, const struct event *event, struct actions *actions);
 void leader_proposed(struct core *core, const struct event *event);

@@ -50,6 +50,9 @@ void leader_role(struct core *core, const struct event *event, struct actions *a
         core->lead.elect_at = event->now + core_suspect(core);
         core->lead.led_since = event->now;
     }
+    if (won || lost) {
+        homes_forget(core);
+    }
     core->lead.role = event->role.role;
     core->lead.term = event->role.term;
     core->lead.leader = event->role.leader;
@@ -63,6 +66,7 @@ void leader_role(struct core *core, const struct event *event, struct actions *a
         core->lead.plan_dirty = core->settle_dirty = true;
         core->lead.usable = 0; /* whoever is usable has been so from now on, as far as this leader knows */
         core->lead.ripe_at = 0;
+        core->lead.fresh = true;
         for (int i = 0; i < NODES_MAX; i++) {
             core->lead.unreleased[i].index = NEVER;
         }
@@ -203,6 +207,7 @@ static bool fence_one(struct core *core, time_ns now, struct actions *actions)
         if (!must) {
             core_log(actions, LOG_CORE_DISK_DEAD, i, SLOT_NONE, 0);
         }
+        homes_moves(core, command->fence.n_moves);
         if (now - core->lead.flaps[i].last > core->table->settings.hold_window_ms * MS) {
             core->lead.flaps[i].n = 0;
         }
@@ -284,6 +289,8 @@ static bool move_some(struct core *core, time_ns now, struct actions *actions)
         core->lead.usable = input.usable;
         core->lead.plan_dirty = true;
     }
+    homes_step(core, now);
+    input.homes = core_homes(core);
     if (core->lead.ripe_at && now >= core->lead.ripe_at) {
         core->lead.plan_dirty = true; /* failback: a preferred node has been usable for long enough */
     }
@@ -300,6 +307,7 @@ static bool move_some(struct core *core, time_ns now, struct actions *actions)
     if (!n) {
         return false;
     }
+    homes_moves(core, n);
     struct command *command = leader_command(core, COMMAND_MOVE);
     command->move.moves = core->lead.moves;
     command->move.n_moves = n;
@@ -422,6 +430,10 @@ void leader_step(struct core *core, time_ns now, struct actions *actions)
         return;
     }
     core->lead.look_at = look_again(core->table, now);
+    if (core->lead.fresh) {
+        core->lead.fresh = false;
+        homes_begin(core, now);
+    }
     if (settle || core->lead.any_unsettled || core->lead.plan_dirty) {
         overview_unsettled(core, now, actions);
     }

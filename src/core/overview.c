@@ -133,6 +133,7 @@ void overview_plan_input(const struct core *core, time_ns now, struct plan_input
         .unsettled = core->lead.unsettled,
     };
     core_steady_ms(core, now, ret->steady_ms);
+    ret->homes = core_homes(core);
 }
 
 int overview_left_nowhere(const struct core *core, int node, time_ns now, struct plan_scratch *scratch, struct move *moves)

@@ -8,7 +8,9 @@
  *         A group is asked as one; when no node can have all of it, its VIPs go their own ways.
  *      3. The node that it is pinned to (`vip move --to`).
  *      4. With failback: a node that it prefers to the one where it is, once that has been usable for as long as failback
- *         says. Without (never), a preference draws nothing back.
+ *         says: the group's, else the most cautious of the unit's VIPs', else the cluster's. Without (never), a preference
+ *         draws nothing back.
+ *         After the whole cluster was started: the node that it was on before, when that comes later than others.
  *         Else where it is. A group that is scattered gathers on one of its owners: the most preferred one, else the one
  *         with most of it.
  *      5. The node with the greatest preference, less the weights of its failing checks.
@@ -179,7 +181,8 @@ int plan_best(const struct plan *plan, int unit, uint64_t nodes)
 /* Step 4, failback: where the unit is drawn to, or SLOT_NONE. Notes when one that is not steady yet may be. */
 static int drawn_to(const struct plan *plan, int unit)
 {
-    uint32_t failback_ms = plan->table->settings.failback_ms;
+    enum plan_failback of;
+    uint32_t failback_ms = plan_failback_ms(plan, unit, &of);
     int home = plan_home(plan, unit);
     uint64_t better = 0;
 
@@ -221,10 +224,48 @@ static void put_drawn(struct plan *plan, int unit)
     plan->scratch->aux[unit] |= PLAN_CROWDED; /* the same reason: a rule asks for it */
 }
 
+/* Step 4, after a start of the whole cluster: where the unit was before, or SLOT_NONE: nowhere else than it is, or it cannot
+ * go there now. */
+static int returns_to(const struct plan *plan, int unit)
+{
+    for (int vip = unit; vip != END && plan->input->homes != NULL; vip = plan->scratch->next[vip]) {
+        int was = plan->input->homes[vip];
+
+        if (was != SLOT_NONE) {
+            return was != plan_home(plan, unit) && plan_in(plan_candidates(plan, unit), was) ? was : SLOT_NONE;
+        }
+    }
+    return SLOT_NONE;
+}
+
+static bool is_returning(const struct plan *plan, int unit)
+{
+    return returns_to(plan, unit) != SLOT_NONE;
+}
+
+static void put_returning(struct plan *plan, int unit)
+{
+    plan_put(plan, unit, returns_to(plan, unit));
+    plan->scratch->aux[unit] |= PLAN_KEPT | PLAN_CROWDED; /* it is not sent elsewhere, as it moves anyway */
+}
+
+/* Whether that is what moves the unit. */
+static bool has_returned(const struct plan *plan, int unit)
+{
+    uint32_t both = PLAN_KEPT | PLAN_CROWDED;
+
+    for (int vip = unit; vip != END && plan->input->homes != NULL; vip = plan->scratch->next[vip]) {
+        if (plan->input->homes[vip] != SLOT_NONE) {
+            return (plan->scratch->aux[unit] & both) == both && plan->scratch->target[unit] == plan->input->homes[vip];
+        }
+    }
+    return false;
+}
+
 static bool is_at_rest(const struct plan *plan, int unit)
 {
     return is_at_home(plan, unit) && !plan_in(plan->scratch->able[unit] & plan->open, plan_pin(plan, unit)) &&
-           !is_drawn(plan, unit);
+           !is_drawn(plan, unit) && !is_returning(plan, unit);
 }
 
 /* Step 4; a unit that an apart-from rule drives away stays, too, when there is nowhere else. */
@@ -326,6 +367,7 @@ static void decide(const struct plan_input *input, struct plan_scratch *scratch,
     for_undecided(ret, is_at_rest, put_staying);
     for_undecided(ret, any, put_pinned);
     for_undecided(ret, is_drawn, put_drawn);
+    for_undecided(ret, is_returning, put_returning);
     for_undecided(ret, any, put_staying);
     for_undecided(ret, several, put_anew);
     for_undecided(ret, any, put_anew);
@@ -358,6 +400,9 @@ static enum reason reason_of(const struct plan *plan, int slot)
     }
     if ((flags & PLAN_BY_PIN) != 0) {
         return REASON_MANUAL;
+    }
+    if (has_returned(plan, unit)) {
+        return REASON_RETURN;
     }
     if (owner->witness || !plan_in(vip->nodes == 0 ? UINT64_MAX : vip->nodes, vip->owner) ||
         (flags & PLAN_CROWDED) != 0 || (plan_size(plan, unit) > 1 && (flags & PLAN_EVENED) == 0)) {
@@ -523,6 +568,9 @@ static enum plan_step step_of(const struct plan *plan, int slot, int node)
     if ((plan->scratch->aux[unit] & PLAN_BY_PIN) != 0) {
         return PLAN_PINNED;
     }
+    if (has_returned(plan, unit)) {
+        return PLAN_RETURN;
+    }
     if (is_elsewhere(plan, slot, node)) {
         return PLAN_GROUP;
     }
@@ -545,6 +593,7 @@ int plan_explain(const struct plan_input *input, struct plan_scratch *scratch, i
     if (vip < 0 || vip >= input->table->vips_end || (scratch->aux[vip] & PLAN_ACTIVE) == 0) {
         return 0;
     }
+    scratch->failback_ms = plan_failback_ms(&plan, plan_leader(&plan, vip), &scratch->failback_of);
     for (int node = 0; node < NODES_MAX; node++) {
         if (input->table->nodes[node].used) {
             ret[n++] = (struct plan_candidate){
@@ -585,6 +634,8 @@ const char *plan_step_text(enum plan_step step)
         return "has a VIP that this one must be apart from";
     case PLAN_PINNED:
         return "another node was asked for by hand";
+    case PLAN_RETURN:
+        return "it goes back to where it was before the cluster was started";
     case PLAN_GROUP:
         return "the group is elsewhere";
     case PLAN_PREFERENCE:

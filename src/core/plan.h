@@ -18,8 +18,18 @@ struct plan_input
     uint64_t excluded; /* slots to be treated as gone (about to be fenced; or `plan --fail`) */
     uint64_t drained;  /* slots to be treated as draining, in addition to the table (`plan --drain`) */
     uint32_t steady_ms[NODES_MAX]; /* for how long each has been usable without a break */
+    const int8_t *homes; /* by VIP slot: the node that it was on before the whole cluster was started and shall go back to, or
+                          * SLOT_NONE; NULL = none has one */
     const uint64_t *unsettled; /* bit set over VIP slots whose last move is not settled and that may not be moved now
                                 * (L3); NULL = none */
+};
+
+/* Whose word the failback of a VIP is. */
+enum plan_failback
+{
+    PLAN_FAILBACK_CLUSTER = 0,
+    PLAN_FAILBACK_GROUP,
+    PLAN_FAILBACK_VIP, /* or that of a VIP that it moves together with */
 };
 
 /* Working memory, so that nothing is allocated. */
@@ -33,13 +43,16 @@ struct plan_scratch
     uint64_t able[VIPS_MAX];
     uint64_t barred[VIPS_MAX];
     uint32_t ripe_ms; /* result: after it a plan may draw a VIP back that this one did not; UINT32_MAX = never */
+    uint32_t failback_ms; /* result of plan_explain(), like the setting, and whose word it is */
+    enum plan_failback failback_of;
 };
 
 /* The moves that lead from the table to the wanted placement, in slot order of the VIPs; at most `max`, those that end an
  * outage first. A VIP stays where it is unless a rule says otherwise; a VIP whose owner cannot own it and that has no
  * candidate keeps its owner when that owner is merely unable and is moved to nobody when disabled. Returns how many.
  * The reason of each: crash (owner excluded or fenced), drain (owner draining or leaving), health (owner's link is down
- * or gone, or a check that it requires fails there), new (had no owner), prefer, rebalance, manual (pinned elsewhere), disabled. */
+ * or gone, or a check that it requires fails there), new (had no owner), prefer, return
+ * (to where it was before the cluster was started), rebalance, manual (pinned elsewhere), disabled. */
 uint32_t plan_moves(const struct plan_input *input, struct plan_scratch *scratch, struct move *ret_moves, uint32_t max);
 
 /* The VIPs that have no place once `moves` (plan_moves() of this input) are made: enabled ones whose owner is excluded, drained by the
@@ -61,6 +74,7 @@ enum plan_step
     PLAN_NOT_USABLE,     /* not heard by the leader, or without a lease */
     PLAN_APART,          /* holds a VIP that this one must be apart from */
     PLAN_PINNED,         /* another node was asked for by hand */
+    PLAN_RETURN,         /* it goes back to the node that it was on before the cluster was started */
     PLAN_GROUP,          /* the group is elsewhere */
     PLAN_PREFERENCE,     /* another node has a greater preference */
     PLAN_STAYS,          /* another node owns it and nothing asks it to move */

@@ -81,6 +81,8 @@ int plan_leader(const struct plan *plan, int vip);          /* leading slot of t
 int plan_home(const struct plan *plan, int unit); /* where it stays if nothing asks it to move, or SLOT_NONE */
 int plan_pin(const struct plan *plan, int unit);            /* node that it is pinned to, or SLOT_NONE */
 int32_t plan_weight(const struct plan *plan, int unit, int node); /* of the preference for the node; 0 = none */
+/* How long a preferred node has to be well before the unit is drawn to it, and whose word that is. */
+uint32_t plan_failback_ms(const struct plan *plan, int unit, enum plan_failback *ret_of);
 uint64_t plan_forbidden(const struct plan *plan, int unit); /* nodes that an apart-from rule rules out */
 void plan_bar(struct plan *plan, int vip);                  /* tells those that the VIP must be apart from */
 void plan_bar_all(struct plan *plan);                       /* the same anew for all that are placed */

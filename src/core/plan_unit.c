@@ -221,6 +221,26 @@ int plan_pin(const struct plan *plan, int unit)
     return pinned == SLOT_NONE ? SLOT_NONE : plan->table->vips[pinned].pinned;
 }
 
+/* A group's own word counts for all of it. Else the most cautious of its VIPs', then the cluster's. */
+uint32_t plan_failback_ms(const struct plan *plan, int unit, enum plan_failback *ret_of)
+{
+    const struct table *table = plan->table;
+    int group = table->vips[unit].group;
+    uint32_t most = 0;
+
+    if (group != SLOT_NONE && table->groups[group].failback != 0) {
+        *ret_of = PLAN_FAILBACK_GROUP;
+        return table->groups[group].failback - 1;
+    }
+    for (int vip = unit; vip != END && most != OWN_FAILBACK_NEVER; vip = plan->scratch->next[vip]) {
+        uint32_t own = table->vips[vip].failback;
+
+        most = own == OWN_FAILBACK_NEVER || own > most ? own : most;
+    }
+    *ret_of = most != 0 ? PLAN_FAILBACK_VIP : PLAN_FAILBACK_CLUSTER;
+    return most != 0 ? most - 1 : table->settings.failback_ms;
+}
+
 /* ------------------------------------------------------------------ apart-from */
 
 /* The rule holds both ways, whichever of the two VIPs it was given to: what the unit says itself is looked up here,

@@ -150,6 +150,7 @@ static uint64_t digest_vip(uint64_t hash, const struct vip *vip)
     hash = number(hash, (uint64_t)vip->no_probe | (uint64_t)vip->yield << 1 | (uint64_t)vip->fresh << 2 |
                             (uint64_t)vip->no_reset << 3);
     hash = digest_hooks(hash, vip->hooks);
+    hash = number(hash, vip->failback);
     hash = number(fnv_bytes(hash, vip->conflict.mac, sizeof vip->conflict.mac), vip->conflict.kind);
     return number(hash, (uint64_t)vip->conflict.at_ms);
 }
@@ -250,7 +251,7 @@ uint64_t table_digest(const struct table *table)
 
         if (group->name[0] != '\0') {
             hash = digest_prefers(text(number(hash, (uint64_t)i), group->name), group->prefers, group->n_prefers);
-            hash = digest_hooks(number(hash, group->checks), group->hooks);
+            hash = digest_hooks(number(number(hash, group->checks), group->failback), group->hooks);
         }
     }
     for (int i = 0; i < CHECKS_MAX; i++) {

@@ -51,8 +51,9 @@ enum reason
     REASON_DELETED,   /* vip del */
     REASON_HEALTH,    /* its owner's interface or check failed */
     REASON_PREFER,    /* a preference, group or apart-from rule asked for it */
+    REASON_RETURN,    /* it was there before the cluster was started */
 };
-#define REASONS_N 9
+#define REASONS_N 10
 
 struct timing
 {
@@ -156,6 +157,7 @@ struct group
     char name[NAME_SIZE]; /* empty = slot free */
     uint64_t checks; /* set of checks that each of its VIPs has */
     struct hook hooks[HOOK_POINTS_N]; /* of each of its VIPs that has none of its own */
+    uint32_t failback; /* of its VIPs; 0 = not given, see own_failback() */
     uint8_t n_prefers;
     struct prefer prefers[PREFERS_MAX];
 };
@@ -198,6 +200,7 @@ struct vip
     uint64_t moved;            /* index of the last move */
     int64_t moved_ms;          /* Unix time in ms of that entry: to show */
     enum reason reason;        /* of the last move */
+    uint32_t failback;         /* 0 = not given, see own_failback() */
     bool no_probe; /* it is taken without asking whether another host has it */
     bool yield;    /* policy in a conflict: give it up (or else defend it) */
     bool no_reset; /* its connections are left alone when it moves as planned */
@@ -231,6 +234,14 @@ struct settings
 #define FAILBACK_MAX_MS 86400000u
 #define REFRESH_MAX_MS 86400000u
 #define HOLD_MAX_MS 3600000u
+
+/* The failback of a VIP or group, which overrides the setting, where it is given: one more than the setting would be. */
+#define OWN_FAILBACK_NEVER 1u
+#define OWN_FAILBACK_MAX (FAILBACK_MAX_MS + 1)
+static inline uint32_t own_failback(uint32_t failback_ms)
+{
+    return failback_ms + 1;
+}
 
 enum history_kind
 {
@@ -423,6 +434,7 @@ int table_node_by_id(const struct table *table, uint64_t id);
 int table_node_by_addr(const struct table *table, const struct addr *addr);
 /* Whether a node with that id can be a member: the table has it, or is older than the id. */
 bool table_may_have(const struct table *table, uint64_t id);
+bool group_says(const struct group *group); /* it has preferences, checks, hooks or a failback of its own */
 int table_group_by_name(const struct table *table, const char *name);
 
 /* The first of `links` that would carry `vip`: the one that its dev names, or, without a dev, one whose subnet contains

@@ -23,6 +23,8 @@ const char *reason_text(enum reason reason)
         return "health";
     case REASON_PREFER:
         return "prefer";
+    case REASON_RETURN:
+        return "return";
     }
     return "unknown";
 }

@@ -118,13 +118,6 @@ int api_document_text(const struct api_view *view, const struct control_request 
 
 /* ------------------------------------------------------------------ what changes, as rows */
 
-static const char *wanted_name(const void *ud, int slot)
-{
-    const struct cluster_document *document = ud;
-
-    return document->vips[document->by_slot[slot]].item.spec.name;
-}
-
 static void put_attribute(const struct api_call *call, struct value *list, const char *key, const char *from, const char *to)
 {
     struct value *row = value_map(call->arena);
@@ -158,7 +151,7 @@ static struct value *vip_change(const struct api_call *call, const struct cluste
     if (!is_new) {
         cluster_spec(table, item->slot, &now);
     }
-    memcpy(wanted.name, wanted_name(document, item->slot), sizeof wanted.name);
+    memcpy(wanted.name, cluster_vip_name(table, document, item->slot), sizeof wanted.name);
     row = change_row(call, "vip", wanted.name, is_new ? "add" : "change");
     value_put_string(call->arena, row, "address", prefix_format(&wanted.address, to));
     if (!is_new && (item->set & VIP_SET_LEN) != 0) {
@@ -190,36 +183,41 @@ static struct value *delete_row(const struct api_call *call, int slot)
     return row;
 }
 
+#define GROUP_ATTRIBUTES_N 4
+
+static void group_texts(const struct table *table, const struct cluster_document *document, const struct group *group,
+                        char ret[GROUP_ATTRIBUTES_N][CLUSTER_VALUE_SIZE])
+{
+    ret[0][0] = ret[1][0] = ret[2][0] = '\0';
+    if (group->n_prefers > 0) {
+        cluster_prefers(table, group->prefers, group->n_prefers, ret[0]);
+    }
+    if (group->checks != 0) {
+        cluster_checks(table, document, group->checks, ret[1]);
+    }
+    if (hooks_any(group->hooks)) {
+        cluster_hooks(group->hooks, ret[2]);
+    }
+    cluster_own_failback(group->failback, ret[3]);
+}
+
 static struct value *group_change(const struct api_call *call, const struct cluster_document *document,
                                   const struct group *group)
 {
+    static const char *const keys[GROUP_ATTRIBUTES_N] = { "prefer", "require", "hooks", "failback" };
+    static const struct group none;
     const struct table *table = call->view->table;
     int slot = table_group_by_name(table, group->name);
     struct value *row = change_row(call, "group", group->name, slot == SLOT_NONE ? "add" : "change");
     struct value *attributes = value_array(call->arena);
-    char from[CLUSTER_VALUE_SIZE] = "", to[CLUSTER_VALUE_SIZE] = "";
+    char from[GROUP_ATTRIBUTES_N][CLUSTER_VALUE_SIZE], to[GROUP_ATTRIBUTES_N][CLUSTER_VALUE_SIZE];
 
-    if (slot != SLOT_NONE && table->groups[slot].n_prefers > 0) {
-        cluster_prefers(table, table->groups[slot].prefers, table->groups[slot].n_prefers, from);
-    }
-    if (group->n_prefers > 0) {
-        cluster_prefers(table, group->prefers, group->n_prefers, to);
-    }
-    if (strcmp(from, to) != 0) {
-        put_attribute(call, attributes, "prefer", from, to);
-    }
-    uint64_t required = slot != SLOT_NONE ? table->groups[slot].checks : 0;
-    if (required != group->checks) {
-        cluster_checks(table, NULL, required, from);
-        cluster_checks(table, document, group->checks, to);
-        put_attribute(call, attributes, "require", required != 0 ? from : "", group->checks != 0 ? to : "");
-    }
-    static const struct hook none[HOOK_POINTS_N];
-    const struct hook *hooks = slot != SLOT_NONE ? table->groups[slot].hooks : none;
-    if (!hooks_equal(hooks, group->hooks)) {
-        cluster_hooks(hooks, from);
-        cluster_hooks(group->hooks, to);
-        put_attribute(call, attributes, "hooks", hooks_any(hooks) ? from : "", hooks_any(group->hooks) ? to : "");
+    group_texts(table, NULL, slot == SLOT_NONE ? &none : &table->groups[slot], from);
+    group_texts(table, document, group, to);
+    for (int i = 0; i < GROUP_ATTRIBUTES_N; i++) {
+        if (strcmp(from[i], to[i]) != 0) {
+            put_attribute(call, attributes, keys[i], from[i], to[i]);
+        }
     }
     value_put(call->arena, row, "attributes", attributes);
     return row;
@@ -393,7 +391,7 @@ static struct value *wait_of(const struct api_call *call, const struct cluster_d
         return wait;
     }
     for (uint32_t i = 0; i < document->n_items; i++) {
-        value_push(call->arena, names, value_string(call->arena, wanted_name(document, document->items[i].slot)));
+        value_push(call->arena, names, value_string(call->arena, cluster_vip_name(call->view->table, document, document->items[i].slot)));
     }
     for (uint32_t i = 0; i < document->n_deletes; i++) {
         const struct prefix *address = &call->view->table->vips[document->deletes[i].vip].address;

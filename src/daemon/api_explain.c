@@ -3,10 +3,12 @@
 #include <string.h>
 
 #include "daemon/api_private.h"
+#include "daemon/cluster_document.h"
 
 struct plan_input api_plan_now(const struct api_view *view)
 {
-    struct plan_input input = { .table = view->table, .usable = core_usable(view->core, view->now) };
+    struct plan_input input = { .table = view->table, .usable = core_usable(view->core, view->now),
+                                .homes = core_homes(view->core) };
 
     core_steady_ms(view->core, view->now, input.steady_ms);
     return input;
@@ -51,6 +53,16 @@ static void put_candidates(const struct api_call *call, struct value *result, in
         value_push(arena, rows, row);
     }
     value_put(arena, result, "nodes", rows);
+    if (n > 0) {
+        static const char *const of[] = { "cluster", "group", "vip" };
+        struct value *failback = value_map(arena);
+        char mode[CLUSTER_SETTING_SIZE];
+
+        cluster_failback(view->scratch->plan.failback_ms, mode);
+        value_put_string(arena, failback, "mode", mode);
+        value_put_string(arena, failback, "of", of[view->scratch->plan.failback_of]);
+        value_put(arena, result, "failback", failback);
+    }
 }
 
 /* The nodes of a set, by name. */

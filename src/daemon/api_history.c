@@ -21,6 +21,7 @@ static struct value *changed_attributes(const struct api_call *call, const struc
         { VIP_SET_NAME, "name" },     { VIP_SET_PROBE, "probe" },   { VIP_SET_CONFLICT, "conflict" },
         { VIP_SET_CHECKS, "require" }, { VIP_SET_LEN, "length" },
         { VIP_SET_HOOKS, "hooks" },    { VIP_SET_RESET, "reset_connections" },
+        { VIP_SET_FAILBACK, "failback" },
     };
     struct value *changed = value_array(call->arena);
 

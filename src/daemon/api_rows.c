@@ -151,6 +151,11 @@ static void put_attributes(const struct api_call *call, struct value *row, const
         value_put_bool(arena, row, "reset_connections", false);
     }
     put_hooks(call, row, vip);
+    if (vip->failback != 0) {
+        char failback[CLUSTER_SETTING_SIZE];
+        cluster_own_failback(vip->failback, failback);
+        value_put_string(arena, row, "failback", failback);
+    }
 }
 
 struct value *api_vip_row(const struct api_call *call, int slot)

@@ -64,6 +64,23 @@ static bool set_conflict(const struct api_call *call, const struct value *value,
     return true;
 }
 
+/* A time in ms, 0 for never and 1 for at once; or "default". */
+static bool set_failback(const struct api_call *call, const struct value *value, struct vip_spec *spec)
+{
+    uint64_t ms = value_as_uint(value, UINT64_MAX);
+
+    if (strcmp(value_as_string(value, ""), "default") == 0) {
+        spec->failback = 0;
+        return true;
+    }
+    if (ms > FAILBACK_MAX_MS) {
+        (void)api_no(call, CONTROL_USAGE, NULL, "failback is never, auto, a time of at most a day, or default");
+        return false;
+    }
+    spec->failback = own_failback((uint32_t)ms);
+    return true;
+}
+
 /* A node that may own VIPs, or SLOT_NONE after the refusal. */
 int api_find_owner(const struct api_call *call, const char *name)
 {
@@ -203,6 +220,7 @@ static const struct attribute
     { "require", VIP_SET_CHECKS, set_require },
     { "probe", VIP_SET_PROBE, set_probe },      { "conflict", VIP_SET_CONFLICT, set_conflict },
     { "hooks", VIP_SET_HOOKS, set_hooks },      { "reset_connections", VIP_SET_RESET, set_reset },
+    { "failback_ms", VIP_SET_FAILBACK, set_failback },
 };
 #define ATTRIBUTES_N (sizeof attributes / sizeof attributes[0])
 

@@ -87,7 +87,7 @@ struct cluster_text
     size_t size, used;
 };
 
-#define CLUSTER_ATTRIBUTES_N 12 /* of a VIP, its address aside */
+#define CLUSTER_ATTRIBUTES_N 13 /* of a VIP, its address aside */
 #define CLUSTER_VALUE_SIZE 4608 /* of one attribute's text */
 
 struct cluster_attribute
@@ -101,9 +101,11 @@ extern const struct cluster_attribute CLUSTER_ATTRIBUTES[CLUSTER_ATTRIBUTES_N];
 void cluster_spec(const struct table *table, int slot, struct vip_spec *ret);
 /* Attributes in which two VIPs differ (enum vip_set); names of groups and sets count, not their order. */
 uint32_t cluster_differ(const struct vip_spec *a, const struct vip_spec *b);
-/* The attribute's value as in a document, "" for the default. VIPs and new checks have the names that `wanted` gives them, NULL:
- * those of the table. */
-void cluster_value(const struct table *table, const struct cluster_document *wanted, const struct vip_spec *spec,
+/* The names that VIPs and checks have in the table, or, where a document is given, by that. */
+const char *cluster_vip_name(const struct table *table, const struct cluster_document *document, int slot);
+const char *cluster_check_name(const struct table *table, const struct cluster_document *document, int slot);
+/* The attribute's value as in a document, "" for the default; `document`: whose names it has, or NULL. */
+void cluster_value(const struct table *table, const struct cluster_document *document, const struct vip_spec *spec,
     enum vip_set bit, char ret[CLUSTER_VALUE_SIZE]);
 
 /* The whole of the table as a document; returns the bytes that it takes, also when that is more than text->size. */
@@ -121,10 +123,14 @@ void cluster_setting(const struct settings *settings, int i, char ret[CLUSTER_SE
 const char *cluster_check_key(int i);
 void cluster_check_value(const struct check_spec *spec, int i, char ret[CLUSTER_VALUE_SIZE]);
 
+/* "never", "auto", "after 10m"; of a VIP or group "" where it is not given */
+void cluster_failback(uint32_t failback_ms, char ret[CLUSTER_SETTING_SIZE]);
+void cluster_own_failback(uint32_t failback, char ret[CLUSTER_SETTING_SIZE]);
+
 /* {a: 100, b: 50} */
 void cluster_prefers(const struct table *table, const struct prefer *prefers, unsigned n, char ret[CLUSTER_VALUE_SIZE]);
-/* [haproxy, disk]; `wanted` as with cluster_value() */
-void cluster_checks(const struct table *table, const struct cluster_document *wanted, uint64_t checks,
+/* [haproxy, disk] */
+void cluster_checks(const struct table *table, const struct cluster_document *document, uint64_t checks,
     char ret[CLUSTER_VALUE_SIZE]);
 /* {after-take: {run: notify, timeout: 5s}}; a hook with the default timeout is its name alone */
 void cluster_hooks(const struct hook hooks[HOOK_POINTS_N], char ret[CLUSTER_VALUE_SIZE]);

@@ -278,7 +278,7 @@ static bool same_group(const struct group *a, const struct group *b)
 
     memcpy(x.prefers, a->prefers, sizeof x.prefers);
     memcpy(y.prefers, b->prefers, sizeof y.prefers);
-    return (cluster_differ(&x, &y) & VIP_SET_PREFERS) == 0 && a->checks == b->checks &&
+    return (cluster_differ(&x, &y) & VIP_SET_PREFERS) == 0 && a->checks == b->checks && a->failback == b->failback &&
            hooks_equal(a->hooks, b->hooks);
 }
 
@@ -358,8 +358,7 @@ static void changed_groups(struct cluster_reader *reader)
         }
     }
     for (int slot = 0; into->has_groups && slot < GROUPS_MAX; slot++) {
-        bool listed = table->groups[slot].n_prefers == 0 && table->groups[slot].checks == 0 &&
-                      !hooks_any(table->groups[slot].hooks);
+        bool listed = !group_says(&table->groups[slot]);
 
         for (int i = 0; i < into->n_groups && !listed; i++) {
             listed = strcmp(into->groups[i].group.name, table->groups[slot].name) == 0;

@@ -201,7 +201,7 @@ static int parse_vip_prefer(struct config_reader *reader, const struct document_
 /* The name of the check in that slot: of this document where it has checks (they are read first), else of the table. */
 static const char *check_name(const struct cluster_reader *reader, int slot)
 {
-    const char *name = reader->into->has_checks ? reader->into->checks[slot].spec.name : reader->table->checks[slot].spec.name;
+    const char *name = cluster_check_name(reader->table, reader->into, slot);
 
     return name[0] != '\0' ? name : NULL;
 }
@@ -394,6 +394,16 @@ static int parse_failback(struct config_reader *reader, const struct document_no
     if (rv == 0) {
         *ret = ms == 0 ? 1 : ms;
     }
+    return rv;
+}
+
+/* uint32_t; what a VIP or group says itself */
+static int parse_own_failback(struct config_reader *reader, const struct document_node *value, void *field)
+{
+    uint32_t ms = 0;
+    int rv = parse_failback(reader, value, &ms);
+
+    *(uint32_t *)field = rv == 0 ? own_failback(ms) : *(uint32_t *)field;
     return rv;
 }
 
@@ -719,6 +729,8 @@ static const struct config_key GROUP_KEYS[] = {
         "what the node of its VIPs must pass"},
     {"hooks", CONFIG_MAP, false, parse_hooks, offsetof(struct group, hooks), "a map like {after-take: NAME}",
         "programs that are run when one of its VIPs is taken or released"},
+    {"failback", CONFIG_SCALAR, false, parse_own_failback, offsetof(struct group, failback),
+        "never, auto or a time like 'after 10m'", "instead of the cluster's setting"},
 };
 
 static int parse_groups(struct config_reader *reader, const struct document_node *value, void *field)
@@ -868,6 +880,8 @@ static const struct config_key VIP_KEYS[] = {
         "programs that are run when it is taken or released"},
     {"reset-connections", CONFIG_SCALAR, false, parse_reset, SPEC(no_reset), "true or false",
         "whether its open TCP connections are reset when it moves as planned"},
+    {"failback", CONFIG_SCALAR, false, parse_own_failback, SPEC(failback), "never, auto or a time like 'after 10m'",
+        "instead of the group's or the cluster's setting"},
 };
 
 static int read_vip(struct config_reader *reader, const struct document_node *map, struct wanted_vip *ret)

@@ -11,6 +11,7 @@ const struct cluster_attribute CLUSTER_ATTRIBUTES[CLUSTER_ATTRIBUTES_N] = {
     {"nodes", VIP_SET_NODES},   {"prefer", VIP_SET_PREFERS},    {"apart-from", VIP_SET_APART},
     {"enabled", VIP_SET_ENABLED}, {"probe", VIP_SET_PROBE},     {"conflict", VIP_SET_CONFLICT},
     {"require", VIP_SET_CHECKS}, {"hooks", VIP_SET_HOOKS},      {"reset-connections", VIP_SET_RESET},
+    {"failback", VIP_SET_FAILBACK},
 };
 
 /* ------------------------------------------------------------------ a VIP as a document has it */
@@ -44,13 +45,17 @@ void cluster_spec(const struct table *table, int slot, struct vip_spec *ret)
     ret->yield = vip->yield;
     ret->no_reset = vip->no_reset;
     hooks_set(ret->hooks, vip->hooks);
+    ret->failback = vip->failback;
     for (int i = 0; i < vip->n_prefers; i++) {
         ret->prefers[i].node = vip->prefers[i].node;
         ret->prefers[i].weight = vip->prefers[i].weight;
     }
     ret->n_prefers = vip->n_prefers;
-    memcpy(ret->apart, vip->apart, sizeof ret->apart);
-    ret->n_apart = vip->n_apart;
+    for (int i = 0; i < vip->n_apart; i++) { /* of one that is deleted nobody has to be apart */
+        if (!table->vips[vip->apart[i]].deleted) {
+            ret->apart[ret->n_apart++] = vip->apart[i];
+        }
+    }
 }
 
 static bool same_prefers(const struct vip_spec *a, const struct vip_spec *b)
@@ -94,6 +99,7 @@ uint32_t cluster_differ(const struct vip_spec *a, const struct vip_spec *b)
            (a->yield != b->yield ? (uint32_t)VIP_SET_CONFLICT : 0) |
            (!hooks_equal(a->hooks, b->hooks) ? (uint32_t)VIP_SET_HOOKS : 0) |
            (a->no_reset != b->no_reset ? (uint32_t)VIP_SET_RESET : 0) |
+           (a->failback != b->failback ? (uint32_t)VIP_SET_FAILBACK : 0) |
            (a->address.len != b->address.len ? (uint32_t)VIP_SET_LEN : 0);
 }
 
@@ -149,6 +155,23 @@ void cluster_duration(uint32_t ms, char ret[16])
     }
 }
 
+void cluster_failback(uint32_t failback_ms, char ret[CLUSTER_SETTING_SIZE])
+{
+    char time[16];
+
+    cluster_duration(failback_ms, time);
+    snprintf(ret, CLUSTER_SETTING_SIZE, "%s%s", failback_ms == 0 ? "never" : failback_ms == 1 ? "auto" : "after ",
+        failback_ms > 1 ? time : "");
+}
+
+void cluster_own_failback(uint32_t failback, char ret[CLUSTER_SETTING_SIZE])
+{
+    ret[0] = '\0';
+    if (failback != 0) {
+        cluster_failback(failback - 1, ret);
+    }
+}
+
 static void put_prefers(const struct table *table, struct cluster_text *text, const struct prefer *prefers, unsigned n)
 {
     put(text, "{");
@@ -171,28 +194,43 @@ static void put_nodes(const struct table *table, struct cluster_text *text, uint
     put(text, "]");
 }
 
-/* A document names what it adds itself: the table has nothing at those slots yet. */
-static const char *check_name(const struct table *table, const struct cluster_document *wanted, int slot)
+const char *cluster_vip_name(const struct table *table, const struct cluster_document *document, int slot)
 {
-    bool is_added = wanted != NULL && table->checks[slot].spec.name[0] == '\0';
-
-    return is_added ? wanted->checks[slot].spec.name : table->checks[slot].spec.name;
+    return document != NULL ? document->vips[document->by_slot[slot]].item.spec.name : table->vips[slot].name;
 }
 
-static const char *vip_name(const struct table *table, const struct cluster_document *wanted, int slot)
+const char *cluster_check_name(const struct table *table, const struct cluster_document *document, int slot)
 {
-    return wanted != NULL ? wanted->vips[wanted->by_slot[slot]].item.spec.name : table->vips[slot].name;
+    return document != NULL && document->has_checks ? document->checks[slot].spec.name : table->checks[slot].spec.name;
 }
 
-static void put_checks(const struct table *table, const struct cluster_document *wanted, struct cluster_text *text,
-    uint64_t checks)
+static int compare_texts(const void *a, const void *b)
 {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Whatever has a slot is written in the order of names: equal clusters have equal texts. */
+static void put_names(struct cluster_text *text, const char *names[], size_t n)
+{
+    qsort(names, n, sizeof names[0], compare_texts);
     put(text, "[");
-    for (uint64_t left = checks; left != 0; left &= left - 1) {
-        put(text, left != checks ? ", " : "");
-        put_word(text, check_name(table, wanted, __builtin_ctzll(left)));
+    for (size_t i = 0; i < n; i++) {
+        put(text, i > 0 ? ", " : "");
+        put_word(text, names[i]);
     }
     put(text, "]");
+}
+
+static void put_checks(const struct table *table, const struct cluster_document *document, struct cluster_text *text,
+    uint64_t checks)
+{
+    const char *names[CHECKS_MAX];
+    size_t n = 0;
+
+    for (; checks != 0; checks &= checks - 1) {
+        names[n++] = cluster_check_name(table, document, __builtin_ctzll(checks));
+    }
+    put_names(text, names, n);
 }
 
 static void put_hooks(struct cluster_text *text, const struct hook hooks[HOOK_POINTS_N])
@@ -221,21 +259,23 @@ static void put_hooks(struct cluster_text *text, const struct hook hooks[HOOK_PO
     put(text, "}");
 }
 
-static void put_apart(const struct table *table, const struct cluster_document *wanted, struct cluster_text *text,
+static void put_apart(const struct table *table, const struct cluster_document *document, struct cluster_text *text,
     const struct vip_spec *spec)
 {
-    put(text, "[");
+    const char *names[APART_MAX];
+
     for (int i = 0; i < spec->n_apart; i++) {
-        put(text, i > 0 ? ", " : "");
-        put_word(text, vip_name(table, wanted, spec->apart[i]));
+        names[i] = cluster_vip_name(table, document, spec->apart[i]);
     }
-    put(text, "]");
+    put_names(text, names, spec->n_apart);
 }
 
 /* The value of one attribute; nothing for its default. */
-static void put_value(const struct table *table, const struct cluster_document *wanted, struct cluster_text *text,
+static void put_value(const struct table *table, const struct cluster_document *document, struct cluster_text *text,
     const struct vip_spec *spec, enum vip_set bit)
 {
+    char failback[CLUSTER_SETTING_SIZE];
+
     switch (bit) {
     case VIP_SET_NAME:
         put_word(text, spec->name);
@@ -258,7 +298,7 @@ static void put_value(const struct table *table, const struct cluster_document *
         break;
     case VIP_SET_APART:
         if (spec->n_apart > 0) {
-            put_apart(table, wanted, text, spec);
+            put_apart(table, document, text, spec);
         }
         break;
     case VIP_SET_ENABLED:
@@ -272,7 +312,7 @@ static void put_value(const struct table *table, const struct cluster_document *
         break;
     case VIP_SET_CHECKS:
         if (spec->checks != 0) {
-            put_checks(table, wanted, text, spec->checks);
+            put_checks(table, document, text, spec->checks);
         }
         break;
     case VIP_SET_HOOKS:
@@ -283,18 +323,22 @@ static void put_value(const struct table *table, const struct cluster_document *
     case VIP_SET_RESET:
         put(text, spec->no_reset ? "false" : "");
         break;
+    case VIP_SET_FAILBACK:
+        cluster_own_failback(spec->failback, failback);
+        put(text, failback);
+        break;
     case VIP_SET_PINNED:
     case VIP_SET_LEN:
         break; /* the one is no configuration, the other part of the address */
     }
 }
 
-void cluster_value(const struct table *table, const struct cluster_document *wanted, const struct vip_spec *spec,
+void cluster_value(const struct table *table, const struct cluster_document *document, const struct vip_spec *spec,
     enum vip_set bit, char ret[CLUSTER_VALUE_SIZE])
 {
     struct cluster_text text = {.bytes = ret, .size = CLUSTER_VALUE_SIZE - 1};
 
-    put_value(table, wanted, &text, spec, bit);
+    put_value(table, document, &text, spec, bit);
     ret[text.used < text.size ? text.used : text.size] = '\0';
 }
 
@@ -306,12 +350,12 @@ void cluster_prefers(const struct table *table, const struct prefer *prefers, un
     ret[text.used < text.size ? text.used : text.size] = '\0';
 }
 
-void cluster_checks(const struct table *table, const struct cluster_document *wanted, uint64_t checks,
+void cluster_checks(const struct table *table, const struct cluster_document *document, uint64_t checks,
     char ret[CLUSTER_VALUE_SIZE])
 {
     struct cluster_text text = {.bytes = ret, .size = CLUSTER_VALUE_SIZE - 1};
 
-    put_checks(table, wanted, &text, checks);
+    put_checks(table, document, &text, checks);
     ret[text.used < text.size ? text.used : text.size] = '\0';
 }
 
@@ -328,14 +372,6 @@ void cluster_hooks(const struct hook hooks[HOOK_POINTS_N], char ret[CLUSTER_VALU
 const char *const CLUSTER_SETTINGS[CLUSTER_SETTINGS_N] = {"announce.count", "announce.interval", "announce.refresh",
     "failback", "hold-down.after", "hold-down.window", "hold-down.first", "hold-down.max"};
 
-static void failback_text(uint32_t ms, char ret[CLUSTER_SETTING_SIZE])
-{
-    char time[16];
-
-    cluster_duration(ms, time);
-    snprintf(ret, CLUSTER_SETTING_SIZE, "%s%s", ms == 0 ? "never" : ms == 1 ? "auto" : "after ", ms > 1 ? time : "");
-}
-
 void cluster_setting(const struct settings *settings, int i, char ret[CLUSTER_SETTING_SIZE])
 {
     const uint32_t ms[] = {0, settings->announce_interval_ms, settings->announce_refresh_ms, 0, 0,
@@ -344,7 +380,7 @@ void cluster_setting(const struct settings *settings, int i, char ret[CLUSTER_SE
     if (i == 0 || i == 4) {
         snprintf(ret, CLUSTER_SETTING_SIZE, "%u", i == 0 ? settings->announce_count : settings->hold_after);
     } else if (i == 3) {
-        failback_text(settings->failback_ms, ret);
+        cluster_failback(settings->failback_ms, ret);
     } else {
         cluster_duration(ms[i], ret);
     }
@@ -470,48 +506,79 @@ static void put_check(struct cluster_text *text, const struct check_spec *spec)
 
 static void put_all_checks(const struct table *table, struct cluster_text *text)
 {
-    bool any = false;
+    const char *names[CHECKS_MAX];
+    size_t n = 0;
 
     for (int i = 0; i < CHECKS_MAX; i++) {
         if (table->checks[i].spec.name[0] != '\0') {
-            put(text, any ? "" : "checks:\n");
-            any = true;
-            put_check(text, &table->checks[i].spec);
+            names[n++] = table->checks[i].spec.name;
         }
     }
-    put(text, any ? "" : "checks: {}\n");
+    qsort(names, n, sizeof names[0], compare_texts);
+    put(text, n > 0 ? "checks:\n" : "checks: {}\n");
+    for (size_t i = 0; i < n; i++) {
+        put_check(text, &table->checks[table_check_by_name(table, names[i])].spec);
+    }
 }
 
 /* ------------------------------------------------------------------ groups and VIPs */
 
+static void put_group(const struct table *table, struct cluster_text *text, const struct group *group)
+{
+    char failback[CLUSTER_SETTING_SIZE];
+    const char *comma = "";
+
+    if (group->n_prefers > 0) {
+        put(text, "prefer: ");
+        put_prefers(table, text, group->prefers, group->n_prefers);
+        comma = ", ";
+    }
+    if (group->checks != 0) {
+        put(text, comma);
+        put(text, "require: ");
+        put_checks(table, NULL, text, group->checks);
+        comma = ", ";
+    }
+    if (hooks_any(group->hooks)) {
+        put(text, comma);
+        put(text, "hooks: ");
+        put_hooks(text, group->hooks);
+        comma = ", ";
+    }
+    if (group->failback != 0) {
+        cluster_own_failback(group->failback, failback);
+        put(text, comma);
+        put(text, "failback: ");
+        put(text, failback);
+    }
+}
+
+/* A group that only deleted VIPs are in is there for what they run when they are released, and goes with them. */
 static void put_groups(const struct table *table, struct cluster_text *text)
 {
-    bool any = false;
+    const char *names[GROUPS_MAX];
+    bool has_vips[GROUPS_MAX] = {false};
+    size_t n = 0;
 
+    for (int i = 0; i < table->vips_end; i++) {
+        if (table->vips[i].used && !table->vips[i].deleted && table->vips[i].group != SLOT_NONE) {
+            has_vips[table->vips[i].group] = true;
+        }
+    }
     for (int i = 0; i < GROUPS_MAX; i++) {
-        const struct group *group = &table->groups[i];
-
-        if (group->name[0] == '\0') {
-            continue;
+        if (has_vips[i] || group_says(&table->groups[i])) {
+            names[n++] = table->groups[i].name;
         }
-        put(text, any ? "  " : "groups:\n  ");
-        any = true;
-        put_word(text, group->name);
-        put(text, group->n_prefers > 0 ? ": {prefer: " : ": {");
-        if (group->n_prefers > 0) {
-            put_prefers(table, text, group->prefers, group->n_prefers);
-        }
-        if (group->checks != 0) {
-            put(text, group->n_prefers > 0 ? ", require: " : "require: ");
-            put_checks(table, NULL, text, group->checks);
-        }
-        if (hooks_any(group->hooks)) {
-            put(text, group->n_prefers > 0 || group->checks != 0 ? ", hooks: " : "hooks: ");
-            put_hooks(text, group->hooks);
-        }
+    }
+    qsort(names, n, sizeof names[0], compare_texts);
+    put(text, n > 0 ? "groups:\n" : "groups: {}\n");
+    for (size_t i = 0; i < n; i++) {
+        put(text, "  ");
+        put_word(text, names[i]);
+        put(text, ": {");
+        put_group(table, text, &table->groups[table_group_by_name(table, names[i])]);
         put(text, "}\n");
     }
-    put(text, any ? "" : "groups: {}\n");
 }
 
 static void put_vip(const struct table *table, struct cluster_text *text, int slot)

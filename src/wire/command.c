@@ -13,7 +13,7 @@
 #define FOUND_FIELDS 5
 #define CONFLICT_FIELDS 4
 #define ITEM_VALUES 3
-#define GROUP_VALUES 4
+#define GROUP_VALUES 5
 #define NODE_VALUES 3
 #define VOTING_VALUES 2
 #define CHECK_VALUES 3
@@ -26,7 +26,7 @@ static uint32_t body_values(uint64_t type)
         [COMMAND_FOUND] = 5,      [COMMAND_FENCE] = 3,      [COMMAND_CLEAR] = 3,       [COMMAND_ADMIT] = 3,
         [COMMAND_MOVE] = 1,       [COMMAND_VIP_ADD] = 1,    [COMMAND_VIP_SET] = 4,     [COMMAND_VIP_DELETE] = 1,
         [COMMAND_VIP_PURGE] = 1,  [COMMAND_NODE_REPORT] = 9, [COMMAND_DRAIN] = 3,      [COMMAND_LEAVE] = 3,
-        [COMMAND_SETTINGS] = 1,   [COMMAND_GROUP_SET] = 4,  [COMMAND_CONFLICT] = 3,
+        [COMMAND_SETTINGS] = 1,   [COMMAND_GROUP_SET] = 5,  [COMMAND_CONFLICT] = 3,
         [COMMAND_APPLY] = 10,
         [COMMAND_NODE_ADD] = 3,   [COMMAND_NODE_SET] = 6,   [COMMAND_NODE_REMOVE] = 2, [COMMAND_NODE_DELETE] = 3,
         [COMMAND_VOTERS] = 1,     [COMMAND_VOTING] = 2,
@@ -130,6 +130,7 @@ static void pack_apply(struct packer *packer, const struct apply_command *apply)
     for (uint32_t i = 0; i < apply->n_groups; i++) {
         pack_text(packer, apply->groups[i].name);
         pack_uint(packer, apply->groups[i].checks);
+        pack_uint(packer, apply->groups[i].failback);
         pack_prefers(packer, apply->groups[i].prefers, apply->groups[i].n_prefers);
         pack_hooks(packer, apply->groups[i].hooks);
     }
@@ -233,6 +234,7 @@ static void pack_body(struct packer *packer, const struct command *command)
     case COMMAND_GROUP_SET:
         pack_text(packer, command->group.name);
         pack_uint(packer, command->group.checks);
+        pack_uint(packer, command->group.failback);
         pack_prefers(packer, command->group.prefers, command->group.n_prefers);
         pack_hooks(packer, command->group.hooks);
         break;
@@ -510,6 +512,7 @@ static const struct group *unpack_groups(struct decoding *decoding, uint32_t *re
 
         unpack_text(unpacker, group->name, sizeof group->name);
         group->checks = unpack_uint(unpacker, UINT64_MAX);
+        group->failback = (uint32_t)unpack_uint(unpacker, OWN_FAILBACK_MAX);
         group->n_prefers = unpack_prefers(unpacker, group->prefers);
         unpack_hooks(unpacker, group->hooks);
     }
@@ -698,6 +701,7 @@ static void unpack_body(struct decoding *decoding, struct command *ret)
     case COMMAND_GROUP_SET:
         unpack_text(unpacker, ret->group.name, sizeof ret->group.name);
         ret->group.checks = unpack_uint(unpacker, UINT64_MAX);
+        ret->group.failback = (uint32_t)unpack_uint(unpacker, OWN_FAILBACK_MAX);
         ret->group.n_prefers = unpack_prefers(unpacker, ret->group.prefers);
         unpack_hooks(unpacker, ret->group.hooks);
         break;

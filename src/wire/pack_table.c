@@ -10,7 +10,7 @@
 #define MAC_NUMBER_MAX 0xffffffffffffull
 #define PREFIX_VALUES 2
 #define HOOK_VALUES 3
-#define SPEC_VALUES 15 /* the prefix is two */
+#define SPEC_VALUES 16 /* the prefix is two */
 
 void pack_timing(struct packer *packer, const struct timing *timing)
 {
@@ -212,6 +212,7 @@ void pack_spec(struct packer *packer, const struct vip_spec *spec)
     pack_bool(packer, spec->yield);
     pack_bool(packer, spec->no_reset);
     pack_hooks(packer, spec->hooks);
+    pack_uint(packer, spec->failback);
     pack_prefers(packer, spec->prefers, spec->n_prefers);
     pack_apart(packer, spec->apart, spec->n_apart);
 }
@@ -231,6 +232,7 @@ void unpack_spec(struct unpacker *unpacker, struct vip_spec *ret)
     ret->yield = unpack_bool(unpacker);
     ret->no_reset = unpack_bool(unpacker);
     unpack_hooks(unpacker, ret->hooks);
+    ret->failback = (uint32_t)unpack_uint(unpacker, OWN_FAILBACK_MAX);
     ret->n_prefers = unpack_prefers(unpacker, ret->prefers);
     ret->n_apart = unpack_apart(unpacker, ret->apart);
 }

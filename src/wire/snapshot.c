@@ -11,8 +11,8 @@
 #define HEAD_VALUES 15
 #define NODE_VALUES 25
 #define DEPARTED_VALUES 2
-#define GROUP_VALUES 5
-#define VIP_VALUES 26
+#define GROUP_VALUES 6
+#define VIP_VALUES 27
 #define CHECK_VALUES 5
 #define HISTORY_VALUES 12
 #define DEDUP_VALUES 3
@@ -132,6 +132,7 @@ static void pack_groups(struct packer *packer, const struct table *table)
             pack_uint(packer, (uint64_t)group);
             pack_text(packer, table->groups[group].name);
             pack_uint(packer, table->groups[group].checks);
+            pack_uint(packer, table->groups[group].failback);
             pack_prefers(packer, table->groups[group].prefers, table->groups[group].n_prefers);
             pack_hooks(packer, table->groups[group].hooks);
         }
@@ -182,6 +183,7 @@ static void pack_vip(struct packer *packer, int slot, const struct vip *vip)
     pack_uint(packer, vip->moved);
     pack_int(packer, vip->moved_ms);
     pack_uint(packer, vip->reason);
+    pack_uint(packer, vip->failback);
     pack_bool(packer, vip->no_probe);
     pack_bool(packer, vip->yield);
     pack_bool(packer, vip->no_reset);
@@ -429,6 +431,7 @@ static void unpack_groups(struct unpacker *unpacker, struct table *table)
         unpacker->failed = unpacker->failed || group->name[0] != '\0';
         unpack_text(unpacker, group->name, sizeof group->name);
         group->checks = unpack_uint(unpacker, UINT64_MAX);
+        group->failback = (uint32_t)unpack_uint(unpacker, OWN_FAILBACK_MAX);
         group->n_prefers = unpack_prefers(unpacker, group->prefers);
         unpack_hooks(unpacker, group->hooks);
         unpacker->failed = unpacker->failed || group->name[0] == '\0';
@@ -477,6 +480,7 @@ static void unpack_one_vip(struct unpacker *unpacker, struct table *table)
     vip->moved = unpack_uint(unpacker, UINT64_MAX);
     vip->moved_ms = unpack_int(unpacker, INT64_MIN, INT64_MAX);
     vip->reason = (enum reason)unpack_uint(unpacker, REASONS_N - 1);
+    vip->failback = (uint32_t)unpack_uint(unpacker, OWN_FAILBACK_MAX);
     vip->no_probe = unpack_bool(unpacker);
     vip->yield = unpack_bool(unpacker);
     vip->no_reset = unpack_bool(unpacker);

@@ -184,6 +184,47 @@ def test_checks_of_a_document(cluster, document):
         ok.unlink(missing_ok=True)
 
 
+OWN = """\
+settings: {failback: auto}
+groups:
+  pair: {prefer: {a: 100}, failback: after 1h}
+vips:
+  eager: {address: 10.77.1.91/16, prefer: {a: 100}}
+  lazy: {address: 10.77.1.92/16, prefer: {a: 100}, failback: never}
+  left: {address: 10.77.1.93/16, group: pair}
+  right: {address: 10.77.1.94/16, group: pair}
+"""
+
+
+def test_failback_of_its_own(cluster, document):
+    """Of four VIPs that lost the node that they prefer, only that goes back whose failback says so; explain tells whose word it is."""
+    node = cluster["b"]
+    names = ["eager", "lazy", "left", "right"]
+    node.vipctl("apply", "-f", document(OWN), "--force")
+    for name in names:
+        wait_until(lambda: (cluster.owner(name, at=node) or node).name == "a", 30, f"{name} is where it is preferred")
+    cluster["a"].kill()
+    for name in names:
+        wait_until(lambda: (cluster.vip(name, at=node) or {}).get("owner") in ("b", "c"), 30, f"{name} is elsewhere")
+    cluster["a"].start()
+    wait_until(lambda: (cluster.owner("eager", at=node) or node).name == "a", 30, "it is back")
+    assert node.vipctl("vip", "show", "eager")["reason"] == "prefer"
+    assert all(node.vipctl("vip", "show", name)["owner"] != "a" for name in names[1:])
+    told = {name: node.vipctl("explain", "vip", name)["failback"] for name in names}
+    assert told["eager"] == {"mode": "auto", "of": "cluster"}
+    assert told["lazy"] == {"mode": "never", "of": "vip"}
+    assert told["left"] == told["right"] == {"mode": "after 60m", "of": "group"}
+    assert "failback: never (its own)" in node.vipctl_raw("explain", "vip", "lazy").stdout
+    assert "failback    never" in node.vipctl_raw("vip", "show", "lazy").stdout
+    node.vipctl("vip", "set", "lazy", "--failback", "default", "--wait")
+    wait_until(lambda: (cluster.owner("lazy", at=node) or node).name == "a", 30, "it goes back, too")
+    assert node.vipctl("diff", "-f", document(OWN))["changes"][0]["attributes"] == [
+        {"key": "failback", "from": None, "to": "never"}
+    ]
+    refused = node.vipctl_raw("vip", "set", "lazy", "--failback", "soon")
+    assert refused.returncode == USAGE and "never, auto, a time like 10m" in refused.stderr
+
+
 # -- what is refused: the document (or {} filled into BASE), the exit code, the place, and words of the remedy --
 
 VIP = "vips:\n  v: {{{}}}\n"
@@ -265,6 +306,13 @@ WRONG = [
     ("settings: {failback: nevr}\n", USAGE, "1:22", ["did you mean 'never'"]),
     ("settings: {failback: after 2d}\n", USAGE, "1:22", ["at most 1d"]),
     ("settings: {failback: after lunch}\n", USAGE, "1:22", ["after 10m"]),
+    (VIP.format(A + ", failback: nver"), USAGE, "2:40", ["did you mean 'never'"]),
+    (VIP.format(A + ", failback: after 25h"), USAGE, "2:40", ["at most 1d"]),
+    (VIP.format(A + ", failback: {after: 10m}"), USAGE, "2:40", ["expected never, auto or a time"]),
+    (VIP.format(A + ", failbak: never"), USAGE, "2:30", ["did you mean 'failback'"]),
+    ("groups: {g: {failback: atuo}}\n", USAGE, "1:24", ["did you mean 'auto'"]),
+    ("groups: {g: {failback: 10}}\n", USAGE, "1:24", ["lacks a unit"]),
+    ("settings: {announce: {refresh: 2d}}\n", USAGE, "1:32", ["at most 1d"]),
     ("settings: {hold-down: {first: 10s, max: 5s}}\n", USAGE, "1:41", ["first to be at most max"]),
     ("nodes: {a: {capacity: 0}}\n", USAGE, "1:23", ["expected 1 to 1000"]),
     ("voters: {}\n", USAGE, "1:9", ["key 'count' is missing", "3, 5 or 7"]),

@@ -54,3 +54,38 @@ def test_a_rolling_restart_moves_nothing(cluster, say):
     for node in cluster:
         log = node.log_text()
         assert "removed a VIP" not in log and "left behind its fence" in log
+
+
+def kill_all(cluster):
+    for node in cluster:
+        node.kill()
+
+
+def test_a_start_of_the_whole_cluster_moves_nothing(cluster, say):
+    """All daemons die at once and are started again: every VIP is where it was, without a move."""
+    vips = spread(cluster)
+    owners = cluster.wait_held(*vips)
+    before = [moves(cluster, vip) for vip in vips]
+    kill_all(cluster)
+    cluster.start()
+    cluster.wait_formed()
+    assert cluster.wait_held(*vips, timeout=30) == owners
+    assert [moves(cluster, vip) for vip in vips] == before
+
+
+def test_a_node_that_starts_late_gets_back_what_it_had(cluster):
+    """Machines do not boot at the same time. What the last one had goes to others once it is missed, and back when it comes."""
+    vips = spread(cluster)
+    owners = cluster.wait_held(*vips)
+    late = [node for node in cluster if node.has(vips[2])][0]
+    name = vips[2].split("/")[0]
+    others = [node for node in cluster if node is not late]
+    kill_all(cluster)
+    for node in others:
+        node.start()
+    wait_until(lambda: (cluster.vip(name, at=others[0]) or {}).get("owner") in {node.name for node in others}, 60, "taken over")
+    late.start()
+    cluster.wait_formed()
+    wait_until(lambda: late.has(vips[2]), 60, "back where it was")
+    assert cluster.wait_held(*vips) == owners
+    assert cluster.any().vipctl("vip", "show", name)["reason"] == "return"

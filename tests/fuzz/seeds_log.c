@@ -110,7 +110,7 @@ static void add(const char *name)
 
     for (int i = 0; i < 4; i++) {
         specs[i] = (struct vip_spec){.enabled = i != 3, .pinned = i == 1 ? 2 : SLOT_NONE,
-                                     .no_probe = i == 2, .yield = i == 1};
+                                     .no_probe = i == 2, .yield = i == 1, .failback = i == 1 ? own_failback(600000) : 0};
         specs[i].address = seed_prefix(ADDRESSES[i]);
     }
     strcpy(specs[0].name, "web");
@@ -222,7 +222,7 @@ static void document(const char *name)
     const struct check_item check = {.slot = 5, .spec = {.name = "db", .kind = CHECK_TCP, .target = "[::1]:5432", .every_ms = 1000,
                                                          .timeout_ms = 1000, .fall = 1, .rise = 1, .weight = 7}};
     const struct move gone = {.vip = 0, .to = SLOT_NONE, .reason = REASON_DELETED, .moved = table.vips[0].moved};
-    const struct group group = {.name = "front", .n_prefers = 1, .prefers = {{.node = 0, .weight = 7}}};
+    const struct group group = {.name = "front", .failback = OWN_FAILBACK_NEVER, .n_prefers = 1, .prefers = {{.node = 0, .weight = 7}}};
     static const char kept[] = "vips: {}\n";
     const struct command command = {.type = COMMAND_APPLY,
                                     .at_ms = 1700000001000,

@@ -115,12 +115,12 @@ static const char *exported(char to[TEXT_MAX])
     "voters: {count: 5}\nnodes: {a: {capacity: 200}}\n"                                         \
     "checks:\n  disk: {file: /run/ok, weight: 20, scope: node}\n"                              \
     "  haproxy: {http: \"http://127.0.0.1:8404/healthz\", every: 1s, timeout: 500ms, fall: 4, rise: 1, all-failed: release}\n" \
-    "groups:\n  web: {prefer: {b: 50, a: 100}, hooks: {after-take: up}}\n  bare: {}\n"                                   \
+    "groups:\n  web: {prefer: {b: 50, a: 100}, failback: never, hooks: {after-take: up}}\n  bare: {}\n"                \
     "vips:\n"                                                                                   \
     "  web-v4: {address: 10.0.0.50/24, dev: eth0, group: web, require: [haproxy]}\n"            \
     "  web-v6: {address: \"fd00::50/64\", group: web}\n"                                        \
     "  db: {address: 10.0.0.60/24, nodes: [a, b], apart-from: [web-v4], prefer: {b: 1}, reset-connections: false,\n"    \
-    "       hooks: {before-release: {run: leave.sh, timeout: 200ms}, after-release: gone}}\n"   \
+    "       failback: after 90m, hooks: {before-release: {run: leave.sh, timeout: 200ms}, after-release: gone}}\n"   \
     "  \"fd00::61\": {address: \"fd00::61/64\", enabled: false, probe: false, conflict: yield, group: bare}\n"
 
 /* ------------------------------------------------------------------ tests */
@@ -156,6 +156,8 @@ static void every_key_arrives(void **state)
     assert_int_equal(table_hook(&table, &table.vips[db], HOOK_AFTER_RELEASE)->timeout_ms, HOOK_TIMEOUT_DEFAULT_MS);
     assert_null(table_hook(&table, &table.vips[db], HOOK_AFTER_TAKE));
     assert_string_equal(table_hook(&table, &table.vips[web], HOOK_AFTER_TAKE)->program, "up"); /* its group's */
+    assert_true(table.vips[db].failback == own_failback(5400000) && table.vips[web].failback == 0);
+    assert_int_equal(table.groups[table.vips[web].group].failback, OWN_FAILBACK_NEVER);
     assert_false(table.vips[last].enabled);
     assert_true(table.vips[last].no_probe && table.vips[last].yield);
 }
@@ -328,6 +330,250 @@ static void not_all_at_once(void **state)
     assert_non_null(strstr(error, "still being released"));
 }
 
+/* ------------------------------------------------------------------ what is written is what is read */
+
+static uint64_t seed;
+
+static uint32_t below(uint32_t n)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return (uint32_t)(seed >> 11) % n;
+}
+
+/* A duration between the two, mostly of a whole unit. */
+static uint32_t some_ms(uint32_t min, uint32_t max)
+{
+    static const uint32_t units[] = {1, 1000, 60000, 3600000};
+    uint32_t ms = min + below(max - min + 1), unit = units[below(4)];
+
+    return ms / unit * unit >= min ? ms / unit * unit : ms;
+}
+
+/* Names as people and machines give them; some are words of YAML, numbers, or what an address looks like. */
+static void some_name(char ret[NAME_SIZE], char kind, int i)
+{
+    static const char *const odd[] = {"true", "null", "no", "1e3", "0x1F", "12:30", "5", "1.5", "_", "on", "a.b:c", "Null"};
+
+    memset(ret, 0, NAME_SIZE);
+    if (below(3) == 0 && i < 12) {
+        snprintf(ret, NAME_SIZE, "%s", odd[i]);
+    } else if (below(9) == 0) {
+        memset(ret, kind, NAME_MAX_LEN);
+        snprintf(ret + NAME_MAX_LEN - 4, 5, "%04d", i);
+    } else {
+        snprintf(ret, NAME_SIZE, "%c-%d", kind, i);
+    }
+}
+
+static void some_check(struct check_spec *ret, int i)
+{
+    static const char *const targets[CHECK_KINDS_N][3] = {
+        [CHECK_HTTP] = {"http://127.0.0.1:8404/healthz", "http://[::1]/a?b=c#d", "http://10.0.0.1/\"'\\%7e{}[],&*!|>@`"},
+        [CHECK_TCP] = {"127.0.0.1:80", "[fd00::1]:65535", "10.0.0.9:1"},
+        [CHECK_EXEC] = {"check.sh", "5", "true"},
+        [CHECK_PROCESS] = {"haproxy", "null", "#weird:name-1"},
+        [CHECK_FILE] = {"/run/ok", "/a#b", "/\"quoted\\\""},
+        [CHECK_PING] = {"gateway", "10.0.0.1", "fd00::1"},
+    };
+    uint32_t kind = below(CHECK_KINDS_N);
+
+    *ret = check_spec_default();
+    some_name(ret->name, 'k', i);
+    ret->kind = (enum check_kind)kind;
+    snprintf(ret->target, sizeof ret->target, "%s", targets[kind][below(3)]);
+    if (below(2) == 0) {
+        ret->every_ms = some_ms(1000, 3600000);
+        ret->timeout_ms = below(2) ? ret->every_ms : some_ms(10, ret->every_ms);
+        ret->fall = (uint8_t)(1 + below(100));
+        ret->rise = (uint8_t)(1 + below(100));
+    }
+    ret->weight = (uint16_t)(below(2) ? 0 : below(65536));
+    ret->node = below(4) == 0;
+    ret->release = below(4) == 0;
+}
+
+static uint8_t some_prefers(struct prefer ret[PREFERS_MAX])
+{
+    uint8_t n = (uint8_t)below(4);
+
+    for (int i = 0; i < n; i++) { /* the witness is none of them */
+        ret[i] = (struct prefer){.node = (int8_t)i, .weight = (uint16_t)(1 + below(65535))};
+    }
+    return n;
+}
+
+static uint32_t some_failback(void)
+{
+    return below(2) ? 0 : own_failback(below(2) ? below(2) : some_ms(2, FAILBACK_MAX_MS));
+}
+
+static void some_hooks(struct hook ret[HOOK_POINTS_N])
+{
+    static const char *const programs[] = {"notify", "leave.sh", "true", "null", "5", "1e3", "no"};
+
+    for (int i = 0; i < HOOK_POINTS_N; i++) {
+        if (below(4) == 0) {
+            snprintf(ret[i].program, HOOK_PROGRAM_SIZE, "%s", programs[below(7)]);
+            ret[i].timeout_ms = below(2) ? HOOK_TIMEOUT_DEFAULT_MS : some_ms(HOOK_TIMEOUT_MIN_MS, HOOK_TIMEOUT_MAX_MS);
+        }
+    }
+}
+
+static struct vip_item some_items[40];
+static struct check_item some_checks[8];
+static struct group some_groups[5];
+static struct node_item some_nodes[3];
+
+static void some_vips(struct apply_command *ret)
+{
+    for (int i = 0; i < (int)ret->n_vips; i++) {
+        struct vip_spec *spec = &some_items[i].spec;
+        char address[64];
+
+        some_items[i] = (struct vip_item){.slot = (uint16_t)i, .set = VIP_SET_ALL};
+        spec->pinned = SLOT_NONE;
+        if (below(2) == 0) {
+            snprintf(address, sizeof address, "10.0.%d.9/%d", i, 17 + (int)below(8));
+        } else {
+            snprintf(address, sizeof address, "fd00::%x/64", 9 + i);
+        }
+        spec->address = prefix_of(address);
+        some_name(spec->name, 'v', i);
+        if (below(9) == 0) {
+            memset(spec->name, 0, sizeof spec->name);
+            addr_format(&spec->address.addr, spec->name);
+        }
+        snprintf(spec->dev, sizeof spec->dev, "%s", below(4) ? "" : "eth0");
+        spec->enabled = below(5) != 0;
+        spec->no_probe = below(4) == 0;
+        spec->yield = below(4) == 0;
+        spec->no_reset = below(4) == 0;
+        some_hooks(spec->hooks);
+        spec->nodes = below(3) ? 0 : 7;
+        spec->checks = below(1u << ret->n_checks);
+        spec->failback = some_failback();
+        spec->n_prefers = some_prefers(spec->prefers);
+        if (ret->n_groups > 0 && below(2) == 0) {
+            memcpy(spec->group, some_groups[below(ret->n_groups)].name, NAME_SIZE);
+        }
+        if (i > 0 && spec->group[0] == '\0' && below(3) == 0) {
+            spec->n_apart = 1;
+            spec->apart[0] = (uint16_t)below((uint32_t)i);
+        }
+    }
+}
+
+static int compare_items(const void *a, const void *b)
+{
+    return strcmp(((const struct vip_item *)a)->spec.name, ((const struct vip_item *)b)->spec.name);
+}
+
+/* A table with something of everything that a document says, through the entry that a document would be. */
+static void some_table(void)
+{
+    struct command command = {.type = COMMAND_APPLY};
+    struct apply_command *ret = &command.apply;
+    struct settings *settings = &ret->settings;
+    struct outcome outcome;
+
+    start(NULL);
+    *ret = (struct apply_command){.revision = table.revision, .vips = some_items, .checks = some_checks, .groups = some_groups,
+                                  .nodes = some_nodes, .n_vips = below(41), .n_checks = below(9), .n_groups = below(6)};
+    ret->has_settings = below(4) != 0;
+    settings->announce_count = (uint16_t)(1 + below(100));
+    settings->announce_interval_ms = some_ms(10, 60000);
+    settings->announce_refresh_ms = below(3) ? some_ms(1000, REFRESH_MAX_MS) : 0;
+    settings->failback_ms = below(3) ? some_ms(0, FAILBACK_MAX_MS) : below(2);
+    settings->hold_after = (uint16_t)below(1001);
+    settings->hold_window_ms = some_ms(0, HOLD_MAX_MS);
+    settings->hold_max_ms = below(4) ? some_ms(0, HOLD_MAX_MS) : 0;
+    settings->hold_first_ms = below(settings->hold_max_ms + 1);
+    ret->has_voting = true;
+    ret->voting = (struct voting){.count = (uint8_t)(3 + 2 * below(3)), .replace_ms = some_ms(1000, 86400000)};
+    for (uint32_t i = 0; i < ret->n_checks; i++) {
+        some_checks[i] = (struct check_item){.slot = (uint8_t)i};
+        some_check(&some_checks[i].spec, (int)i);
+    }
+    for (uint32_t i = 0; i < ret->n_groups; i++) {
+        some_groups[i] = (struct group){.checks = below(1u << ret->n_checks), .failback = some_failback()};
+        some_name(some_groups[i].name, 'g', (int)i);
+        some_groups[i].n_prefers = some_prefers(some_groups[i].prefers);
+        some_hooks(some_groups[i].hooks);
+    }
+    ret->n_nodes = below(4);
+    for (uint32_t i = 0; i < ret->n_nodes; i++) {
+        some_nodes[i] = (struct node_item){.node = (int8_t)i, .id = i + 1, .capacity = (uint16_t)below(1001)};
+        some_nodes[i].capacity = some_nodes[i].capacity == CAPACITY_DEFAULT ? 0 : some_nodes[i].capacity;
+    }
+    some_vips(ret);
+    qsort(some_items, ret->n_vips, sizeof some_items[0], compare_items);
+    table_apply(&table, table.applied + 1, &command, &outcome);
+    assert_string_equal(outcome.detail, "");
+    assert_int_equal(outcome.code, OUTCOME_DONE);
+}
+
+/* The text of a table, applied to it, changes nothing; applied to an empty one, or to any other, makes one with the same
+ * text. */
+static void export_and_apply_of_random_tables(void **state)
+{
+    for (int i = 0; i < 1500; i++) {
+        seed = 0x9e3779b97f4a7c15ull * ((uint64_t)i + 1);
+        some_table();
+        exported(text);
+        if (judge(text, false) != CONTROL_DONE || changes()) {
+            print_message("%s\nin:\n%s\n", error, text);
+            fail_msg("of the text that the table has made %d", i);
+        }
+        start(NULL);
+        assert_int_equal(judge(text, false), CONTROL_DONE);
+        if (changes()) {
+            apply();
+        }
+        assert_string_equal(exported(again), text);
+        some_table(); /* from whatever it was */
+        if (judge(text, true) != CONTROL_DONE) {
+            fail_msg("%s", error);
+        }
+        apply();
+        assert_string_equal(exported(again), text);
+        assert_int_equal(judge(text, false), CONTROL_DONE);
+        assert_false(changes());
+    }
+}
+
+static void delete_vip(int slot)
+{
+    struct move gone = {.vip = (uint16_t)slot, .to = SLOT_NONE, .reason = REASON_DELETED, .moved = table.vips[slot].moved};
+    struct command command = {.type = COMMAND_VIP_DELETE, .move = {.n_moves = 1, .moves = &gone}};
+    struct outcome outcome;
+
+    table_apply(&table, table.applied + 1, &command, &outcome);
+    assert_int_equal(outcome.code, OUTCOME_DONE);
+    assert_true(table.vips[slot].used && table.vips[slot].deleted);
+}
+
+/* A deleted VIP has its group for as long as it is being released: for the group's hooks. A document knows neither. */
+static void groups_of_deleted_vips(void **state)
+{
+    int slot;
+
+    assert_int_equal(judge("groups: {bare: {}, says: {hooks: {after-release: gone}}}\nvips:\n"
+                           "  x: {address: 10.0.0.8/24, group: bare}\n  y: {address: 10.0.0.9/24, group: says}\n", false),
+                     CONTROL_DONE);
+    apply();
+    assert_non_null(strstr(exported(text), "  bare: {}\n"));
+    slot = table_vip_find(&table, "y");
+    delete_vip(table_vip_find(&table, "x"));
+    delete_vip(slot);
+    assert_string_equal(table_hook(&table, &table.vips[slot], HOOK_AFTER_RELEASE)->program, "gone");
+    assert_null(strstr(exported(text), "bare"));
+    assert_non_null(strstr(text, "groups:\n  says: {hooks: {after-release: gone}}\n"));
+    assert_int_equal(judge(text, false), CONTROL_DONE);
+    assert_false(changes());
+}
+
 /* Every VIP that a cluster can have, out and in again. */
 static void as_many_as_there_may_be(void **state)
 {
@@ -360,6 +606,8 @@ int main(void)
         cmocka_unit_test_setup(what_nodes_cannot_honour, start),
         cmocka_unit_test_setup(bad_hooks, start),
         cmocka_unit_test_setup(not_all_at_once, start),
+        cmocka_unit_test(export_and_apply_of_random_tables),
+        cmocka_unit_test_setup(groups_of_deleted_vips, start),
         cmocka_unit_test_setup(as_many_as_there_may_be, start),
     };
 

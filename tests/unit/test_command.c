@@ -60,6 +60,7 @@ static void longest_spec(struct vip_spec *spec, uint32_t i)
         fill(spec->hooks[k].program, HOOK_PROGRAM_SIZE, 'h');
         spec->hooks[k].timeout_ms = HOOK_TIMEOUT_MAX_MS - (uint32_t)k;
     }
+    spec->failback = i % 2 == 1 ? OWN_FAILBACK_MAX : (uint32_t)i;
     spec->n_prefers = PREFERS_MAX;
     spec->n_apart = APART_MAX;
     for (int k = 0; k < PREFERS_MAX; k++) {
@@ -198,7 +199,7 @@ static struct command sample(enum command_type type)
         command.apply.deletes = mem.moves;
         command.apply.n_groups = 1;
         command.apply.groups = groups;
-        groups[0] = (struct group){.name = "web", .n_prefers = 1, .prefers = {{.node = 3, .weight = 9}}};
+        groups[0] = (struct group){.name = "web", .failback = OWN_FAILBACK_NEVER, .n_prefers = 1, .prefers = {{.node = 3, .weight = 9}}};
         command.apply.kept = "vips: {}\n";
         command.apply.kept_size = 9;
         break;
@@ -420,6 +421,8 @@ static void all_parts_of_a_document(void **state)
     assert_true(got.apply.deletes[2].vip == VIPS_MAX - 3 && got.apply.deletes[2].to == 1);
     assert_string_equal(got.apply.groups[0].name, "web");
     assert_int_equal(got.apply.groups[0].prefers[0].weight, 9);
+    assert_int_equal(got.apply.groups[0].failback, OWN_FAILBACK_NEVER);
+    assert_true(got.apply.vips[1].spec.failback == mem.specs[1].failback);
     assert_int_equal(got.apply.kept_size, 9);
     assert_memory_equal(got.apply.kept, "vips: {}\n", 9);
     command.apply.kept_size = KEPT_BYTES_MAX + 1;

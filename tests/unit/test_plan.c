@@ -1169,6 +1169,98 @@ static void failback_of_a_group(void **state)
     assert_int_equal(plan(), 0);
 }
 
+/* A VIP's own word comes before the cluster's, its group's before its own; in a group that says nothing, the most cautious
+ * of its VIPs' counts. */
+static void failback_of_its_own(void **state)
+{
+    struct plan_candidate candidates_of[NODES_MAX];
+
+    cluster(2);
+    preferring(1, 0, 100);
+    preferring(1, 0, 100)->failback = own_failback(1);
+    vip_at(0)->nodes = 1;
+    vip_at(0)->nodes = 1;
+    assert_int_equal(plan(), 1);
+    assert_move(0, 1, 0, REASON_PREFER);
+    assert_int_equal(plan_explain(&input, &scratch, 1, candidates_of), 2);
+    assert_true(scratch.failback_ms == 1 && scratch.failback_of == PLAN_FAILBACK_VIP);
+    assert_int_equal(plan_explain(&input, &scratch, 0, candidates_of), 2);
+    assert_true(scratch.failback_ms == 0 && scratch.failback_of == PLAN_FAILBACK_CLUSTER);
+    table.settings.failback_ms = 1;
+    table.vips[1].failback = OWN_FAILBACK_NEVER;
+    assert_int_equal(plan(), 1);
+    assert_move(0, 0, 0, REASON_PREFER);
+    /* as a group */
+    strcpy(table.groups[0].name, "g");
+    table.vips[0].group = table.vips[1].group = 0;
+    assert_int_equal(plan(), 0);
+    assert_true(scratch.ripe_ms == UINT32_MAX);
+    table.vips[0].failback = own_failback(5000);
+    assert_int_equal(plan(), 0);
+    table.vips[1].failback = own_failback(9000);
+    input.steady_ms[0] = 6000;
+    assert_int_equal(plan(), 0);
+    assert_int_equal(scratch.ripe_ms, 3000);
+    table.groups[0].failback = own_failback(6000);
+    assert_int_equal(plan(), 2);
+    assert_int_equal(plan_explain(&input, &scratch, 1, candidates_of), 2);
+    assert_true(scratch.failback_ms == 6000 && scratch.failback_of == PLAN_FAILBACK_GROUP);
+    table.groups[0].failback = OWN_FAILBACK_NEVER;
+    assert_int_equal(plan(), 0);
+}
+
+/* ------------------------------------------------------------------ a start of the whole cluster */
+
+/* What was on a node that came late goes back, and only there, however uneven that is; a pin and a preference are stronger. */
+static void back_where_they_were(void **state)
+{
+    static int8_t homes[VIPS_MAX];
+    struct plan_candidate candidates_of[NODES_MAX];
+
+    memset(homes, SLOT_NONE, sizeof homes);
+    cluster(3);
+    for (int i = 0; i < 6; i++) {
+        vip_at(i % 2);
+        homes[i] = 2;
+    }
+    input.homes = homes;
+    input.usable = 3; /* it has not come yet */
+    assert_int_equal(plan(), 0);
+    input.usable = 7;
+    assert_int_equal(plan_explain(&input, &scratch, 0, candidates_of), 3);
+    assert_true(candidates_of[2].step == PLAN_CHOSEN && candidates_of[0].step == PLAN_RETURN);
+    assert_int_equal(plan(), 6);
+    for (int i = 0; i < 6; i++) {
+        assert_move((uint32_t)i, i, 2, REASON_RETURN);
+    }
+    table.vips[0].pinned = 0;
+    assert_int_equal(plan(), 5);
+    table.vips[0].pinned = SLOT_NONE;
+    table.nodes[2].draining = true;
+    assert_int_equal(plan(), 0);
+    table.nodes[2].draining = false;
+    /* a group as a whole */
+    strcpy(table.groups[0].name, "g");
+    for (int i = 0; i < 6; i++) {
+        table.vips[i].group = 0;
+        table.vips[i].owner = 0;
+        homes[i] = i == 0 ? SLOT_NONE : 2;
+    }
+    assert_int_equal(plan(), 6);
+    assert_move(5, 5, 2, REASON_RETURN);
+    apply(6);
+    assert_int_equal(plan(), 0);
+    /* not next to what it must be apart from */
+    for (int i = 0; i < 6; i++) {
+        table.vips[i].owner = 0;
+    }
+    struct vip *other = vip_at(2);
+    other->nodes = 4;
+    other->n_apart = 1;
+    other->apart[0] = 3;
+    assert_int_equal(plan(), 0);
+}
+
 /* Where every VIP may go everywhere, even is within one. */
 static void within_one(void **state)
 {
@@ -1311,6 +1403,8 @@ int main(void)
         cmocka_unit_test(failback_at_once),
         cmocka_unit_test(failback_after_a_while),
         cmocka_unit_test(failback_of_a_group),
+        cmocka_unit_test(failback_of_its_own),
+        cmocka_unit_test(back_where_they_were),
         cmocka_unit_test(random_rules),
         cmocka_unit_test(ten_thousand_on_fifty),
     };

@@ -212,6 +212,7 @@ static struct vip_spec random_spec(void)
             spec.hooks[i].timeout_ms = 10 + below(100);
         }
     }
+    spec.failback = below(3) ? 0 : below(OWN_FAILBACK_MAX + 1);
     spec.nodes = below(3) ? 0 : below(16);
     spec.checks = below(3) ? 0 : below(16);
     spec.n_prefers = (uint8_t)below(3);
@@ -276,6 +277,7 @@ static void random_document(struct command *command, struct move *moves, uint32_
     }
     snprintf(groups[0].name, NAME_SIZE, "g%u", below(5));
     groups[0].checks = specs[0].checks;
+    groups[0].failback = specs[0].failback;
     groups[0].n_prefers = specs[0].n_prefers;
     memcpy(groups[0].prefers, specs[0].prefers, sizeof specs[0].prefers);
     snprintf(text, sizeof text, "vips: {%u}", below(1000));
@@ -424,6 +426,7 @@ static void random_command(struct command *command, struct move *moves, struct v
     case COMMAND_GROUP_SET:
         snprintf(command->group.name, NAME_SIZE, "g%u", below(5));
         command->group.checks = below(2) ? 0 : below(16);
+        command->group.failback = below(2) ? 0 : below(OWN_FAILBACK_MAX + 1);
         command->group.n_prefers = specs[0].n_prefers;
         memcpy(command->group.prefers, specs[0].prefers, sizeof specs[0].prefers);
         break;
@@ -596,6 +599,7 @@ static void the_largest_table(void **state)
         vip->moved_ms = INT64_MIN;
         vip->no_probe = vip->yield = vip->fresh = vip->no_reset = true;
         memcpy(vip->hooks, table.groups[0].hooks, sizeof vip->hooks);
+        vip->failback = OWN_FAILBACK_MAX;
         vip->conflict.kind = CONFLICT_YIELDED;
         vip->conflict.at_ms = INT64_MIN;
         memset(vip->conflict.mac, 0xff, MAC_SIZE);
@@ -714,7 +718,7 @@ static void what_does_not_hang_together(void **state)
     REFUSED(strcpy(table.nodes[1].name, "a"));
     REFUSED(table.nodes[1].status = NODE_FENCED + 1);
     REFUSED(table.nodes[1].role = ROLE_SPARE + 1);
-    REFUSED(table.groups[0].n_prefers = 1; table.groups[0].prefers[0].node = 40);
+    REFUSED(strcpy(table.groups[0].name, "g"); table.groups[0].n_prefers = 1; table.groups[0].prefers[0].node = 40);
     REFUSED(table.history[0].kind = HISTORY_KINDS_N);
     REFUSED(table.history[0].set = VIP_SET_ALL + 1);
     REFUSED(table.dedup[0].code = OUTCOME_FAILED + 1);
