@@ -307,7 +307,7 @@ static bool judge(const struct conn *conn, const struct hello *hello, char reaso
         REFUSE("it has the id of this node");
     }
     if (hello->to != 0 && hello->to != peers->config.self) {
-        REFUSE("it takes this node for another one, check the addresses of the peers");
+        REFUSE("it expects another node at this address: its list of members is old, or an address is wrong");
     }
     if (conn->dialled && hello->from != conn->id) {
         REFUSE("it is another node than the one expected at this address");

@@ -3,6 +3,7 @@
 import contextlib
 import ipaddress
 import json
+import os
 import pathlib
 import re
 import secrets
@@ -202,17 +203,17 @@ def test_a_flood_of_datagrams_costs_no_lease(cluster, flood, say, kind):
     rows = {row["name"]: (row["owner"], row["since_ms"]) for row in cluster.any().rows("vip", "list")}
     counters = leader.vipctl("status")["counters"]
     full = min(row["lease_ms"] for row in leader.rows("node", "list"))
-    sender = subprocess.Popen(
-        ["ip", "netns", "exec", cluster.bridge, flood, f"p-{leader.name}", kind, str(FLOOD_S)], stdout=subprocess.PIPE, text=True
-    )
+    command = ["ip", "netns", "exec", cluster.bridge, flood, f"p-{leader.name}", kind, str(FLOOD_S)]
+    senders = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(os.cpu_count())]
     leases = []
     try:
-        while sender.poll() is None:
+        while any(sender.poll() is None for sender in senders):
             for node in cluster:
                 leases += [row["lease_ms"] for row in node.rows("node", "list")]
     finally:
-        sender.kill()
-    sent, rate = (int(word) for word in sender.stdout.read().split())
+        for sender in senders:
+            sender.kill()
+    sent, rate = (sum(column) for column in zip(*(map(int, sender.stdout.read().split()) for sender in senders)))
     now = leader.vipctl("status")["counters"]
     more = {name: now[name] - counters[name] for name in now if now[name] != counters[name]}
     grown = {node.name: memory(node) - before[node.name][0] for node in cluster}

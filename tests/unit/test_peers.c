@@ -821,7 +821,7 @@ static void the_dialling_side_refuses_as_well(void **state)
     /* a takes c's address for that of b */
     assert_int_equal(peers_set(a.peers, 2, &c.at), 0);
     UNTIL(a.refusals > 0 && c.refusals > 0);
-    assert_non_null(strstr(c.reason, "takes this node for another one"));
+    assert_non_null(strstr(c.reason, "expects another node at this address"));
     assert_int_equal(a.connected[2] + c.connected[1], 0);
 
     /* a does not want b, which would take a */
