@@ -145,16 +145,28 @@ static void put_nodes(const struct cli *cli, struct vipd_args *args, const char 
     vipd_put(args, vipd_args_root(args), name, list);
 }
 
-static void show_plan(const struct vipd_value *result)
+/* Of use where nodes fail: a witness has nothing that moves, and its vote counts. */
+static void show_voters(const struct vipd_value *result)
+{
+    bool quorum = vipd_bool(vipd_get(result, "quorum"), true);
+    uint64_t left = vipd_uint(vipd_get(result, "voters_left"), 0), voters = vipd_uint(vipd_get(result, "voters"), 0);
+    char colour[128];
+
+    printf("%s (%" PRIu64 " of %" PRIu64 " left)\n",
+           quorum ? "a majority of the voters would remain"
+                  : coloured("the majority of the voters would be lost: nothing would be held", COLOUR_BAD, colour, sizeof colour),
+           left, voters);
+}
+
+static void show_plan(const struct cli *cli, const struct vipd_value *result)
 {
     uint64_t moves = vipd_uint(vipd_get(result, "moves"), 0);
     uint32_t nowhere = vipd_count(vipd_get(result, "nowhere"));
     char buf[TEXT_SIZE], colour[TEXT_SIZE + 32];
 
     printf("%" PRIu64 " %s\n", moves, moves == 1 ? "move" : "moves");
-    if (!vipd_bool(vipd_get(result, "quorum"), true)) {
-        printf("%s\n", coloured("the majority of the voters would be lost: nothing would be held", COLOUR_BAD, colour,
-                                sizeof colour));
+    if (arguments_option(cli, "fail") != NULL || !vipd_bool(vipd_get(result, "quorum"), true)) {
+        show_voters(result);
     }
     if (nowhere > 0) {
         printf("%s: %s\n", coloured("nowhere to go", COLOUR_BAD, colour, sizeof colour),
@@ -198,7 +210,7 @@ int run_plan(struct cli *cli)
     if (is_json(cli)) {
         json_object(vipd_reply_result(reply), NULL, 0);
     } else {
-        show_plan(vipd_reply_result(reply));
+        show_plan(cli, vipd_reply_result(reply));
     }
     vipd_reply_free(reply);
     return 0;

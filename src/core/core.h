@@ -386,7 +386,9 @@ struct core_stages
 };
 void core_stages(const struct core *core, uint64_t number, struct core_stages *ret);
 
-/* Whether a majority of the voters would be left without the nodes of the set, and without those that are not heard now. */
+/* How many of the voters would be left without the nodes of the set, and without those that are not heard now. */
+int core_voters_left(const struct core *core, uint64_t without, time_ns now);
+/* Whether those are a majority. */
 bool core_keeps_quorum(const struct core *core, uint64_t without, time_ns now);
 /* This node's interface that carries the VIP, by its latest EV_LINKS; NULL = none. */
 const struct link *core_link_for(const struct core *core, int vip);

@@ -26,7 +26,7 @@ bool core_caught_up(const struct core *core)
     return core->caught_up;
 }
 
-bool core_keeps_quorum(const struct core *core, uint64_t without, time_ns now)
+int core_voters_left(const struct core *core, uint64_t without, time_ns now)
 {
     uint64_t left = core->table->voters & ~without;
     for (int node = 0; node < NODES_MAX; node++) {
@@ -35,7 +35,12 @@ bool core_keeps_quorum(const struct core *core, uint64_t without, time_ns now)
             left &= ~(1ull << node);
         }
     }
-    return __builtin_popcountll(left) >= majority_of(core->table->voters);
+    return __builtin_popcountll(left);
+}
+
+bool core_keeps_quorum(const struct core *core, uint64_t without, time_ns now)
+{
+    return core_voters_left(core, without, now) >= majority_of(core->table->voters);
 }
 
 bool core_vip_settled(const struct core *core, int vip, time_ns now)

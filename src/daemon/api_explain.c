@@ -327,9 +327,10 @@ void api_plan(const struct api_call *call)
     for (uint32_t i = 0; i < n && i < API_ROWS_MAX; i++) {
         value_push(call->arena, rows, api_move_row(call, view->table, &view->scratch->moves[i]));
     }
-    bool quorum = core_keeps_quorum(view->core, input.excluded, view->now);
     value_put_uint(call->arena, result, "moves", n);
-    value_put_bool(call->arena, result, "quorum", quorum);
+    value_put_bool(call->arena, result, "quorum", core_keeps_quorum(view->core, input.excluded, view->now));
+    value_put_uint(call->arena, result, "voters", (uint64_t)__builtin_popcountll(view->table->voters));
+    value_put_uint(call->arena, result, "voters_left", (uint64_t)core_voters_left(view->core, input.excluded, view->now));
     value_put(call->arena, result, "rows", rows);
     value_put(call->arena, result, "nowhere", stranded(call, &input, n));
     call->reply->result = result;

@@ -153,6 +153,20 @@ def test_a_name_is_as_good_as_an_address(ready, name):
     node.vipctl("vip", "show", name, code=NOT_FOUND)
 
 
+def test_a_plan_tells_of_the_voters(ready):
+    """Also where nothing moves, as with a witness."""
+    a = ready["a"]
+    assert "majority" not in a.vipctl_raw("plan").stdout
+    a.vipctl("drain", "c", "--wait")
+    plan = a.vipctl("plan", "--fail", "c")
+    assert (plan["moves"], plan["quorum"], plan["voters"], plan["voters_left"]) == (0, True, 3, 2)
+    assert "a majority of the voters would remain (2 of 3 left)\n" in a.vipctl_raw("plan", "--fail", "c").stdout
+    a.vipctl("undrain", "c", "--wait")
+    said = a.vipctl_raw("plan", "--fail", "b,c").stdout
+    assert "the majority of the voters would be lost: nothing would be held (1 of 3 left)\n" in said
+    assert all(len(line) <= 80 for line in said.splitlines())
+
+
 def test_nodes_by_address(ready):
     a = ready["a"]
     for name in ("a", ready["a"].endpoint, ready["a"].ip4):
