@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "cli/cli.h"
+#include "cli/progress.h"
 
 #define NEWEST 20     /* events, when nothing else is said */
 #define PAGE_MAX 1000 /* that following begins with */
@@ -47,6 +48,16 @@ static const struct
     { "recover", "the cluster was recovered as ", " alone", COLOUR_BAD },
     { "check-set", "check ", " was made or changed", COLOUR_NONE },
     { "check-delete", "check ", " was deleted", COLOUR_NONE },
+    { "maintenance", "maintenance begins; its command is ", "", COLOUR_NONE },
+    { "maintenance-drained", "node ", " is drained for its maintenance", COLOUR_WARN },
+    { "maintenance-command", "node ", " has run its command", COLOUR_NONE },
+    { "maintenance-node", "node ", " is in service again", COLOUR_GOOD },
+    { "maintenance-failed", "the maintenance of node ", " failed", COLOUR_BAD },
+    { "maintenance-pause", "the maintenance with ", " pauses", COLOUR_WARN },
+    { "maintenance-resume", "the maintenance with ", " goes on", COLOUR_NONE },
+    { "maintenance-abort", "the maintenance with ", " was aborted", COLOUR_WARN },
+    { "maintenance-end", "the maintenance with ", " is over", COLOUR_GOOD },
+    { "format", "the cluster uses format ", " from here on", COLOUR_NONE },
 };
 
 static enum colour say_plain(const char *kind, const char *subject, char buf[TEXT_SIZE])
@@ -128,7 +139,7 @@ static void show_event(struct lines *lines, const struct vipd_value *row)
 {
     int64_t at_ms = vipd_int(vipd_get(row, "at_ms"), 0);
     const char *who = vipd_text(vipd_get(row, "who"), NULL);
-    char text[TEXT_SIZE], clean[TEXT_SIZE], time[TEXT_SIZE], colour[TEXT_SIZE * 2];
+    char text[TEXT_SIZE], clean[TEXT_SIZE], time[TEXT_SIZE], colour[TEXT_SIZE * 2], took[32];
     enum colour of = say(row, text);
 
     text_time(at_ms, time);
@@ -138,6 +149,9 @@ static void show_event(struct lines *lines, const struct vipd_value *row)
     }
     printf("%.8s.%03d  %s", strlen(time) > 11 ? time + 11 : "-", (int)(at_ms % 1000),
            coloured(text_clean(text, clean, sizeof clean), of, colour, sizeof colour));
+    if (vipd_get(row, "took_ms") != NULL) {
+        printf(" (%s)", progress_time(vipd_int(vipd_get(row, "took_ms"), 0), took));
+    }
     if (who != NULL) {
         printf(", by %s", text_clean(who, clean, sizeof clean));
     }

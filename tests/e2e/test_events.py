@@ -11,10 +11,13 @@ import signal
 import struct
 import subprocess
 import termios
+from pathlib import Path
 
 import pytest
 from cluster import CALM, NOT_FOUND, UNSAFE, VIPCTL, Cluster, wait_until
 
+TOP = Path(__file__).resolve().parents[2]
+TEXTS, VIPCTL_SOURCE = TOP / "src/core/texts.c", TOP / "src/cli"
 ADDRESS, ADDRESS6 = "10.77.1.1", "fd77::1:1"
 
 
@@ -163,6 +166,14 @@ def test_filters_and_sentences(cluster):
     assert all(len(line) <= 80 for line in said(a).splitlines())
     assert len(said(a, "--limit", "3").splitlines()) == 4
     assert "nothing" in said(a, "--since", "0s")
+
+
+def test_every_kind_has_a_sentence():
+    """A kind without one would be told by its bare name."""
+    source = (VIPCTL_SOURCE / "run_events.c").read_text()
+    kinds = set(re.findall(r'case HISTORY_\w+:\n +return "([a-z-]+)";', TEXTS.read_text()))
+    assert len(kinds) > 30
+    assert {kind for kind in kinds if not kind.startswith("conflict-") and f'"{kind}"' not in source} == set()
 
 
 def test_a_seventeenth_follower_is_refused(cluster):

@@ -205,6 +205,11 @@ def test_a_rolling_restart(scene, desk, say):
         assert kinds.count(kind) == n, (kind, kinds)
     assert all(event["took_ms"] > 0 for event in events if event["kind"] in ("maintenance-command", "maintenance-end"))
     assert all(event["who"] == f"uid 0 on {at.name}" for event in events if event["kind"].startswith("maintenance"))
+    told, command = at.vipctl_raw("events", "--limit", "60").stdout, re.escape(str(desk.command)[:63])
+    for sentence in (f"maintenance begins; its command is {command}", r"node b is drained for its maintenance \(",
+                     r"node b has run its command \(", r"node b is in service again \(",
+                     rf"the maintenance with {command} is over \("):  # fmt: skip
+        assert re.search(sentence, told), (sentence, told)
     scene.witness.assert_never_on_two()
     say(f"{show(at)['ended_ms'] - show(at)['begun_ms']} ms for three nodes")
 
