@@ -129,7 +129,8 @@ static void show_changes(const struct vipd_value *result)
         vips += strcmp(vipd_text(vipd_get(row, "what"), ""), "vip") == 0;
     }
     if (add + change + gone > vips) {
-        printf("and %" PRIu64 " more VIPs\n", add + change + gone - vips);
+        uint64_t more = add + change + gone - vips;
+        printf("and %" PRIu64 " more VIP%s\n", more, more == 1 ? "" : "s");
     }
     printf("VIPs: %" PRIu64 " to add, %" PRIu64 " to change, %" PRIu64 " to delete\n", add, change, gone);
 }

@@ -63,8 +63,9 @@ static void show_head(const struct vipd_value *status, const struct vipd_value *
     printf("this node %s: vipd %s, started %s, fence %s\n", vipd_text(vipd_get(own, "node"), "?"),
            vipd_text(vipd_get(own, "version"), "?"), text_ago(vipd_int(vipd_get(own, "started_ms"), 0), buf),
            vipd_text(vipd_get(own, "fence"), "?"));
-    printf("%" PRIu64 " VIPs: %" PRIu64 " held, %" PRIu64 " moving, %" PRIu64 " unheld, %" PRIu64 " disabled\n",
-           vipd_uint(vipd_get(vips, "total"), 0), vipd_uint(vipd_get(vips, "held"), 0),
+    uint64_t total = vipd_uint(vipd_get(vips, "total"), 0);
+    printf("%" PRIu64 " VIP%s: %" PRIu64 " held, %" PRIu64 " moving, %" PRIu64 " unheld, %" PRIu64 " disabled\n", total,
+           total == 1 ? "" : "s", vipd_uint(vipd_get(vips, "held"), 0),
            vipd_uint(vipd_get(vips, "moving"), 0), vipd_uint(vipd_get(vips, "unheld"), 0),
            vipd_uint(vipd_get(vips, "disabled"), 0));
 }

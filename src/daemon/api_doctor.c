@@ -163,15 +163,16 @@ static void check_vips(const struct api_call *call, struct value *rows)
     }
     find(call, rows, "held", unheld == 0,
          unheld == 0 ? value_string(call->arena, "no VIP is unheld")
-                     : value_format(call->arena, "%u VIPs are held by nobody", unheld),
+                     : value_format(call->arena, "%u VIP%s held by nobody", unheld, unheld == 1 ? " is" : "s are"),
          "vipctl status names them; vipctl explain vip NAME tells why");
     find(call, rows, "foreign", foreign == 0,
          foreign == 0 ? value_string(call->arena, "no other host has or announces a VIP")
-                      : value_format(call->arena, "other hosts have or announce %u VIPs", foreign),
+                      : value_format(call->arena, "other hosts have or announce %u VIP%s", foreign, foreign == 1 ? "" : "s"),
          "find them by their hardware addresses: vipctl status, vipctl vip show NAME");
     find(call, rows, "places", single == 0,
          single == 0 ? value_string(call->arena, "every VIP has at least two nodes that can hold it")
-                     : value_format(call->arena, "%u VIPs have at most one node that can hold them now", single),
+                     : value_format(call->arena, "%u VIP%s at most one node that can hold %s now", single,
+                                    single == 1 ? " has" : "s have", single == 1 ? "it" : "them"),
          "check --nodes, the interfaces (vipctl node show NODE) and drained nodes");
 }
 

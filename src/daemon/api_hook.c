@@ -130,6 +130,7 @@ void api_hook_doctor(const struct api_call *call, struct value *rows, api_finder
              "make them faster, or give fewer VIPs one");
     }
     if (seen.vips > 0 && seen.failed == 0 && seen.unfit == 0 && !hooks->dropped_lately) {
-        find(call, rows, "hooks", true, value_format(call->arena, "the hooks of %u VIPs can be run here", seen.vips), NULL);
+        find(call, rows, "hooks", true, value_format(call->arena, "the hooks of %u VIP%s can be run here", seen.vips,
+                                                       seen.vips == 1 ? "" : "s"), NULL);
     }
 }

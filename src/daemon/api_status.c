@@ -149,7 +149,8 @@ static void warn_of_foreign(const struct api_call *call, struct value *warnings)
     }
     if (n > FOREIGN_MAX) {
         value_push(call->arena, warnings,
-                   value_format(call->arena, "other hosts have or announce %u more VIPs", n - FOREIGN_MAX));
+                   value_format(call->arena, "other hosts have or announce %u more VIP%s", n - FOREIGN_MAX,
+                                n - FOREIGN_MAX == 1 ? "" : "s"));
     }
 }
 
@@ -174,7 +175,8 @@ static void warn_of_checks(const struct api_call *call, struct value *warnings)
     }
     if (n > CHECKS_SHOWN_MAX) {
         value_push(call->arena, warnings,
-                   value_format(call->arena, "%u more VIPs stay where their checks fail", n - CHECKS_SHOWN_MAX));
+                   value_format(call->arena, "%u more VIP%s where %s checks fail", n - CHECKS_SHOWN_MAX,
+                                n - CHECKS_SHOWN_MAX == 1 ? " stays" : "s stay", n - CHECKS_SHOWN_MAX == 1 ? "its" : "their"));
     }
 }
 

@@ -147,7 +147,7 @@ static bool node_settled(const struct api_view *view, const struct value *args, 
     uint32_t loads[NODES_MAX];
     api_loads(view->table, loads);
     if (loads[node] > 0) {
-        snprintf(why, WHY_SIZE, "%.63s still owns %u VIPs", name, loads[node]);
+        snprintf(why, WHY_SIZE, "%.63s still owns %u VIP%s", name, loads[node], loads[node] == 1 ? "" : "s");
     } else {
         snprintf(why, WHY_SIZE, "%.63s still releases its VIPs, or leads", name);
     }

@@ -130,8 +130,8 @@ static unsigned print_others(const struct recovery *r)
         for (int k = 0; k < r->table->vips_end; k++) {
             owned += r->table->vips[k].used && r->table->vips[k].owner == i;
         }
-        printf("  %-20s %-8s at %s, owned %u VIPs\n", node->name, node_role_text(node->role),
-               endpoint_format(&node->at, at), owned);
+        printf("  %-20s %-8s at %s, owned %u VIP%s\n", node->name, node_role_text(node->role),
+               endpoint_format(&node->at, at), owned, owned == 1 ? "" : "s");
         n++;
     }
     return n;

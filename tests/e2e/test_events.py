@@ -130,7 +130,7 @@ def test_watching_a_status(cluster):
         assert "\x1b[32mup" in screen.read()
         a.kill()
         screen.wait_for("the daemon is away")
-        screen.wait_for("1 VIPs")  # and what it was stays
+        screen.wait_for("1 VIP:")  # and what it was stays
         a.start()
         screen.wait_for("Ctrl-C ends")
         for picture in screen.pictures():

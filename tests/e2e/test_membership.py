@@ -186,6 +186,7 @@ def test_a_majority_is_lost_for_good(say):
             a.terminate()
             shown = recover(a)
             assert shown.returncode == 3 and "--yes b,c" in shown.stdout and "must be off" in shown.stdout, shown
+            assert "owned " in shown.stdout and " 1 VIPs" not in shown.stdout, shown
             assert recover(a, "--yes", "b").returncode == 2
             assert recover(a, "--yes", "b,c,d").returncode == 2
             b.start()
