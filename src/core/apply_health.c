@@ -1,5 +1,5 @@
-/* Health checks come, change and go; what nodes say of them. A definition that is changed is not known anywhere, until the
- * nodes have looked at what it says now. */
+/* Health checks come, change and go; what nodes say of them. One that runs something else than before is not known
+ * anywhere, until the nodes have looked at what it says now; where only what is made of it was changed, they have. */
 
 #include <string.h>
 
@@ -51,7 +51,11 @@ void apply_check_put(const struct apply *apply, int slot, const struct check_spe
     if (check->changed != 0 && check_spec_equal(&check->spec, spec)) {
         return;
     }
+    bool known = check->changed != 0 && check_spec_runs_same(&check->spec, spec);
+    uint64_t passing = known ? check->passing : 0, failing = known ? check->failing : 0;
     memset(check, 0, sizeof *check);
+    check->passing = passing;
+    check->failing = failing;
     memcpy(check->spec.name, spec->name, strlen(spec->name));
     memcpy(check->spec.target, spec->target, strlen(spec->target));
     check->spec.kind = spec->kind;

@@ -221,7 +221,8 @@ struct core
     struct /* health.c */
     {
         struct damping checks[CHECKS_MAX];
-        uint64_t changed[CHECKS_MAX]; /* the definition that each is about */
+        uint64_t changed[CHECKS_MAX]; /* the definition that each is about, and that itself */
+        struct check_spec specs[CHECKS_MAX];
         uint64_t running;             /* set of checks that this node runs */
         uint64_t passing, failing;
     } health;

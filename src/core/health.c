@@ -3,8 +3,8 @@
  * Happy path: the daemon runs what core_runs_check() says and brings each result (EV_HEALTH); damping makes a verdict of
  * them; a changed verdict goes out with the next heartbeat, at once; the leader finds that the table says otherwise and
  * proposes it; the planner, which reads nothing but the table, moves what required the check. Failure modes: a heartbeat
- * is lost (every later one says the same); a definition changes (its verdict is forgotten, and heartbeats about other
- * definitions than the table's are not counted); the leader dies (the next one hears the same heartbeats); the daemon
+ * is lost (every later one says the same); a definition changes (its verdict is forgotten where it runs something else
+ * now, and heartbeats about other definitions than the table's are not counted); the leader dies (the next one hears the same heartbeats); the daemon
  * restarts (nothing is known of the node until its checks have been run again: no pass, but no failure either). */
 
 #include <string.h>
@@ -40,10 +40,9 @@ enum damping_verdict core_own_check(const struct core *core, int check)
     return core->health.checks[check].verdict;
 }
 
-static void forget(struct core *core, int check, uint64_t changed)
+static void forget(struct core *core, int check)
 {
     memset(&core->health.checks[check], 0, sizeof core->health.checks[check]);
-    core->health.changed[check] = changed;
     core->health.passing &= ~(1ull << check);
     core->health.failing &= ~(1ull << check);
 }
@@ -52,11 +51,17 @@ void health_table_changed(struct core *core)
 {
     core->health.running = wanted(core);
     for (int i = 0; i < CHECKS_MAX; i++) {
-        uint64_t changed = core_runs_check(core, i) ? core->table->checks[i].changed : 0;
+        const struct check *check = &core->table->checks[i];
+        uint64_t changed = core_runs_check(core, i) ? check->changed : 0;
 
-        if (core->health.changed[i] != changed) {
-            forget(core, i, changed);
+        if (core->health.changed[i] == changed) {
+            continue;
         }
+        if (changed == 0 || core->health.changed[i] == 0 || !check_spec_runs_same(&core->health.specs[i], &check->spec)) {
+            forget(core, i);
+        }
+        core->health.changed[i] = changed;
+        core->health.specs[i] = check->spec;
     }
 }
 

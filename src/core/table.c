@@ -46,6 +46,12 @@ bool check_spec_equal(const struct check_spec *a, const struct check_spec *b)
            a->node == b->node && a->release == b->release;
 }
 
+bool check_spec_runs_same(const struct check_spec *a, const struct check_spec *b)
+{
+    return strcmp(a->name, b->name) == 0 && strcmp(a->target, b->target) == 0 && a->kind == b->kind &&
+           a->timeout_ms == b->timeout_ms;
+}
+
 void table_skip(struct table *table, uint64_t index)
 {
     if (index <= table->applied) {

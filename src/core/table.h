@@ -396,6 +396,8 @@ bool settings_equal(const struct settings *a, const struct settings *b);
 /* What a check is of which nothing is given but what it looks at. */
 struct check_spec check_spec_default(void);
 bool check_spec_equal(const struct check_spec *a, const struct check_spec *b); /* names aside */
+/* Whether both run the same, whatever is made of it: what one of them said the other would have said. */
+bool check_spec_runs_same(const struct check_spec *a, const struct check_spec *b);
 
 /* Apply one committed command at `index` (greater than table->applied). A pure function of the two; a command whose
  * decision is stale (L0) or invalid changes nothing but `applied` and its dedup entry. */

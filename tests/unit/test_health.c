@@ -13,6 +13,7 @@
 #include "core/damping.h"
 #include "core/plan.h"
 #include "core/target.h"
+#include "core_bed.h"
 
 static struct table table;
 static struct plan_scratch scratch;
@@ -251,9 +252,70 @@ static void a_changed_check_is_known_nowhere(void **state)
     assert_true(table.checks[slot].passing == 1 && table.checks[slot].failing == 2);
     assert_int_equal(set(&spec), slot); /* the same again changes nothing */
     assert_true(table.checks[slot].changed == changed && table.checks[slot].passing == 1);
-    spec.fall = 5;
+    spec.timeout_ms = 400;
     assert_int_equal(set(&spec), slot);
     assert_true(table.checks[slot].changed > changed && table.checks[slot].passing == 0 && table.checks[slot].failing == 0);
+    say(0, 1, 0);
+    strcpy(spec.target, "/run/other");
+    assert_int_equal(set(&spec), slot);
+    assert_int_equal(table.checks[slot].passing, 0);
+    say(0, 1, 0);
+    spec.kind = CHECK_PROCESS;
+    strcpy(spec.target, "nginx");
+    assert_int_equal(set(&spec), slot);
+    assert_int_equal(table.checks[slot].passing, 0);
+}
+
+/* What is made of it changes nothing of what was seen. */
+static void what_runs_the_same_stays_known(void **state)
+{
+    struct check_spec spec = spec_of("web");
+    int slot = check("web");
+
+    say(0, 1, 0);
+    say(1, 0, 1);
+    for (int i = 0; i < 6; i++) {
+        uint64_t changed = table.checks[slot].changed;
+
+        spec.fall = i == 0 ? 5 : spec.fall;
+        spec.rise = i == 1 ? 6 : spec.rise;
+        spec.weight = i == 2 ? 10 : spec.weight;
+        spec.release = i == 3 ? true : spec.release;
+        spec.every_ms = i == 4 ? 2000 : spec.every_ms;
+        spec.node = i == 5 ? true : spec.node;
+        assert_int_equal(set(&spec), slot);
+        assert_true(table.checks[slot].changed > changed);
+        assert_true(table.checks[slot].passing == 1 && table.checks[slot].failing == 2);
+        assert_true(check_spec_equal(&table.checks[slot].spec, &spec));
+    }
+}
+
+/* The node's own side: it goes on with the verdict that it has, and forgets it with what is run. */
+static void a_node_keeps_its_verdict(void **state)
+{
+    struct bed *bed = bed_open_up(3);
+    struct command command = {.type = COMMAND_CHECK_SET, .check.spec = spec_of("web")};
+    const struct check *web = &bed->table->checks[0];
+
+    command.check.spec.node = true;
+    command.check.spec.rise = 1;
+    bed_commit(bed, &command);
+    bed_applied(bed);
+    bed_step(bed, (struct event){.type = EV_HEALTH, .health = {.check = 0, .passed = true, .changed = web->changed}});
+    assert_int_equal(core_own_check(bed->core, 0), DAMPING_PASSES);
+    command.check.spec.weight = 10;
+    command.check.changed = web->changed;
+    bed_commit(bed, &command);
+    bed_applied(bed);
+    assert_int_equal(core_own_check(bed->core, 0), DAMPING_PASSES);
+    assert_int_equal(bed->core->health.passing, 1);
+    command.check.spec.timeout_ms = 400;
+    command.check.changed = web->changed;
+    bed_commit(bed, &command);
+    bed_applied(bed);
+    assert_int_equal(core_own_check(bed->core, 0), DAMPING_UNKNOWN);
+    assert_int_equal(bed->core->health.passing, 0);
+    bed_close(bed);
 }
 
 static void stale_words_change_nothing(void **state)
@@ -509,7 +571,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(fall_and_rise), T(flapping_is_held_down), T(many_results_do_not_overflow), T(targets),
-        T(a_changed_check_is_known_nowhere), T(stale_words_change_nothing), T(what_is_required_is_not_deleted),
+        T(a_changed_check_is_known_nowhere), T(what_runs_the_same_stays_known), T(a_node_keeps_its_verdict), T(stale_words_change_nothing), T(what_is_required_is_not_deleted),
         T(bad_checks), T(history_tells), T(unknown_is_no_pass_and_no_failure),
         T(a_failing_check_moves_what_requires_it), T(when_all_fail_it_stays), T(or_is_released),
         T(a_weight_lowers_the_preference_only), T(evening_out_heeds_weights), T(a_check_of_the_node_is_every_vips),
