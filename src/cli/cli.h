@@ -99,6 +99,13 @@ int cli_events(struct cli *cli, const struct vipd_args *args, struct vipd_positi
                struct vipd_reply **ret);
 int cli_failed(const struct cli *cli, int error, struct vipd_reply *reply);
 
+/* outcome.c: one request, whose args (which may be NULL) are freed, and its reply: as JSON, or shown by `show`. */
+int cli_show(struct cli *cli, const char *op, struct vipd_args *args,
+             void (*show)(const struct cli *cli, const struct vipd_value *result));
+/* Likewise a change: "subject: done", or "done" alone without a subject; the sentence below with --dry-run. */
+int cli_change(struct cli *cli, const char *op, struct vipd_args *args, const char *subject, const char *done);
+#define CLI_DRY_RUN "nothing stands against it; nothing was changed (--dry-run)\n"
+
 /* complain.c: to standard error as "vipctl: sentence" and the hint; with -o json also an object on standard output.
  * Returns the code. */
 int complain(const struct cli *cli, enum vipd_code code, const char *hint, const char *format, ...)

@@ -64,24 +64,11 @@ static int put_attributes(const struct cli *cli, struct vipd_args *args, struct 
 
 static int change(struct cli *cli, const char *op, const char *name, struct vipd_args *args, const char *done)
 {
-    struct vipd_reply *reply;
-    int r;
+    char subject[128]; /* a name that is longer was refused */
 
     vipd_put(args, vipd_args_root(args), "name", vipd_new_text(args, name));
-    r = cli_call(cli, op, args, &reply);
-    vipd_args_free(args);
-    if (r != 0) {
-        return r;
-    }
-    if (is_json(cli)) {
-        json_object(vipd_reply_result(reply), "wait", vipd_reply_index(reply));
-    } else if (cli->options.dry_run) {
-        printf("nothing stands against it; nothing was changed (--dry-run)\n");
-    } else {
-        printf("check %s: %s\n", name, done);
-    }
-    vipd_reply_free(reply);
-    return 0;
+    snprintf(subject, sizeof subject, "check %s", name);
+    return cli_change(cli, op, args, subject, done);
 }
 
 static int define(struct cli *cli, const char *op, const char *done)

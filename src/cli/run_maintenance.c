@@ -65,6 +65,11 @@ static bool agreed(const struct cli *cli, const char *question)
     return fgets(answer, sizeof answer, stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y');
 }
 
+static void say_dry_run(const struct cli *cli)
+{
+    printf(is_json(cli) ? "{\"changed\": false, \"dry_run\": true}\n" : CLI_DRY_RUN);
+}
+
 static int begin(struct cli *cli, struct runner *runner)
 {
     struct vipd_args *args = vipd_args_new();
@@ -198,7 +203,7 @@ static int resume(struct cli *cli, const struct vipd_value *shown, struct runner
         return r;
     }
     if (cli->options.dry_run) {
-        printf(is_json(cli) ? "{\"changed\": false, \"dry_run\": true}\n" : "nothing stands against it; nothing was changed (--dry-run)\n");
+        say_dry_run(cli);
     } else {
         r = maintenance_go_on(cli, vipd_get(vipd_reply_result(reply), "maintenance"), runner);
     }
@@ -248,7 +253,7 @@ static int change(struct cli *cli, const char *op)
     }
     const struct vipd_value *row = vipd_get(vipd_reply_result(reply), "maintenance");
     if (cli->options.dry_run) {
-        printf(is_json(cli) ? "{\"changed\": false, \"dry_run\": true}\n" : "nothing stands against it; nothing was changed (--dry-run)\n");
+        say_dry_run(cli);
     } else if (is_json(cli)) {
         json_object(vipd_reply_result(reply), "wait", vipd_reply_index(reply));
     } else if (row != NULL) {

@@ -20,25 +20,11 @@ static void put(struct vipd_args *args, const char *key, const char *text)
 static int make(struct cli *cli, const struct change *change)
 {
     struct vipd_args *args = vipd_args_new();
-    struct vipd_reply *reply;
 
     put(args, "node", change->node);
     put(args, "address", change->address);
     put(args, "role", change->role);
-    int r = cli_call(cli, change->op, args, &reply);
-    vipd_args_free(args);
-    if (r != 0) {
-        return r;
-    }
-    if (is_json(cli)) {
-        json_object(vipd_reply_result(reply), "wait", vipd_reply_index(reply));
-    } else if (cli->options.dry_run) {
-        printf("nothing stands against it; nothing was changed (--dry-run)\n");
-    } else {
-        printf("%s: %s\n", change->node, cli->options.wait ? change->real : change->done);
-    }
-    vipd_reply_free(reply);
-    return 0;
+    return cli_change(cli, change->op, args, change->node, cli->options.wait ? change->real : change->done);
 }
 
 int run_node_add(struct cli *cli)

@@ -104,7 +104,7 @@ static void show_links(const struct vipd_value *links)
     }
 }
 
-static void show_node(const struct vipd_value *row)
+static void show_node(const struct cli *cli, const struct vipd_value *row)
 {
     const char *status = vipd_text(vipd_get(row, "status"), "?");
     int64_t since_ms = vipd_int(vipd_get(row, "since_ms"), 0);
@@ -137,43 +137,13 @@ static struct vipd_args *one(const char *key, const char *text)
 
 int run_node_show(struct cli *cli)
 {
-    struct vipd_args *args = one("name", cli->args[0]);
-    struct vipd_reply *reply;
-    int r = cli_call(cli, "node.show", args, &reply);
-
-    vipd_args_free(args);
-    if (r != 0) {
-        return r;
-    }
-    if (is_json(cli)) {
-        json_object(vipd_reply_result(reply), NULL, 0);
-    } else {
-        show_node(vipd_reply_result(reply));
-    }
-    vipd_reply_free(reply);
-    return 0;
+    return cli_show(cli, "node.show", one("name", cli->args[0]), show_node);
 }
 
 /* A change of one node. `done` and `real` are what is said of it, without and with --wait. */
 static int change(struct cli *cli, const char *op, const char *node, const char *done, const char *real)
 {
-    struct vipd_args *args = one("node", node);
-    struct vipd_reply *reply;
-    int r = cli_call(cli, op, args, &reply);
-
-    vipd_args_free(args);
-    if (r != 0) {
-        return r;
-    }
-    if (is_json(cli)) {
-        json_object(vipd_reply_result(reply), "wait", vipd_reply_index(reply));
-    } else if (cli->options.dry_run) {
-        printf("nothing stands against it; nothing was changed (--dry-run)\n");
-    } else {
-        printf("%s%s%s\n", node != NULL ? node : "", node != NULL ? ": " : "", cli->options.wait ? real : done);
-    }
-    vipd_reply_free(reply);
-    return 0;
+    return cli_change(cli, op, one("node", node), node, cli->options.wait ? real : done);
 }
 
 int run_drain(struct cli *cli)

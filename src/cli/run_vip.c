@@ -201,7 +201,7 @@ static void show_change(const struct cli *cli, struct vipd_reply *reply, const c
         return;
     }
     if (cli->options.dry_run) {
-        printf("nothing stands against it; nothing was changed (--dry-run)\n");
+        printf(CLI_DRY_RUN);
         return;
     }
     if (!vipd_bool(vipd_get(result, "changed"), true)) {

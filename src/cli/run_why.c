@@ -9,7 +9,7 @@
 
 static void explain_check(const struct vipd_value *row);
 
-static void explain_vip(const struct vipd_value *result)
+static void explain_vip(const struct cli *cli, const struct vipd_value *result)
 {
     const struct vipd_value *vip = vipd_get(result, "vip");
     const char *state = vipd_text(vipd_get(vip, "state"), "?"), *owner = vipd_text(vipd_get(vip, "owner"), NULL);
@@ -78,7 +78,7 @@ static void explain_check(const struct vipd_value *row)
     }
 }
 
-static void explain_node(const struct vipd_value *result)
+static void explain_node(const struct cli *cli, const struct vipd_value *result)
 {
     const struct vipd_value *node = vipd_get(result, "node");
     bool can = vipd_bool(vipd_get(result, "can_hold"), false);
@@ -99,7 +99,6 @@ int run_explain(struct cli *cli)
 {
     bool vip = strcmp(cli->args[0], "vip") == 0;
     struct vipd_args *args;
-    struct vipd_reply *reply;
 
     if (!vip && strcmp(cli->args[0], "node") != 0) {
         return complain(cli, VIPD_USAGE, "vipctl explain vip NAME, or vipctl explain node NAME",
@@ -107,20 +106,7 @@ int run_explain(struct cli *cli)
     }
     args = vipd_args_new();
     vipd_put(args, vipd_args_root(args), cli->args[0], vipd_new_text(args, cli->args[1]));
-    int r = cli_call(cli, "explain", args, &reply);
-    vipd_args_free(args);
-    if (r != 0) {
-        return r;
-    }
-    if (is_json(cli)) {
-        json_object(vipd_reply_result(reply), NULL, 0);
-    } else if (vip) {
-        explain_vip(vipd_reply_result(reply));
-    } else {
-        explain_node(vipd_reply_result(reply));
-    }
-    vipd_reply_free(reply);
-    return 0;
+    return cli_show(cli, "explain", args, vip ? explain_vip : explain_node);
 }
 
 /* ------------------------------------------------------------------------------------------------------------ plan */
@@ -198,22 +184,10 @@ static void show_plan(const struct cli *cli, const struct vipd_value *result)
 int run_plan(struct cli *cli)
 {
     struct vipd_args *args = vipd_args_new();
-    struct vipd_reply *reply;
 
     put_nodes(cli, args, "fail");
     put_nodes(cli, args, "drain");
-    int r = cli_call(cli, "plan", args, &reply);
-    vipd_args_free(args);
-    if (r != 0) {
-        return r;
-    }
-    if (is_json(cli)) {
-        json_object(vipd_reply_result(reply), NULL, 0);
-    } else {
-        show_plan(cli, vipd_reply_result(reply));
-    }
-    vipd_reply_free(reply);
-    return 0;
+    return cli_show(cli, "plan", args, show_plan);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- doctor */
