@@ -116,7 +116,9 @@ static enum colour say(const struct vipd_value *row, char buf[TEXT_SIZE])
     if (strcmp(kind, "vip-set") == 0 && vipd_count(vipd_get(row, "changed")) > 0) {
         char changed[TEXT_SIZE];
         text_join(vipd_get(row, "changed"), changed);
-        snprintf(buf, TEXT_SIZE, "VIP %s: %.150s%s", subject, changed, strstr(changed, "abled") == NULL ? " changed" : "");
+        const char *was = vipd_text(vipd_get(row, "was"), NULL);
+        snprintf(buf, TEXT_SIZE, "VIP %s%s%.63s: %.150s%s", subject, was != NULL ? ", which was " : "", was != NULL ? was : "",
+                 changed, strstr(changed, "abled") == NULL ? " changed" : "");
         return COLOUR_NONE;
     }
     if (strcmp(kind, "check-fails") == 0 || strcmp(kind, "check-passes") == 0) {

@@ -26,7 +26,11 @@ static const char *change_of(const struct vipd_value *row, char buf[TEXT_SIZE])
         return buf;
     }
     if (vipd_count(vipd_get(row, "changed")) > 0) {
-        return text_join(vipd_get(row, "changed"), buf);
+        const char *was = vipd_text(vipd_get(row, "was"), NULL);
+        char changed[TEXT_SIZE];
+        snprintf(buf, TEXT_SIZE, "%.150s%s%.63s", text_join(vipd_get(row, "changed"), changed), was != NULL ? "; it was " : "",
+                 was != NULL ? was : "");
+        return buf;
     }
     if (from == NULL && to == NULL) {
         const char *node = vipd_text(vipd_get(row, "node"), NULL);

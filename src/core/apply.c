@@ -49,15 +49,18 @@ void apply_history(const struct apply *apply, enum history_kind kind, enum reaso
     copy(entry->who, sizeof entry->who, apply->command->who);
     entry->set = 0;
     entry->enabled = false;
+    memset(entry->was, 0, sizeof entry->was);
 }
 
-void apply_history_set(const struct apply *apply, enum reason reason, const struct vip *vip, uint32_t set)
+void apply_history_set(const struct apply *apply, enum reason reason, const struct vip *vip, const char *was,
+                       uint32_t set)
 {
     apply_history(apply, HISTORY_VIP_SET, reason, SLOT_NONE, SLOT_NONE, vip->name);
     struct history *entry = &apply->table->history[(apply->table->n_history - 1) % HISTORY_MAX];
 
     entry->set = set & VIP_SET_ALL;
     entry->enabled = (set & VIP_SET_ENABLED) != 0 && vip->enabled;
+    copy(entry->was, sizeof entry->was, strcmp(was, vip->name) != 0 ? was : "");
 }
 
 /* Both times are wall clocks of leaders, perhaps of different ones: a time below zero is no time. */

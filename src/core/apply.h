@@ -24,7 +24,8 @@ void apply_history(const struct apply *apply, enum history_kind kind, enum reaso
 /* The same for an event that ends a stage which began at `since_ms`. */
 void apply_history_took(const struct apply *apply, enum history_kind kind, int node, const char *subject, int64_t since_ms);
 /* HISTORY_VIP_SET of a VIP of which `set` (enum vip_set) was given. */
-void apply_history_set(const struct apply *apply, enum reason reason, const struct vip *vip, uint32_t set);
+void apply_history_set(const struct apply *apply, enum reason reason, const struct vip *vip, const char *was,
+                       uint32_t set);
 void apply_changed(const struct apply *apply);
 /* The same for what a cluster document says: a new revision. */
 void apply_revised(const struct apply *apply);

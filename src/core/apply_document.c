@@ -258,13 +258,16 @@ static void change_vips(const struct apply *apply, const uint64_t *added)
         const struct vip_item *item = &wanted->vips[i];
         bool is_new = in_bits(added, item->slot);
 
-        bool is_changed = apply_vip_change(apply, item);
         const struct vip *vip = &apply->table->vips[item->slot];
+        char was[NAME_SIZE];
+
+        memcpy(was, vip->name, sizeof was);
+        bool is_changed = apply_vip_change(apply, item);
 
         if (is_new) {
             apply_history(apply, HISTORY_VIP_ADD, REASON_NEW, SLOT_NONE, SLOT_NONE, vip->name);
         } else if (is_changed) {
-            apply_history_set(apply, REASON_NEW, vip, item->set);
+            apply_history_set(apply, REASON_NEW, vip, was, item->set);
         }
     }
 }

@@ -394,11 +394,13 @@ void apply_vip_set(const struct apply *apply)
     if (same_attributes(&table->vips[slot], &vip)) {
         return;
     }
+    char was[NAME_SIZE];
+    memcpy(was, table->vips[slot].name, sizeof was);
     replace(table, slot, &vip);
     if ((command->vip_set.set & VIP_SET_GROUP) != 0) {
         apply_groups_forget(apply);
     }
-    apply_history_set(apply, REASON_MANUAL, &vip, command->vip_set.set);
+    apply_history_set(apply, REASON_MANUAL, &vip, was, command->vip_set.set);
     if ((command->vip_set.set & ~(uint32_t)VIP_SET_PINNED) != 0) {
         apply_revised(apply);
     } else {

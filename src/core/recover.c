@@ -31,7 +31,7 @@ static void disable_orphans(const struct apply *apply, int self)
         if (vip->used && vip->nodes != 0 && (vip->nodes >> self & 1) == 0) {
             vip->nodes = 1ull << self;
             vip->enabled = false;
-            apply_history_set(apply, REASON_DISABLED, vip, VIP_SET_NODES | VIP_SET_ENABLED);
+            apply_history_set(apply, REASON_DISABLED, vip, vip->name, VIP_SET_NODES | VIP_SET_ENABLED);
         }
     }
 }

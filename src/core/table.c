@@ -179,7 +179,7 @@ static uint64_t digest_history(uint64_t hash, const struct history *entry)
     hash = number(number(hash, (uint64_t)entry->from), (uint64_t)entry->to);
     hash = number(fnv_bytes(hash, entry->mac, sizeof entry->mac), entry->took_ms);
     hash = number(hash, (uint64_t)entry->set | (uint64_t)entry->enabled << 32);
-    return text(text(hash, entry->subject), entry->who);
+    return text(text(text(hash, entry->subject), entry->who), entry->was);
 }
 
 static uint64_t digest_maintenance(uint64_t hash, const struct maintenance *m)

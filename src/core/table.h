@@ -301,6 +301,7 @@ struct history
     uint32_t took_ms;        /* how long the stage took that ended with it; 0 = not told */
     uint32_t set;            /* of HISTORY_VIP_SET: what was given (enum vip_set); else 0 */
     bool enabled;            /* ... and with VIP_SET_ENABLED, what */
+    char was[NAME_SIZE];     /* ... and its name before, where that is another one; else "" */
 };
 
 /* Results of applying a command; also what a client is told (core/request.h maps them to exit codes). */

@@ -88,6 +88,9 @@ static struct value *history_row(const struct api_call *call, uint64_t number)
     put_stages(call, row, number, entry->kind);
     if (entry->kind == HISTORY_VIP_SET) {
         value_put(arena, row, "changed", changed_attributes(call, entry));
+        if (entry->was[0] != '\0') {
+            value_put_string(arena, row, "was", entry->was);
+        }
     }
     if (entry->who[0] != '\0') {
         value_put_string(arena, row, "who", entry->who);
@@ -95,18 +98,73 @@ static struct value *history_row(const struct api_call *call, uint64_t number)
     return row;
 }
 
+#define NAMES_MAX 16 /* names that a VIP had, of which its history is told; older ones are left out */
+
 /* What a history request asks for. */
 struct filter
 {
     const char *subject; /* or NULL */
     const char *other_name;
     int64_t since_ms;
+    struct
+    {
+        const char *name;
+        uint64_t from, end; /* numbers of the events in which the VIP has that name */
+    } names[NAMES_MAX];     /* the newest one first; n == 0: it is not about a VIP */
+    unsigned n;
 };
 
-static bool history_matches(const struct history *entry, const struct filter *filter)
+static uint64_t oldest_event(const struct table *table)
 {
+    return table->n_history > HISTORY_MAX ? table->n_history - HISTORY_MAX : 0;
+}
+
+/* Follows the VIP that has the name now through its renamings. One entry may swap names: what else it says under the old
+ * name is about the other VIP. */
+static void put_names(const struct table *table, struct filter *filter, const char *name)
+{
+    uint64_t oldest = oldest_event(table);
+
+    filter->names[0].name = name;
+    filter->names[0].end = UINT64_MAX;
+    for (uint64_t number = table->n_history; number > oldest; number--) {
+        const struct history *entry = &table->history[(number - 1) % HISTORY_MAX];
+
+        if (entry->was[0] == '\0' || strcmp(entry->subject, filter->names[filter->n].name) != 0) {
+            continue;
+        }
+        filter->names[filter->n++].from = number - 1;
+        if (filter->n == NAMES_MAX) {
+            return;
+        }
+        filter->names[filter->n].name = entry->was;
+        while (number > oldest + 1 && table->history[(number - 2) % HISTORY_MAX].index == entry->index) {
+            number--;
+        }
+        filter->names[filter->n].end = number - 1;
+    }
+    filter->names[filter->n++].from = 0;
+}
+
+static bool is_named(const struct filter *filter, const char *subject, uint64_t number)
+{
+    for (unsigned i = 0; i < filter->n; i++) {
+        if (number >= filter->names[i].from && number < filter->names[i].end) {
+            return strcmp(subject, filter->names[i].name) == 0;
+        }
+    }
+    return false;
+}
+
+static bool history_matches(const struct table *table, uint64_t number, const struct filter *filter)
+{
+    const struct history *entry = &table->history[number % HISTORY_MAX];
+
     if (entry->at_ms < filter->since_ms) {
         return false;
+    }
+    if (filter->n > 0) {
+        return is_named(filter, entry->subject, number);
     }
     return filter->subject == NULL || strcmp(entry->subject, filter->subject) == 0 ||
            (filter->other_name != NULL && strcmp(entry->subject, filter->other_name) == 0);
@@ -117,7 +175,7 @@ static struct value *history_rows(const struct api_call *call, const struct filt
                                   uint32_t max, uint64_t *ret_next)
 {
     const struct table *table = call->view->table;
-    uint64_t oldest = table->n_history > HISTORY_MAX ? table->n_history - HISTORY_MAX : 0;
+    uint64_t oldest = oldest_event(table);
     uint64_t number = before < table->n_history ? before : table->n_history;
     uint64_t numbers[API_ROWS_MAX];
     struct value *rows = value_array(call->arena);
@@ -125,7 +183,7 @@ static struct value *history_rows(const struct api_call *call, const struct filt
 
     while (number > oldest && n < max) {
         number--;
-        if (history_matches(&table->history[number % HISTORY_MAX], filter)) {
+        if (history_matches(table, number, filter)) {
             numbers[n++] = number;
         }
     }
@@ -149,17 +207,18 @@ static struct filter filter_of(const struct api_call *call)
         filter.subject = api_arg_text(call, "node");
         slot = filter.subject != NULL ? api_node_slot(table, filter.subject) : SLOT_NONE;
         filter.other_name = slot != SLOT_NONE ? table->nodes[slot].name : NULL;
-    } else if (slot != SLOT_NONE) {
-        filter.other_name = table->vips[slot].name; /* it was given by its address */
+    } else { /* it may have been given by its address, or be one that is no more */
+        put_names(table, &filter, slot != SLOT_NONE ? table->vips[slot].name : filter.subject);
     }
     return filter;
 }
 
-struct value *api_history_of(const struct api_call *call, const char *subject, uint32_t max)
+struct value *api_history_of(const struct api_call *call, const char *vip, uint32_t max)
 {
-    struct filter filter = { .subject = subject, .since_ms = INT64_MIN };
+    struct filter filter = { .since_ms = INT64_MIN };
     uint64_t next;
 
+    put_names(call->view->table, &filter, vip);
     return history_rows(call, &filter, call->view->table->n_history, max, &next);
 }
 
@@ -189,11 +248,6 @@ struct rest
     uint64_t from;   /* the first event that is still there */
     uint64_t missed; /* how many before it are not */
 };
-
-static uint64_t oldest_event(const struct table *table)
-{
-    return table->n_history > HISTORY_MAX ? table->n_history - HISTORY_MAX : 0;
-}
 
 /* The number of the last recovery, or `otherwise`. The cluster went on from what one node had: numbers behind it may have been
  * other events before. */
@@ -238,7 +292,7 @@ bool api_events_due(const struct api_view *view, const struct control_request *r
         return true;
     }
     for (uint64_t number = rest.from; number < view->table->n_history; number++) {
-        if (history_matches(&view->table->history[number % HISTORY_MAX], &filter)) {
+        if (history_matches(view->table, number, &filter)) {
             return true;
         }
     }
@@ -253,7 +307,7 @@ static struct value *rows_from(const struct api_call *call, const struct filter 
     uint32_t n = 0, max = api_rows_max(call);
 
     for (; *at < table->n_history && n < max; ++*at) {
-        if (history_matches(&table->history[*at % HISTORY_MAX], filter)) {
+        if (history_matches(table, *at, filter)) {
             value_push(call->arena, rows, history_row(call, *at));
             n++;
         }

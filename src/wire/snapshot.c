@@ -14,7 +14,7 @@
 #define GROUP_VALUES 6
 #define VIP_VALUES 27
 #define CHECK_VALUES 5
-#define HISTORY_VALUES 12
+#define HISTORY_VALUES 13
 #define DEDUP_VALUES 3
 #define KEPT_VALUES 3
 #define MAINTENANCE_VALUES 24
@@ -232,6 +232,7 @@ static void pack_history(struct packer *packer, const struct table *table)
         pack_uint(packer, entry->took_ms);
         pack_uint(packer, entry->set);
         pack_bool(packer, entry->enabled);
+        pack_text(packer, entry->was);
     }
 }
 
@@ -517,6 +518,7 @@ static void unpack_history(struct unpacker *unpacker, struct table *table)
         entry->took_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
         entry->set = (uint32_t)unpack_uint(unpacker, VIP_SET_ALL);
         entry->enabled = unpack_bool(unpacker);
+        unpack_text(unpacker, entry->was, sizeof entry->was);
     }
 }
 

@@ -73,7 +73,27 @@ def test_apply_diff_export(cluster, document):
     rows = {row["name"]: row for row in node.rows("vip", "list")}
     assert set(rows) == {"front", "more", "db"} and {row["state"] for row in rows.values()} == {"held"}
     assert rows["front"]["moved"] == before
+    told = node.rows("history", "--vip", "front")
+    assert told[0]["kind"] == "vip-add" and {row["subject"] for row in told} == {"web-v4", "front"}
+    assert "VIP front, which was web-v4: name changed" in node.vipctl_raw("events", "--vip", "front").stdout.replace("group, ", "")
     assert not any(other.has("fd77::50") for other in cluster)
+
+
+def test_the_history_of_two_that_swap_names(cluster, document):
+    node = cluster["a"]
+    for name, address in (("one", "10.77.1.50/16"), ("two", "10.77.1.51/16")):
+        node.vipctl("vip", "add", address, "--name", name, "--wait")
+    node.vipctl("vip", "move", "one", "--to", "b", "--wait")
+    before = {name: [row["number"] for row in node.rows("history", "--vip", name)] for name in ("one", "two")}
+    text = node.vipctl_raw("export").stdout
+    swapped = text.replace("one:", "three:").replace("two:", "one:").replace("three:", "two:")
+    node.vipctl("apply", "-f", document(swapped))
+    for name, was in (("one", "two"), ("two", "one")):
+        told = node.rows("history", "--vip", name)
+        renamed = [row for row in told if row.get("was")]  # under load it may have been moved before, too, or after
+        assert [(row["subject"], row["was"]) for row in renamed] == [(name, was)]
+        assert [row["number"] for row in told][: len(before[was])] == before[was]
+        assert all(row["subject"] == (was if row["number"] < renamed[0]["number"] else name) for row in told)
 
 
 def VIPCTL(node):

@@ -340,6 +340,15 @@ static void test_history(void **state)
     assert_string_equal(text(last, "reason"), "manual");
     assert_string_equal(text(last, "to"), other);
     assert_string_equal(text(last, "from"), owner);
+    uint32_t n = (uint32_t)result(bench, "rows")->n;
+    assert_int_equal(set(bench, "web", "name", "www", NULL), CONTROL_DONE);
+    assert_int_equal(add(bench, "10.0.0.51/24", "name", "web", NULL), CONTROL_DONE); /* another one */
+    assert_int_equal(ask(bench, "history", "vip", "www", NULL), CONTROL_DONE);
+    assert_int_equal(result(bench, "rows")->n, n + 1);
+    assert_string_equal(text(value_first(result(bench, "rows")), "subject"), "web"); /* as it was called then */
+    assert_int_equal(ask(bench, "history", "vip", "10.0.0.50", "max#", "1", NULL), CONTROL_DONE);
+    assert_string_equal(text(value_first(result(bench, "rows")), "was"), "web");
+    assert_string_equal(text(value_first(result(bench, "rows")), "subject"), "www");
     assert_int_equal(ask(bench, "history", "vip", "nosuch", NULL), CONTROL_DONE); /* a deleted one is found, too */
     assert_int_equal(result(bench, "rows")->n, 0);
     assert_int_equal(ask(bench, "history", "max#", "2", NULL), CONTROL_DONE);

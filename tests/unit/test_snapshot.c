@@ -608,6 +608,7 @@ static void the_largest_table(void **state)
         table.history[i] = (struct history){.index = UINT64_MAX, .at_ms = INT64_MIN, .set = VIP_SET_ALL, .enabled = true};
         fill(table.history[i].subject, NAME_SIZE, i);
         fill(table.history[i].who, WHO_SIZE, i);
+        fill(table.history[i].was, NAME_SIZE, i);
         memset(table.history[i].mac, 0xff, MAC_SIZE);
     }
     for (int i = 0; i < DEDUP_MAX; i++) {
