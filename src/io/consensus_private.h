@@ -126,7 +126,9 @@ void consensus_work_free(struct consensus_work *work);
 
 /* consensus_send.c */
 void consensus_post(struct consensus *c, const struct raft_message *message);
+/* To all, when the commit index has advanced; to one, when an acknowledgement of it comes in after that. */
 void consensus_post_commit(struct consensus *c);
+void consensus_post_commit_to(struct consensus *c, uint64_t id);
 struct consensus_follower *consensus_follower(struct consensus *c, uint64_t id); /* NULL: no room */
 /* Sends what waits for nothing any more; whether it did. */
 bool consensus_deliver(struct consensus *c);

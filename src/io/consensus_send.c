@@ -63,20 +63,18 @@ void consensus_letters_free(struct consensus *c)
 
 struct consensus_follower *consensus_follower(struct consensus *c, uint64_t id)
 {
-    struct consensus_follower *vacant = NULL;
-
     for (size_t i = 0; i < CONSENSUS_SERVERS_MAX; i++) {
         if (c->followers[i].id == id) {
             return &c->followers[i];
         }
-        if (vacant == NULL && consensus_server(c, c->followers[i].id) == NULL) {
-            vacant = &c->followers[i]; /* never used, or its server is gone */
+    }
+    for (size_t i = 0; i < CONSENSUS_SERVERS_MAX; i++) {
+        if (consensus_server(c, c->followers[i].id) == NULL) { /* never used, or its server is gone */
+            c->followers[i] = (struct consensus_follower){.id = id};
+            return &c->followers[i];
         }
     }
-    if (vacant != NULL) {
-        *vacant = (struct consensus_follower){.id = id};
-    }
-    return vacant;
+    return NULL;
 }
 
 /* As many of the n entries as fit into one frame, at least one; a configuration begins a frame of its own (wire/
@@ -193,31 +191,43 @@ void consensus_post(struct consensus *c, const struct raft_message *message)
     }
 }
 
-/* Tells the followers at once what is committed: the library does so with the next entries or heartbeat. It is what a
- * heartbeat would say to a follower of whom no more is known than what it has acknowledged; so it is due when the commit
- * index advances, and again when an acknowledgement comes in after that. */
+/* Tells a follower at once what is committed: the library does so with the next entries or heartbeat. It is what a
+ * heartbeat would say to a follower of whom no more is known than what it has acknowledged. */
+static void post_commit(struct consensus *c, const struct raft_server *server)
+{
+    if (server->id == c->raft.id || server->role == RAFT_SPARE) {
+        return;
+    }
+    uint64_t commit = raft_commit_index(&c->raft), match = consensus_match(c, server->id);
+    const struct consensus_follower *follower = consensus_follower(c, server->id);
+
+    if (follower == NULL || (match < commit ? match : commit) <= follower->told) {
+        return;
+    }
+    struct raft_message message = {.type = RAFT_APPEND_ENTRIES, .server_id = server->id};
+    message.append_entries = (struct raft_append_entries){
+        .term = raft_current_term(&c->raft),
+        .prev_log_index = match,
+        .prev_log_term = consensus_term_of(c, match),
+        .leader_commit = commit,
+    };
+    if (message.append_entries.prev_log_term != 0) {
+        post_append(c, &message);
+    }
+}
+
 void consensus_post_commit(struct consensus *c)
 {
-    uint64_t commit = raft_commit_index(&c->raft);
-
     for (unsigned i = 0; i < c->raft.configuration.n; i++) {
-        const struct raft_server *server = &c->raft.configuration.servers[i];
-        uint64_t match = consensus_match(c, server->id);
-        struct consensus_follower *follower = consensus_follower(c, server->id);
+        post_commit(c, &c->raft.configuration.servers[i]);
+    }
+}
 
-        if (server->id == c->raft.id || server->role == RAFT_SPARE || follower == NULL ||
-            (match < commit ? match : commit) <= follower->told) {
-            continue;
-        }
-        struct raft_message message = {.type = RAFT_APPEND_ENTRIES, .server_id = server->id};
-        message.append_entries = (struct raft_append_entries){
-            .term = raft_current_term(&c->raft),
-            .prev_log_index = match,
-            .prev_log_term = consensus_term_of(c, match),
-            .leader_commit = commit,
-        };
-        if (message.append_entries.prev_log_term != 0) {
-            post_append(c, &message);
-        }
+void consensus_post_commit_to(struct consensus *c, uint64_t id)
+{
+    const struct raft_server *server = consensus_server(c, id);
+
+    if (server != NULL) {
+        post_commit(c, server);
     }
 }

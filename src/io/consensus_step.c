@@ -200,8 +200,10 @@ static void take_update(struct consensus *c, const struct raft_event *event, str
             consensus_post(c, &update->messages.batch[i]);
         }
     }
-    if ((update->flags & (RAFT_UPDATE_COMMIT_INDEX) || event->type == RAFT_RECEIVE) && c->raft.state == RAFT_LEADER) {
+    if (c->raft.state == RAFT_LEADER && update->flags & (RAFT_UPDATE_COMMIT_INDEX)) {
         consensus_post_commit(c);
+    } else if (c->raft.state == RAFT_LEADER && event->type == RAFT_RECEIVE) {
+        consensus_post_commit_to(c, event->receive.message->server_id);
     }
 }
 
