@@ -1,6 +1,6 @@
 /* Happy path: stream_dial() -> connect_done() -> connected(), and the first flight of the TLS handshake is sent; or
  * stream_accept(). Then read_done() -> take(): the handshake goes on -> opened(); after it frame() for each whole frame.
- * stream_send() -> records -> uv_write(), which tries the socket at once and queues the rest -> write_done().
+ * stream_send() -> records -> uv_try_write(), and what the socket does not take at once uv_write() -> write_done().
  *
  * Failures: the other end cannot prove that it has the key, or what came is no TLS: what TLS has to say about it is sent,
  * then broken() with -EKEYREJECTED. An accepted stream costs no TLS session before its first byte. The socket could not be made, bound or connected: an error of the call, or broken() from connect_done().
@@ -65,11 +65,22 @@ static struct pending *make_pending(struct stream *stream, size_t size)
     return pending;
 }
 
+/* A uv_write() costs a turn of the loop and a system call more for its end, though the socket took all of it; so that is for what
+ * is left, or for an error, which then comes when nothing is under way here any more. */
 static int write_pending(struct stream *stream, struct pending *pending)
 {
     uv_buf_t buf = uv_buf_init((char *)pending->bytes, (unsigned)pending->len);
-    int r = uv_write(&pending->request, (uv_stream_t *)&stream->tcp, &buf, 1, write_done);
+    int n = uv_try_write((uv_stream_t *)&stream->tcp, &buf, 1);
 
+    if (n >= 0 && (size_t)n == pending->len) {
+        free(pending);
+        return 0;
+    }
+    if (n > 0) {
+        buf.base += n;
+        buf.len -= (size_t)n;
+    }
+    int r = uv_write(&pending->request, (uv_stream_t *)&stream->tcp, &buf, 1, write_done);
     if (r < 0) {
         free(pending);
     }
