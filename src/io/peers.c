@@ -455,6 +455,9 @@ static void finish(struct peers *peers)
 
     tls_free(peers->tls);
     sealer_free(peers->sealer);
+    for (unsigned i = 0; i < NODES_MAX; i++) {
+        session_free_all(&peers->peers[i]);
+    }
     explicit_bzero(peers->peers, sizeof peers->peers);
     free(peers);
     if (closed != NULL) {

@@ -155,6 +155,7 @@ NODISCARD int session_add(struct conn *conn);
 /* The connection is in use: this end seals with its keys, and those of other runs of the peer are gone. */
 void session_use(struct conn *conn);
 void session_end_all(struct peers *peers, struct peer *peer);
+void session_free_all(struct peer *peer); /* the same at the very end: nobody is told */
 /* What was made with a key of the cluster that is accepted no more. */
 void session_end_keys(struct peers *peers);
 

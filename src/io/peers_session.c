@@ -81,6 +81,8 @@ static void wipe(struct peer *peer, struct session *session)
 {
     peer->sealing = peer->sealing == session ? NULL : peer->sealing;
     peer->heard_by = peer->heard_by == session ? NULL : peer->heard_by;
+    seal_end(&session->in);
+    seal_end(&session->out);
     explicit_bzero(session, sizeof *session);
 }
 
@@ -151,11 +153,16 @@ void session_use(struct conn *conn)
     changed(conn->peers);
 }
 
-void session_end_all(struct peers *peers, struct peer *peer)
+void session_free_all(struct peer *peer)
 {
     for (unsigned i = 0; i < SESSIONS_PER_PEER; i++) {
         wipe(peer, &peer->sessions[i]);
     }
+}
+
+void session_end_all(struct peers *peers, struct peer *peer)
+{
+    session_free_all(peer);
     changed(peers);
 }
 

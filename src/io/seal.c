@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 
 #define BITS 64
@@ -19,7 +20,6 @@
 struct sealer
 {
     EVP_CIPHER *cipher;
-    EVP_CIPHER_CTX *context;
 };
 
 /* --------------------------------------------------------------------------------------------------------------- head */
@@ -95,6 +95,12 @@ void seal_init(struct seal *seal, const uint8_t secret[SEAL_SECRET_SIZE])
     seal->id = number_at(secret + sizeof seal->key + sizeof seal->base);
 }
 
+void seal_end(struct seal *seal)
+{
+    EVP_CIPHER_CTX_free(seal->context); /* wipes what it has of the key */
+    OPENSSL_cleanse(seal, sizeof *seal);
+}
+
 int sealer_init(struct sealer **ret)
 {
     struct sealer *sealer = calloc(1, sizeof *sealer);
@@ -103,8 +109,7 @@ int sealer_init(struct sealer **ret)
         return -ENOMEM;
     }
     sealer->cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
-    sealer->context = EVP_CIPHER_CTX_new();
-    if (sealer->cipher == NULL || sealer->context == NULL) {
+    if (sealer->cipher == NULL) {
         sealer_free(sealer);
         return -ENOMEM;
     }
@@ -115,7 +120,6 @@ int sealer_init(struct sealer **ret)
 void sealer_free(struct sealer *sealer)
 {
     if (sealer != NULL) {
-        EVP_CIPHER_CTX_free(sealer->context);
         EVP_CIPHER_free(sealer->cipher);
         free(sealer);
     }
@@ -132,15 +136,28 @@ static void make_nonce(const struct seal *seal, uint64_t counter, uint8_t ret[12
     }
 }
 
+/* The key goes into the seal's own context at its first use, and stays there. */
+static bool keyed(struct sealer *sealer, struct seal *seal, int sealing)
+{
+    if (seal->context == NULL) {
+        seal->context = EVP_CIPHER_CTX_new();
+        if (seal->context == NULL || EVP_CipherInit_ex2(seal->context, sealer->cipher, seal->key, NULL, sealing, NULL) != 1) {
+            EVP_CIPHER_CTX_free(seal->context);
+            seal->context = NULL;
+        }
+    }
+    return seal->context != NULL;
+}
+
 /* Key, nonce and head are set; the rest is the caller's. */
-static bool begin(struct sealer *sealer, const struct seal *seal, const uint8_t *head, uint64_t counter, int sealing)
+static bool begin(struct sealer *sealer, struct seal *seal, const uint8_t *head, uint64_t counter, int sealing)
 {
     uint8_t nonce[12];
     int n;
 
     make_nonce(seal, counter, nonce);
-    return EVP_CipherInit_ex2(sealer->context, sealer->cipher, seal->key, nonce, sealing, NULL) == 1 &&
-           EVP_CipherUpdate(sealer->context, NULL, &n, head, SEAL_HEAD) == 1;
+    return keyed(sealer, seal, sealing) && EVP_CipherInit_ex2(seal->context, NULL, NULL, nonce, sealing, NULL) == 1 &&
+           EVP_CipherUpdate(seal->context, NULL, &n, head, SEAL_HEAD) == 1;
 }
 
 int seal_put(struct sealer *sealer, struct seal *seal, const void *plain, size_t len, uint8_t *ret)
@@ -154,9 +171,9 @@ int seal_put(struct sealer *sealer, struct seal *seal, const void *plain, size_t
     }
     put_head(ret, seal->id, counter);
     if (!begin(sealer, seal, ret, counter, 1) ||
-        EVP_CipherUpdate(sealer->context, sealed, &n, plain, (int)len) != 1 ||
-        EVP_CipherFinal_ex(sealer->context, sealed + n, &more) != 1 ||
-        EVP_CIPHER_CTX_ctrl(sealer->context, EVP_CTRL_AEAD_GET_TAG, SEAL_TAG, sealed + len) != 1) {
+        EVP_CipherUpdate(seal->context, sealed, &n, plain, (int)len) != 1 ||
+        EVP_CipherFinal_ex(seal->context, sealed + n, &more) != 1 ||
+        EVP_CIPHER_CTX_ctrl(seal->context, EVP_CTRL_AEAD_GET_TAG, SEAL_TAG, sealed + len) != 1) {
         return -EIO;
     }
     return 0;
@@ -179,9 +196,9 @@ int seal_take(struct sealer *sealer, struct seal *seal, const void *datagram, si
     size_t plain = len - SEAL_OVERHEAD;
     memcpy(tag, head + SEAL_HEAD + plain, sizeof tag);
     if (!begin(sealer, seal, head, counter, 0) ||
-        EVP_CIPHER_CTX_ctrl(sealer->context, EVP_CTRL_AEAD_SET_TAG, SEAL_TAG, tag) != 1 ||
-        EVP_CipherUpdate(sealer->context, ret, &n, head + SEAL_HEAD, (int)plain) != 1 ||
-        EVP_CipherFinal_ex(sealer->context, ret + n, &more) != 1) {
+        EVP_CIPHER_CTX_ctrl(seal->context, EVP_CTRL_AEAD_SET_TAG, SEAL_TAG, tag) != 1 ||
+        EVP_CipherUpdate(seal->context, ret, &n, head + SEAL_HEAD, (int)plain) != 1 ||
+        EVP_CipherFinal_ex(seal->context, ret + n, &more) != 1) {
         return SEAL_FORGED;
     }
     note(seal, counter);

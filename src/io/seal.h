@@ -31,9 +31,11 @@ struct seal
     uint8_t key[32], base[12];
     uint64_t counter;            /* the last that was given out; or the highest that came */
     uint64_t window[SEAL_WORDS]; /* which came: a ring of bits */
+    struct evp_cipher_ctx_st *context; /* OpenSSL's, with the key's schedule, which costs more than a datagram; NULL = not yet */
 };
 
 void seal_init(struct seal *seal, const uint8_t secret[SEAL_SECRET_SIZE]);
+void seal_end(struct seal *seal); /* nothing of it is left in memory; one that is all zero is fine, too */
 
 /* Which seal a datagram claims; before anything of it is proved. -EBADMSG: it is no sealed datagram of this version. */
 NODISCARD int seal_of(const void *datagram, size_t len, uint64_t *ret_id);

@@ -72,6 +72,7 @@ static void seals(void)
     seed("seal", "forged", bytes, 11 + SEAL_OVERHEAD);
     bytes[4]++;
     seed("seal", "next-version", bytes, 11 + SEAL_OVERHEAD);
+    seal_end(&out);
     sealer_free(sealer);
 }
 

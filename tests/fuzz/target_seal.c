@@ -25,6 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     FUZZ_CHECK(claimed == 0 || r < 0);
     if (r != 0) {
         FUZZ_CHECK(in.counter == 0); /* nothing has changed */
+        seal_end(&in);
         return 0;
     }
     FUZZ_CHECK(len == size - SEAL_OVERHEAD && in.counter != 0);
@@ -32,5 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     seal_init(&out, SECRET); /* who could make it made just that */
     out.counter = in.counter - 1;
     FUZZ_CHECK(seal_put(sealer, &out, plain, len, again) == 0 && memcmp(again, data, size) == 0);
+    seal_end(&in);
+    seal_end(&out);
     return 0;
 }

@@ -1422,6 +1422,7 @@ static void what_the_lower_end_chose_is_opened_even_if_the_higher_never_knew(voi
     uint64_t ids[PEERS_SESSIONS_MAX];
     assert_int_equal(peers_sessions(b.peers, ids), SESSIONS_PER_PEER); /* and no more */
     stop(&b);
+    seal_end(&first);
     sealer_free(sealer);
     close(fd);
 }

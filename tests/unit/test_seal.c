@@ -75,6 +75,10 @@ static void what_is_sealed_is_opened_once(void **state)
     uint8_t none[SEAL_OVERHEAD];
     assert_int_equal(seal_put(sealer, &out, "", 0, none), 0);
     assert_int_equal(take(&in, none, sizeof none), 0);
+    seal_end(&out);
+    seal_end(&in);
+    assert_int_equal(out.id + in.id + out.counter + in.counter, 0); /* nothing is left */
+    seal_end(&in);                                                  /* and that is no harm */
 }
 
 /* Reflected (the other direction has another key), or of another session. */
@@ -90,6 +94,9 @@ static void another_secret_opens_nothing(void **state)
     assert_int_equal(take(&back, datagram, sizeof datagram), SEAL_FORGED);
     assert_int_equal(take(&other, datagram, sizeof datagram), SEAL_FORGED);
     assert_int_equal(other.counter, 0); /* and changes nothing */
+    seal_end(&out);
+    seal_end(&back);
+    seal_end(&other);
 }
 
 static void a_changed_bit_anywhere_is_noticed(void **state)
@@ -114,6 +121,8 @@ static void a_changed_bit_anywhere_is_noticed(void **state)
     }
     assert_int_equal(in.counter, 0);
     assert_int_equal(take(&in, datagram, sizeof datagram), 0);
+    seal_end(&out);
+    seal_end(&in);
 }
 
 /* Out of order is fine within the window, each just once; what is older is not believed. */
@@ -144,6 +153,7 @@ static void the_window_takes_each_once_in_any_order(void **state)
     assert_int_equal(taken, N);
 
     /* the edges of the window */
+    seal_end(&in);
     make(&in, "one");
     assert_int_equal(take(&in, datagrams[N - 1], sizeof datagrams[0]), 0);
     assert_int_equal(take(&in, datagrams[N - SEAL_WINDOW], sizeof datagrams[0]), 0);
@@ -151,6 +161,7 @@ static void the_window_takes_each_once_in_any_order(void **state)
     assert_int_equal(take(&in, datagrams[0], sizeof datagrams[0]), SEAL_REPLAYED);
 
     /* a leap far ahead forgets nothing that it should know */
+    seal_end(&in);
     make(&in, "one");
     assert_int_equal(take(&in, datagrams[0], sizeof datagrams[0]), 0);
     assert_int_equal(take(&in, datagrams[2 * SEAL_WINDOW], sizeof datagrams[0]), 0);
@@ -158,6 +169,8 @@ static void the_window_takes_each_once_in_any_order(void **state)
         assert_int_equal(take(&in, datagrams[i], sizeof datagrams[i]), 0);
         assert_int_equal(take(&in, datagrams[i], sizeof datagrams[i]), SEAL_REPLAYED);
     }
+    seal_end(&out);
+    seal_end(&in);
 }
 
 static void a_counter_of_zero_or_the_last_breaks_nothing(void **state)
@@ -174,6 +187,8 @@ static void a_counter_of_zero_or_the_last_breaks_nothing(void **state)
     put(&out, datagram);
     assert_int_equal(take(&in, datagram, sizeof datagram), 0);
     assert_int_equal(take(&in, datagram, sizeof datagram), SEAL_REPLAYED);
+    seal_end(&out);
+    seal_end(&in);
 }
 
 int main(void)
