@@ -129,7 +129,7 @@ static time_ns majority_acked(const struct core *core)
 {
     time_ns times[VOTERS_MAX + 1];
     int n = 0;
-    for (int v = 0; v < NODES_MAX && n < VOTERS_MAX; v++) {
+    for (int v = 0; v < core->nodes_end && n < VOTERS_MAX; v++) {
         if (in_set(core->table->voters, v) && core->agent.acked[v]) {
             int i = n++;
             for (; i > 0 && times[i - 1] < core->agent.acked[v]; i--) {
@@ -145,7 +145,7 @@ static time_ns majority_acked(const struct core *core)
 /* Anything in the kernel that N2 forbids keeps a closed gate closed (N3). */
 static bool forbidden_present(const struct core *core, time_ns now)
 {
-    for (unsigned w = 0; w < BIT_WORDS; w++) {
+    for (unsigned w = 0; w < core->words; w++) {
         for (uint64_t bits = core->agent.present[w]; bits; bits &= bits - 1) {
             unsigned vip = w * 64 + (unsigned)__builtin_ctzll(bits);
             if (denied(core, vip) || !allowed(core, vip, now)) {
@@ -232,7 +232,7 @@ static int slot_of_present(const struct core *core, const struct addr *addr)
 void agent_table_changed(struct core *core)
 {
     core->agent.strays = false;
-    for (unsigned w = 0; w < BIT_WORDS; w++) {
+    for (unsigned w = 0; w < core->words; w++) {
         for (uint64_t bits = core->agent.present[w]; bits; bits &= bits - 1) {
             unsigned vip = w * 64 + (unsigned)__builtin_ctzll(bits);
             const struct vip *v = &core->table->vips[vip];
@@ -305,7 +305,7 @@ static bool drop_forbidden(struct core *core, time_ns now, struct actions *actio
 {
     unsigned n = 0, asked = 0;
     bool keeping = lease_running(core, now) || adopting(core, now);
-    for (unsigned w = 0; w < BIT_WORDS; w++) {
+    for (unsigned w = 0; w < core->words; w++) {
         for (uint64_t bits = core->agent.present[w]; bits; bits &= bits - 1) {
             unsigned vip = w * 64 + (unsigned)__builtin_ctzll(bits);
             if (keeping && !denied(core, vip) && allowed(core, vip, now)) {
@@ -336,7 +336,7 @@ static bool drop_forbidden(struct core *core, time_ns now, struct actions *actio
 static bool announce_kept(struct core *core, time_ns now, struct actions *actions)
 {
     unsigned n = 0;
-    for (unsigned w = 0; w < BIT_WORDS && now < core->agent.gate; w++) {
+    for (unsigned w = 0; w < core->words && now < core->agent.gate; w++) {
         for (uint64_t bits = core->agent.silent[w]; bits; bits &= bits - 1) {
             unsigned vip = w * 64 + (unsigned)__builtin_ctzll(bits);
             if (n == ADDR_BATCH) {
@@ -410,23 +410,20 @@ static void update_held(struct core *core, time_ns now)
  * table is. */
 static void update_released(struct core *core)
 {
-    if (!core->caught_up) {
-        return;
+    if (!core->caught_up || core->agent.released >= core->table->applied) {
+        return; /* it can say no more than it does */
     }
-    for (unsigned w = 0; w < BIT_WORDS; w++) {
+    for (unsigned w = 0; w < core->words; w++) {
         for (uint64_t bits = core->agent.present[w]; bits; bits &= bits - 1) {
             if (RULE(N3_KERNEL) && denied(core, w * 64 + (unsigned)__builtin_ctzll(bits))) {
                 return;
             }
         }
     }
-    if (core->table->applied > core->agent.released) {
-        core->agent.released = core->table->applied;
-        core->agent.beat_now = true;
-        if (core->slot != SLOT_NONE) {
-            core->hearing[core->slot].released = core->agent.released;
-        }
-        core->settle_dirty = true;
+    core->agent.released = core->table->applied;
+    core->agent.beat_now = core->settle_dirty = true;
+    if (core->slot != SLOT_NONE) {
+        core->hearing[core->slot].released = core->agent.released;
     }
 }
 
@@ -437,7 +434,7 @@ static void own_hearing(struct core *core, time_ns now)
     }
     core->hearing[core->slot].heard = now;
     core->hearing[core->slot].applied = core->table->applied;
-    for (int i = 0; i < NODES_MAX; i++) { /* as a voter it reports to itself (V3) */
+    for (int i = 0; i < core->nodes_end; i++) { /* as a voter it reports to itself (V3) */
         const struct node *n = &core->table->nodes[i];
         struct runout *r = &core->runout[i][core->slot];
         if (n->used && n->status == NODE_FENCED && core->caught_up && r->fence != n->fence) {
@@ -450,7 +447,7 @@ static void own_hearing(struct core *core, time_ns now)
 /* The next moment at which a promise to a node that somebody waits for runs out. */
 static void settle_deadline(struct core *core, time_ns now, struct actions *actions)
 {
-    for (int i = 0; i < NODES_MAX; i++) {
+    for (int i = 0; i < core->nodes_end; i++) {
         if (core->table->nodes[i].used && core->table->nodes[i].status == NODE_FENCED) {
             time_ns at = core_runout(core, i);
             if (at != NEVER && at > now) {
@@ -650,7 +647,7 @@ void agent_beat(struct core *core, time_ns now, struct actions *actions)
     core->agent.beat_at = now + core_interval(core);
     core->hearing[core->slot].last = beat;
     uint64_t to = core->table->voters | (freed ? core->waiters[core->slot] : 0);
-    for (int i = 0; i < NODES_MAX; i++) {
+    for (int i = 0; i < core->nodes_end; i++) {
         if (in_set(to, i) && i != core->slot && core->table->nodes[i].used) {
             core_act(actions, ACT_HEARTBEAT, core->table->nodes[i].id)->heartbeat = beat;
         }

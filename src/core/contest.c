@@ -292,7 +292,7 @@ void contest_step(struct core *core, time_ns now, struct actions *actions)
     }
     core->agent.contest_at = look_again(core->table, now);
     core->agent.conflicts_differ = false;
-    for (unsigned w = 0; w < BIT_WORDS; w++) {
+    for (unsigned w = 0; w < core->words; w++) {
         for (uint64_t bits = core->agent.contested[w]; bits; bits &= bits - 1) {
             unsigned vip = w * 64 + (unsigned)__builtin_ctzll(bits);
             if (!is_current(core, vip)) {
@@ -312,7 +312,7 @@ bool contest_report(struct core *core, struct report *report)
 {
     report->n_conflicts = 0;
     memset(report->conflicts, 0, sizeof report->conflicts);
-    for (unsigned w = 0; core->agent.conflicts_differ && w < BIT_WORDS; w++) {
+    for (unsigned w = 0; core->agent.conflicts_differ && w < core->words; w++) {
         for (uint64_t bits = core->agent.contested[w]; bits; bits &= bits - 1) {
             unsigned vip = w * 64 + (unsigned)__builtin_ctzll(bits);
             const struct contest *c = &core->agent.contests[vip];

@@ -7,6 +7,16 @@ size_t core_size(void)
     return sizeof(struct core);
 }
 
+/* How far there is anything to look at in what is kept by slot. It never shrinks: what is left of one that went is to be found. */
+static void note_ends(struct core *core)
+{
+    unsigned words = ((unsigned)core->table->vips_end + 63) / 64;
+    core->words = words > core->words ? words : core->words;
+    for (int i = core->nodes_end; i < NODES_MAX; i++) {
+        core->nodes_end = core->table->nodes[i].used ? i + 1 : core->nodes_end;
+    }
+}
+
 void core_init(struct core *core, uint64_t self, uint64_t run, const struct table *table, time_ns now)
 {
     core->table = table;
@@ -19,11 +29,13 @@ void core_init(struct core *core, uint64_t self, uint64_t run, const struct tabl
     for (int i = 0; i < NODES_MAX; i++) {
         core->hearing[i].since = now;
     }
+    note_ends(core);
 }
 
 void core_replace_table(struct core *core, const struct table *table)
 {
     core->table = table;
+    note_ends(core);
 }
 
 struct action *core_act(struct actions *actions, enum action_type type, uint64_t to)
@@ -92,7 +104,7 @@ bool core_silent(const struct core *core, int node, time_ns now)
 bool core_hears_majority(const struct core *core, time_ns now)
 {
     int heard = 0;
-    for (int i = 0; i < NODES_MAX; i++) {
+    for (int i = 0; i < core->nodes_end; i++) {
         heard += in_set(core->table->voters, i) && (i == core->slot || !core_silent(core, i, now));
     }
     return heard > 0 && heard >= majority_of(core->table->voters);
@@ -103,7 +115,7 @@ time_ns core_runout(const struct core *core, int node)
     const struct node *fenced = &core->table->nodes[node];
     time_ns at[VOTERS_MAX + 1];
     int n = 0;
-    for (int v = 0; v < NODES_MAX && n < VOTERS_MAX; v++) {
+    for (int v = 0; v < core->nodes_end && n < VOTERS_MAX; v++) {
         const struct runout *r = &core->runout[node][v];
         if (in_set(core->table->voters, v) && r->fence && (r->fence == fenced->fence || !RULE(L2_APPLIED))) {
             int i = n++;
@@ -138,6 +150,7 @@ bool core_settled_move(const struct core *core, int vip, time_ns now)
 static void table_changed(struct core *core, time_ns now, struct actions *actions)
 {
     const struct table *table = core->table;
+    note_ends(core);
     core->slot = table_node_by_id(table, core->self);
     memset(core->waiters, 0, sizeof core->waiters);
     memset(core->wanted, 0, sizeof core->wanted);
@@ -196,7 +209,7 @@ static void notice_stall(struct core *core, time_ns now)
 static void missing_changed(struct core *core, time_ns now, struct actions *actions)
 {
     uint64_t missing = 0;
-    for (int i = 0; i < NODES_MAX; i++) {
+    for (int i = 0; i < core->nodes_end; i++) {
         if (!core->table->nodes[i].used || i == core->slot) {
             continue;
         }

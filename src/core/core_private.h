@@ -74,6 +74,8 @@ struct core
     time_ns started, last_now;
     int64_t wall_ms;
     uint64_t seen_changed; /* table->changed at the last look */
+    int nodes_end;         /* no node of the table has had a slot from here on, nor a VIP one of a word of bits from `words` on */
+    unsigned words;
     bool caught_up;
     bool voted; /* it is a voter, by the table at the last look */
     struct hearing hearing[NODES_MAX];

@@ -30,7 +30,7 @@ void election_step(struct core *core, time_ns now, struct actions *actions)
     }
     struct heartbeat self = {.from = core->self, .last_term = core->agent.last_term, .last_index = core->agent.last_index};
     int agree = 1;
-    for (int i = 0; i < NODES_MAX; i++) {
+    for (int i = 0; i < core->nodes_end; i++) {
         const struct hearing *h = &core->hearing[i];
         if (i == core->slot || !in_set(core->table->voters, i) || !h->heard || core_silent(core, i, now) ||
             (late ? !disk_good(core, i, now) : disk_late(core, i, now))) {

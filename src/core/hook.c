@@ -165,7 +165,7 @@ static void gave(struct core *core, unsigned vip, unsigned *n, struct actions *a
 void hook_step(struct core *core, time_ns now, struct actions *actions)
 {
     unsigned n = 0;
-    for (unsigned w = 0; w < BIT_WORDS; w++) {
+    for (unsigned w = 0; w < core->words; w++) {
         uint64_t here = core->agent.present[w] & ~core->agent.silent[w];
         for (uint64_t bits = core->hook.taken[w] ^ here; bits; bits &= bits - 1) {
             unsigned vip = w * 64 + (unsigned)__builtin_ctzll(bits);

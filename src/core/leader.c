@@ -108,7 +108,7 @@ void leader_proposed(struct core *core, const struct event *event)
 static bool missed_by_majority(const struct core *core, int node, time_ns now)
 {
     int missed = 0;
-    for (int v = 0; v < NODES_MAX; v++) {
+    for (int v = 0; v < core->nodes_end; v++) {
         if (!in_set(core->table->voters, v)) {
             continue;
         }
@@ -185,7 +185,7 @@ static uint32_t only_urgent(struct core *core, uint32_t n, time_ns now, struct a
 
 static bool fence_one(struct core *core, time_ns now, struct actions *actions)
 {
-    for (int i = 0; i < NODES_MAX; i++) {
+    for (int i = 0; i < core->nodes_end; i++) {
         bool must = must_fence(core, i, now);
         if (!must && !may_leave(core, i, now, actions)) {
             continue;
@@ -257,7 +257,7 @@ static bool may_admit(const struct core *core, int i, time_ns now, struct action
 
 static bool clear_or_admit_one(struct core *core, time_ns now, struct actions *actions)
 {
-    for (int i = 0; i < NODES_MAX; i++) {
+    for (int i = 0; i < core->nodes_end; i++) {
         const struct node *n = &core->table->nodes[i];
         if (!n->used) {
             continue;
@@ -283,7 +283,7 @@ static bool move_some(struct core *core, time_ns now, struct actions *actions)
     struct plan_input input;
     overview_plan_input(core, now, &input);
     if (input.usable != core->lead.usable) {
-        for (int i = 0; i < NODES_MAX; i++) {
+        for (int i = 0; i < core->nodes_end; i++) {
             core->lead.usable_since[i] = in_set(input.usable & ~core->lead.usable, i) ? now : core->lead.usable_since[i];
         }
         core->lead.usable = input.usable;

@@ -25,7 +25,7 @@ void overview_unsettled(struct core *core, time_ns now, struct actions *actions)
     if (core->lead.any_unsettled != before) {
         core->lead.plan_dirty = true;
     }
-    for (int i = 0; i < NODES_MAX; i++) {
+    for (int i = 0; i < core->nodes_end; i++) {
         if (least[i] != core->lead.unreleased[i].index) {
             core->lead.unreleased[i].index = least[i];
             core->lead.unreleased[i].since = now;
@@ -77,7 +77,7 @@ time_ns overview_patience(const struct core *core, int node)
 
 void overview_lacking(struct core *core, time_ns now, struct actions *actions)
 {
-    for (int i = 0; i < NODES_MAX; i++) {
+    for (int i = 0; i < core->nodes_end; i++) {
         if (!core->table->nodes[i].used || core->table->nodes[i].status != NODE_ADMITTED || !could_hold_more(core, i, &core->lead.lacking[i].more)) {
             core->lead.lacking[i].since = 0;
             continue;
@@ -101,7 +101,7 @@ bool core_stuck(const struct core *core, int node, time_ns now)
 uint64_t core_usable(const struct core *core, time_ns now)
 {
     uint64_t usable = 0, late = 0;
-    for (int i = 0; i < NODES_MAX; i++) {
+    for (int i = 0; i < core->nodes_end; i++) {
         const struct node *n = &core->table->nodes[i];
         const struct hearing *h = &core->hearing[i];
         if (!n->used || n->status != NODE_ADMITTED || core_silent(core, i, now)) {
@@ -118,7 +118,8 @@ uint64_t core_usable(const struct core *core, time_ns now)
 
 void core_steady_ms(const struct core *core, time_ns now, uint32_t ret[NODES_MAX])
 {
-    for (int i = 0; i < NODES_MAX; i++) {
+    memset(ret, 0, NODES_MAX * sizeof *ret);
+    for (int i = 0; i < core->nodes_end; i++) {
         time_ns since = core->lead.usable_since[i];
         uint64_t ms = in_set(core->lead.usable, i) && now > since ? (now - since) / MS : 0;
         ret[i] = ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;

@@ -35,7 +35,7 @@ static int tolerance(const struct core *core, uint64_t voters, time_ns now)
 {
     int heard = 0;
 
-    for (int v = 0; v < NODES_MAX; v++) {
+    for (int v = 0; v < core->nodes_end; v++) {
         heard += in_set(voters, v) && is_heard(core, v, now);
     }
     return voters == 0 ? -1 : heard - majority_of(voters);
@@ -56,7 +56,7 @@ static int fittest(const struct core *core, int without, time_ns now, int *ret_n
     int best = SLOT_NONE;
 
     *ret_n = 0;
-    for (int i = 0; i < NODES_MAX; i++) {
+    for (int i = 0; i < core->nodes_end; i++) {
         if (i == without || !is_fit(core, i, now)) {
             continue;
         }
@@ -107,7 +107,7 @@ static int weakest(const struct core *core, time_ns now)
 {
     int worst = SLOT_NONE;
 
-    for (int v = NODES_MAX - 1; v >= 0; v--) {
+    for (int v = core->nodes_end - 1; v >= 0; v--) {
         if (!is_voter(core, v)) {
             continue;
         }
@@ -121,7 +121,7 @@ static int weakest(const struct core *core, time_ns now)
 /* Voters that are not admitted or not heard, by this leader's own clock. */
 static void note_lost(struct core *core, time_ns now, struct actions *actions)
 {
-    for (int i = 0; i < NODES_MAX; i++) {
+    for (int i = 0; i < core->nodes_end; i++) {
         bool lost = is_voter(core, i) &&
                     (core->table->nodes[i].status != NODE_ADMITTED || !is_heard(core, i, now));
         if (!lost) {
@@ -153,7 +153,7 @@ static void configure(struct core *core, int node, enum configure_role role, tim
 /* L5: every node that is not cleared has applied the change before. */
 static bool all_have_applied(const struct core *core)
 {
-    for (int i = 0; i < NODES_MAX; i++) {
+    for (int i = 0; i < core->nodes_end; i++) {
         const struct node *n = &core->table->nodes[i];
 
         if (n->used && n->status != NODE_CLEARED && i != core->slot &&
@@ -279,7 +279,7 @@ static bool remove_one(struct core *core, int node, time_ns now, struct actions 
 
 static bool change_members(struct core *core, time_ns now, struct actions *actions)
 {
-    for (int i = 0; i < NODES_MAX; i++) {
+    for (int i = 0; i < core->nodes_end; i++) {
         const struct node *n = &core->table->nodes[i];
 
         if (n->used && n->removing && remove_one(core, i, now, actions)) {

@@ -61,7 +61,7 @@ bool format_refuses(const struct table *table, enum command_type type, char ret_
 
 static bool all_say(const struct core *core, uint32_t format, time_ns now)
 {
-    for (int i = 0; i < NODES_MAX; i++) {
+    for (int i = 0; i < core->nodes_end; i++) {
         const struct node *node = &core->table->nodes[i];
         if (!node->used || node->status != NODE_ADMITTED || i == core->slot) {
             continue;

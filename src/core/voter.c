@@ -29,7 +29,7 @@ static void report_promises(const struct core *core, time_ns now, struct answer 
     if (!armed(core)) {
         return;
     }
-    for (int i = 0; i < NODES_MAX && answer->n_promises < ANSWER_REPORTS_MAX; i++) {
+    for (int i = 0; i < core->nodes_end && answer->n_promises < ANSWER_REPORTS_MAX; i++) {
         const struct node *n = &core->table->nodes[i];
         if (n->used && n->status == NODE_FENCED) {
             time_ns until = core->voter.promised[i] + slew_wait(core);
@@ -45,7 +45,7 @@ static void report_promises(const struct core *core, time_ns now, struct answer 
 /* Relays what this voter knows of those that `to` waits for (N2). */
 static void report_released(const struct core *core, int to, struct answer *answer)
 {
-    for (int i = 0; i < NODES_MAX && answer->n_released < ANSWER_REPORTS_MAX; i++) {
+    for (int i = 0; i < core->nodes_end && answer->n_released < ANSWER_REPORTS_MAX; i++) {
         if (in_set(core->waiters[i], to) && core->hearing[i].released) {
             answer->released[answer->n_released++] =
                 (struct released_report){.node = core->hearing[i].id, .released = core->hearing[i].released};
@@ -105,7 +105,7 @@ void voter_heartbeat(struct core *core, const struct heartbeat *heartbeat, time_
 void voter_table_changed(struct core *core, time_ns now, struct actions *actions)
 {
     uint64_t newest = core->voter.fences_told, tell = 0;
-    for (int i = 0; i < NODES_MAX; i++) {
+    for (int i = 0; i < core->nodes_end; i++) {
         const struct node *n = &core->table->nodes[i];
         if (n->used && n->status == NODE_FENCED && n->fence > core->voter.fences_told) {
             newest = n->fence > newest ? n->fence : newest;
@@ -121,7 +121,7 @@ void voter_table_changed(struct core *core, time_ns now, struct actions *actions
     if (!armed(core)) {
         return;
     }
-    for (int i = 0; i < NODES_MAX; i++) {
+    for (int i = 0; i < core->nodes_end; i++) {
         if (in_set(tell, i) && i != core->slot && core->table->nodes[i].used) {
             fill_answer(core, i, now, &core->pushed[i]);
             core_act(actions, ACT_ANSWER, core->table->nodes[i].id)->answer = &core->pushed[i];
