@@ -244,8 +244,8 @@ static bool take(struct event_queue *queue, struct event *ret)
         return false;
     }
     *ret = queue->ring[queue->head];
-    queue->head = (queue->head + 1) % EVENTS_MAX;
     queue->n--;
+    queue->head = queue->n ? (queue->head + 1) % EVENTS_MAX : 0; /* one that is rarely long stays in a page */
     return true;
 }
 
