@@ -77,6 +77,7 @@ bool apply_vip_change(const struct apply *apply, const struct vip_item *item);
 /* Whether the VIP is there and was last moved as the decision says (L0); deletes it. */
 bool apply_vip_current(const struct apply *apply, const struct move *at);
 void apply_vip_remove(const struct apply *apply, int slot);
+void apply_vip_take_hooks(const struct apply *apply, int slot); /* of one that is deleted: its group's become its own */
 
 /* apply_document.c */
 void apply_document(const struct apply *apply);

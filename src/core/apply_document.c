@@ -295,6 +295,9 @@ static void apply_with_checks(const struct apply *apply)
         table->voting = wanted->voting;
     }
     put_checks(apply);
+    for (uint32_t i = 0; i < wanted->n_deletes; i++) {
+        apply_vip_take_hooks(apply, wanted->deletes[i].vip);
+    }
     for (uint32_t i = 0; i < wanted->n_groups; i++) {
         apply_group_put(apply, &wanted->groups[i]);
     }

@@ -488,6 +488,20 @@ static bool is_current(const struct table *table, const struct move *at, bool de
            (vip->moved == at->moved || !RULE(L0));
 }
 
+/* It is released with the hooks that it has now, its group's too, whatever becomes of that. */
+void apply_vip_take_hooks(const struct apply *apply, int slot)
+{
+    struct vip *vip = &apply->table->vips[slot];
+
+    for (int point = 0; point < HOOK_POINTS_N; point++) {
+        const struct hook *hook = table_hook(apply->table, vip, (enum hook_point)point);
+
+        if (hook != NULL && hook != &vip->hooks[point]) {
+            vip->hooks[point] = *hook;
+        }
+    }
+}
+
 /* Deleting is a move to nobody. An owner that the VIP has becomes the one to wait for; that the one before it is
  * settled is the leader's duty (L3). A VIP without owner keeps whom it waits for: the address must not be given away
  * before. */
@@ -497,6 +511,7 @@ void apply_vip_remove(const struct apply *apply, int slot)
     int8_t prev = vip->prev;
     int8_t from = vip->owner;
 
+    apply_vip_take_hooks(apply, slot);
     lookup_remove_name(apply->table, slot);
     apply_new_owner(apply, vip, SLOT_NONE, REASON_DELETED);
     if (from == SLOT_NONE) {

@@ -318,6 +318,24 @@ static void bad_hooks(void **state)
     }
 }
 
+/* One that goes together with its group is released with what the group ran, and with its own where it has one. */
+static void a_group_leaves_its_hooks(void **state)
+{
+    assert_int_equal(judge("groups: {g: {hooks: {before-release: {run: stop, timeout: 1s}, after-release: gone}}}\n"
+                           "vips:\n  x: {address: 10.0.0.1/24, group: g, hooks: {after-release: own}}\n"
+                           "  y: {address: 10.0.0.2/24}\n", false), CONTROL_DONE);
+    apply();
+    const struct vip *x = &table.vips[table_vip_by_name(&table, "x")];
+    assert_string_equal(table_hook(&table, x, HOOK_BEFORE_RELEASE)->program, "stop");
+    assert_int_equal(judge("groups: {}\nvips: {y: {address: 10.0.0.2/24}}\n", false), CONTROL_DONE);
+    apply();
+    assert_true(x->used && x->deleted);
+    assert_string_equal(table_hook(&table, x, HOOK_BEFORE_RELEASE)->program, "stop");
+    assert_int_equal(table_hook(&table, x, HOOK_BEFORE_RELEASE)->timeout_ms, 1000);
+    assert_string_equal(table_hook(&table, x, HOOK_AFTER_RELEASE)->program, "own");
+    assert_null(table_hook(&table, x, HOOK_AFTER_TAKE));
+}
+
 static void not_all_at_once(void **state)
 {
     assert_int_equal(judge("vips:\n  a: {address: 10.0.0.1/24}\n  b: {address: 10.0.0.2/24}\n", false), CONTROL_DONE);
@@ -605,6 +623,7 @@ int main(void)
         cmocka_unit_test_setup(known_by_its_address, start),
         cmocka_unit_test_setup(what_nodes_cannot_honour, start),
         cmocka_unit_test_setup(bad_hooks, start),
+        cmocka_unit_test_setup(a_group_leaves_its_hooks, start),
         cmocka_unit_test_setup(not_all_at_once, start),
         cmocka_unit_test(export_and_apply_of_random_tables),
         cmocka_unit_test_setup(groups_of_deleted_vips, start),
