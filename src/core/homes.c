@@ -5,7 +5,8 @@
  * to others. When it comes, at last, they go back to it, whatever failback says: nobody's machine was broken. The leader
  * that the start begins with remembers for that where each VIP was; the next one would not know.
  *
- * A start of the whole cluster is: every node that is heard has not been running for long. A node is no longer waited for
+ * A start of the whole cluster is: every node that is heard has not been running for long, and no other node has led since
+ * this one was started: who leads after the first leader died knows a cluster that ran already. A node is no longer waited for
  * once it has been usable for a while and has all of what it had but for what was given elsewhere on purpose. */
 
 #include "core/core_private.h"
@@ -33,7 +34,7 @@ static bool is_young(const struct core *core, time_ns now)
 
 void homes_begin(struct core *core, time_ns now)
 {
-    if (core->lead.homes_until || !is_young(core, now)) {
+    if (core->lead.homes_until || core->lead.followed || !is_young(core, now)) {
         return;
     }
     core->lead.homes_until = now + PATIENCE;

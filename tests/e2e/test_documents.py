@@ -81,7 +81,7 @@ def test_apply_diff_export(cluster, document):
 
 def test_the_history_of_two_that_swap_names(cluster, document):
     node = cluster["a"]
-    for name, address in (("one", "10.77.1.50/16"), ("two", "10.77.1.51/16")):
+    for name, address in (("one", "10.77.1.65/16"), ("two", "10.77.1.66/16")):
         node.vipctl("vip", "add", address, "--name", name, "--wait")
     node.vipctl("vip", "move", "one", "--to", "b", "--wait")
     before = {name: [row["number"] for row in node.rows("history", "--vip", name)] for name in ("one", "two")}
@@ -94,6 +94,7 @@ def test_the_history_of_two_that_swap_names(cluster, document):
         assert [(row["subject"], row["was"]) for row in renamed] == [(name, was)]
         assert [row["number"] for row in told][: len(before[was])] == before[was]
         assert all(row["subject"] == (was if row["number"] < renamed[0]["number"] else name) for row in told)
+    node.vipctl("vip", "del", "one", "two", "--wait")
 
 
 def VIPCTL(node):

@@ -186,6 +186,17 @@ static void test_not_by_a_later_leadership(void **state)
     assert_null(core_homes(bed->core));
 }
 
+/* The first leader died soon after the start: that is a crash, and failback has its say. */
+static void test_not_by_the_first_leaders_heir(void **state)
+{
+    struct bed *bed = *state;
+
+    bed_role(bed, RAFT_ROLE_FOLLOWER, 1, 2);
+    bed_lead(bed);
+    assert_true(core_is_leader(bed->core));
+    assert_null(core_homes(bed->core));
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -194,7 +205,7 @@ int main(void)
         T(test_what_was_there_goes_back), T(test_what_was_given_elsewhere_on_purpose_stays),
         T(test_not_for_ever),             T(test_others_that_run_for_long),
         T(test_the_leader_does_it),       T(test_evened_out_once),
-        T(test_not_by_a_later_leadership),
+        T(test_not_by_a_later_leadership), T(test_not_by_the_first_leaders_heir),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
