@@ -171,7 +171,6 @@ struct core
         uint64_t usable; /* at the last plan */
         time_ns usable_since[NODES_MAX]; /* without a break, as long as this one leads */
         bool fresh;      /* it has judged nothing yet */
-        bool followed;       /* this run has known another leader */
         time_ns homes_until; /* VIPs go back where they were before the start; 0 = this run has not led yet */
         time_ns homes_at;    /* looked at again then */
         uint64_t awaited;    /* nodes that they go back to */

@@ -5,9 +5,10 @@
  * to others. When it comes, at last, they go back to it, whatever failback says: nobody's machine was broken. The leader
  * that the start begins with remembers for that where each VIP was; the next one would not know.
  *
- * A start of the whole cluster is: every node that is heard has not been running for long, and no other node has led since
- * this one was started: who leads after the first leader died knows a cluster that ran already. A node is no longer waited for
- * once it has been usable for a while and has all of what it had but for what was given elsewhere on purpose. */
+ * A start of the whole cluster is: every node that is heard has not been running for long. Waited for are the owners that have
+ * not been heard since; a node that was, and dies, is no late one, however young the cluster is, and failback says what becomes
+ * of its VIPs. A node is no longer waited for once it has been usable for a while and has all of what it had but for what was given
+ * elsewhere on purpose. */
 
 #include "core/core_private.h"
 
@@ -34,17 +35,18 @@ static bool is_young(const struct core *core, time_ns now)
 
 void homes_begin(struct core *core, time_ns now)
 {
-    if (core->lead.homes_until || core->lead.followed || !is_young(core, now)) {
+    if (core->lead.homes_until || !is_young(core, now)) {
         return;
     }
     core->lead.homes_until = now + PATIENCE;
     core->lead.awaited = 0;
     for (int i = 0; i < VIPS_MAX; i++) {
         const struct vip *v = &core->table->vips[i];
-        bool owned = i < core->table->vips_end && v->used && !v->deleted && v->owner != SLOT_NONE;
+        bool late = i < core->table->vips_end && v->used && !v->deleted && v->owner != SLOT_NONE && v->owner != core->slot &&
+                    !core->hearing[v->owner].heard;
 
-        core->lead.homes[i] = owned ? v->owner : SLOT_NONE;
-        core->lead.awaited |= owned ? 1ull << v->owner : 0;
+        core->lead.homes[i] = late ? v->owner : SLOT_NONE;
+        core->lead.awaited |= late ? 1ull << v->owner : 0;
     }
 }
 

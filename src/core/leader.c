@@ -53,7 +53,6 @@ void leader_role(struct core *core, const struct event *event, struct actions *a
     if (won || lost) {
         homes_forget(core);
     }
-    core->lead.followed |= event->role.role != RAFT_ROLE_LEADER && event->role.leader;
     core->lead.role = event->role.role;
     core->lead.term = event->role.term;
     core->lead.leader = event->role.leader;

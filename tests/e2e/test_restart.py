@@ -89,3 +89,22 @@ def test_a_node_that_starts_late_gets_back_what_it_had(cluster):
     wait_until(lambda: late.has(vips[2]), 60, "back where it was")
     assert cluster.wait_held(*vips) == owners
     assert cluster.any().vipctl("vip", "show", name)["reason"] == "return"
+
+
+def test_a_leader_that_dies_soon_after_the_start_gets_nothing_back(cluster):
+    """The next one leads a cluster that is young, too, but did not just start: failback is `never` where nothing else is said. Only
+    what evens it out moves again."""
+    vips = spread(cluster)
+    cluster.wait_held(*vips)
+    kill_all(cluster)
+    cluster.start()
+    cluster.wait_formed()
+    leader = cluster.leader()
+    had = [vip for vip, owner in zip(vips, cluster.wait_held(*vips, timeout=30)) if owner is leader]
+    leader.kill()
+    cluster.wait_held(*vips, but=[leader.name])
+    leader.start()
+    cluster.wait_formed()
+    wait_until(lambda: not cluster.any().vipctl("plan")["moves"], 30, "nothing is left to be moved")
+    reasons = {vip: cluster.any().vipctl("vip", "show", vip.split("/")[0])["reason"] for vip in had}
+    assert set(reasons.values()) <= {"crash", "rebalance"}, reasons
