@@ -330,6 +330,9 @@ void kernel_release(struct daemon *d)
         d->left_behind = true; /* all stays as it is, until the lease's end, for the run that comes next */
         return;
     }
+    if (!d->fence && d->config->fence != CONFIG_FENCE_ADDRESSES) {
+        return; /* it never had the fence here: what there is belongs to another daemon, or is behind an earlier run's */
+    }
     /* Until the loop is done, the core may go on asking, with a lease that still runs: for what comes next nothing is added and
      * the gate stays shut, or an address would be there when the fence is taken away. */
     if (d->fence) {
