@@ -89,6 +89,8 @@ struct daemon
     struct watch *watch;
     struct probe *probe;
     struct fence *fence; /* NULL: fence: addresses */
+    int fence_lock;      /* then; without it another daemon has this network namespace */
+    bool fence_locked;
     struct addr fenced[VIPS_MAX]; /* what the fence knows, by VIP slot */
     struct addr kept[VIPS_MAX];   /* and what it keeps: no VIPs any more, but still in the kernel */
     uint32_t n_kept;

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 
@@ -145,6 +146,12 @@ int guard_open(struct daemon *d)
     d->fence_timer.data = d;
     uv_timer_start(&d->fence_timer, on_check, CHECK_MS, CHECK_MS);
     if (d->config->fence == CONFIG_FENCE_ADDRESSES) {
+        int locked = fence_lock(&d->fence_lock);
+        if (locked) {
+            log_write(LOG_FATAL, "what=\"%s\"", fence_error());
+            return locked;
+        }
+        d->fence_locked = true;
         log_write(LOG_FENCE_WEAK, "node=%s", d->config->node);
         return 0;
     }
@@ -160,9 +167,19 @@ int guard_open(struct daemon *d)
     return rv;
 }
 
+void guard_earlier_gone(struct daemon *d)
+{
+    if (d->fence_locked && fence_remove_left() < 0) { /* such a kernel may have no such hooks: then nothing was left */
+        log_write(LOG_NETLINK, "what=\"an earlier run's fence\" error=\"%s\"", fence_error());
+    }
+}
 
 void guard_close(struct daemon *d)
 {
+    if (d->fence_locked) {
+        (void)close(d->fence_lock);
+        d->fence_locked = false;
+    }
     if (d->fence && fence_close(d->fence, !d->left_behind)) { /* what could not be removed stays behind the fence */
         log_write(LOG_NETLINK, "what=fence error=\"%s\"", fence_error());
     }

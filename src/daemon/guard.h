@@ -8,6 +8,9 @@
 
 /* Loads it. An earlier run's programs stay in force until guard_link(). -errno, told in the log, or another of fence_open(). */
 NODISCARD int guard_open(struct daemon *d);
+/* What an earlier run left is removed, or taken over. Without a fence, an earlier run's is taken off now: it would keep this run's VIPs from
+ * everybody. */
+void guard_earlier_gone(struct daemon *d);
 /* Takes it off, unless addresses could not be removed. */
 void guard_close(struct daemon *d);
 

@@ -308,6 +308,7 @@ int kernel_open(struct daemon *d)
     if (rv) {
         return rv;
     }
+    guard_earlier_gone(d);
     static const struct announce_ops ANNOUNCE = {.may = may_announce};
     rv = announce_init(&d->announce, &d->loop, &ANNOUNCE, d);
     if (!rv) {
@@ -330,7 +331,7 @@ void kernel_release(struct daemon *d)
         d->left_behind = true; /* all stays as it is, until the lease's end, for the run that comes next */
         return;
     }
-    if (!d->fence && d->config->fence != CONFIG_FENCE_ADDRESSES) {
+    if (!d->fence && !d->fence_locked) {
         return; /* it never had the fence here: what there is belongs to another daemon, or is behind an earlier run's */
     }
     /* Until the loop is done, the core may go on asking, with a lease that still runs: for what comes next nothing is added and

@@ -104,7 +104,7 @@ static int explain_load(int r)
                       strerror(-r), libbpf_text);
 }
 
-static int lock_namespace(int *ret_fd)
+int fence_lock(int *ret_fd)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     memcpy(name.sun_path + 1, LOCK_NAME, sizeof(LOCK_NAME) - 1); /* the leading NUL makes it abstract */
@@ -117,7 +117,7 @@ static int lock_namespace(int *ret_fd)
         int r = -errno;
         (void)close(fd);
         if (r == -EADDRINUSE) {
-            return fence_fail(r, "another vipd has the kernel fence of this network namespace");
+            return fence_fail(r, "another vipd runs in this network namespace");
         }
         return fence_fail(r, "cannot lock the kernel fence: %s", strerror(-r));
     }
@@ -212,7 +212,7 @@ int fence_open(struct fence **ret)
         return fence_fail(-ENOMEM, "cannot open the kernel fence: out of memory");
     }
     fence->lock_fd = -1;
-    int r = lock_namespace(&fence->lock_fd);
+    int r = fence_lock(&fence->lock_fd);
     if (r == 0) {
         fence_libbpf_listen();
         fence->skeleton = fence_bpf__open_and_load();
@@ -246,10 +246,15 @@ int fence_close(struct fence *fence, bool remove)
     return r;
 }
 
+int fence_remove_left(void)
+{
+    return fence_place_remove_everywhere();
+}
+
 int fence_remove_all(void)
 {
     int lock_fd;
-    int r = lock_namespace(&lock_fd);
+    int r = fence_lock(&lock_fd);
     if (r < 0) {
         return r == -EADDRINUSE ? -EBUSY : r;
     }

@@ -70,6 +70,12 @@ NODISCARD int fence_check_any(const char *dev);
 /* Takes ours off every interface of this network namespace (uninstall). -EBUSY while a fence is open in it. */
 NODISCARD int fence_remove_all(void);
 
+/* For a node that does without a fence: the place of the one daemon of this network namespace, until *ret_fd is closed, so that
+ * what an earlier run left is nobody's. -EADDRINUSE (another one has it, with or without a fence), -errno. */
+NODISCARD int fence_lock(int *ret_fd);
+/* By who has that: as fence_remove_all(). No addresses may be left that an earlier run's fence is to keep. 0, -errno. */
+NODISCARD int fence_remove_left(void);
+
 /* The set of all VIPs of the table, not only this node's: at most VIPS_MAX, in any order, repetitions are harmless;
  * family 4 or 6. Replacing writes the difference only. Adding what is there and deleting what is not is fine. -EINVAL
  * (not an address), -ENOSPC (full), -ENOMEM, -errno; after a failed replacement the set is in between: replace it

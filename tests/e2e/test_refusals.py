@@ -255,15 +255,16 @@ def test_a_node_of_another_cluster_is_not_let_in(watched):
     assert owners_before == {row["name"] for row in watched.any().rows("vip", "list")}
 
 
-def test_a_second_daemon_in_the_same_network_namespace(watched, tmp_path):
+@pytest.mark.parametrize("fence", ["kernel", "addresses"])
+def test_a_second_daemon_in_the_same_network_namespace(watched, tmp_path, fence):
     """With a data directory of its own, so that only the fence's lock tells it. It ends, and leaves the VIPs of the first one alone."""
     node = watched["a"]
     before = len(node.log_text())
     config = tmp_path / "vipd.yaml"
-    config.write_text(node.config_text(cluster="other", node="x", listen=f'"{node.ip4}:7500"', data=tmp_path / "data", control=tmp_path / "control.sock",
+    config.write_text(node.config_text(fence=fence, cluster="other", node="x", listen=f'"{node.ip4}:7500"', data=tmp_path / "data", control=tmp_path / "control.sock",
                                        peers=f'{{x: "{node.ip4}:7500"}}'))  # fmt: skip
     done = run("ip", "netns", "exec", node.netns, VIPD, "-c", config, check=False, timeout=PATIENCE_S)
-    assert done.returncode == 1 and "another vipd has the kernel fence" in done.stderr, done
+    assert done.returncode == 1 and "another vipd runs in this network namespace" in done.stderr, done
     node.vipctl("vip", "add", watched.vip4(90), "--wait")  # whatever it was told of its VIPs, it has dealt with by now
     node.vipctl("vip", "del", watched.vip4(90), "--wait")
     assert "readd" not in node.log_text()[before:]

@@ -108,3 +108,24 @@ def test_a_leader_that_dies_soon_after_the_start_gets_nothing_back(cluster):
     wait_until(lambda: not cluster.any().vipctl("plan")["moves"], 30, "nothing is left to be moved")
     reasons = {vip: cluster.any().vipctl("vip", "show", vip.split("/")[0])["reason"] for vip in had}
     assert set(reasons.values()) <= {"crash", "rebalance"}, reasons
+
+
+def test_a_fence_that_is_given_up_is_gone(cluster):
+    """A node is killed, and started anew with `fence: addresses`: what the earlier run's fence would keep from everybody answers."""
+    vips = spread(cluster)
+    cluster.wait_held(*vips)
+    node = next(node for node in cluster if node.has(vips[0]))
+    name = vips[0].split("/")[0]
+    with cluster.witness(*vips) as witness:
+        try:
+            for fence in ("addresses", "kernel"):
+                node.kill()
+                node.write_config(fence=fence)
+                node.start()
+                cluster.wait_formed()
+                wait_until(lambda: not cluster.any().vipctl("plan")["moves"], 30, "nothing is left to be moved")
+                cluster.any().vipctl("vip", "move", name, "--to", node.name, "--wait")
+                wait_until(lambda: witness.answering(vips[0]) == [node.name], 20, f"fence: {fence}, and it answers")
+        finally:
+            node.write_config()
+        witness.assert_single()
