@@ -60,6 +60,21 @@ static int collect(struct daemon *d, uint32_t *slot, uint32_t slots[BATCH_MAX])
     return n;
 }
 
+/* It is the address of a VIP, whoever put it there, or wrote over what this node had put there: from now on it is ours to take away,
+ * and goes away by itself. */
+static void take_over(struct daemon *d, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (items[i].result == NETLINK_FOREIGN) {
+            items[i].result = netlink_address_del(d->netlink, &items[i].address.addr);
+            if (!items[i].result) {
+                items[i].result =
+                    netlink_address_add(d->netlink, items[i].dev, &items[i].address, valid_s(d), true);
+            }
+        }
+    }
+}
+
 static void on_renew(uv_timer_t *timer)
 {
     static uint32_t slots[BATCH_MAX];
@@ -68,6 +83,7 @@ static void on_renew(uv_timer_t *timer)
     int n = collect(d, &slot, slots);
     /* whatever goes wrong shows as an address that is gone, which netlink reports and the core mends */
     int done = n ? netlink_address_add_some(d->netlink, items, n, valid_s(d), true, BUDGET_MS) : 0;
+    take_over(d, done);
     if (done < n) {
         slot = slots[done];
     }
@@ -95,16 +111,7 @@ static int add_batch(struct daemon *d, const struct action *list, int n)
         items[i].address = d->table->vips[list[i].vip].address;
     }
     int done = netlink_address_add_some(d->netlink, items, n, valid_s(d), true, BUDGET_MS);
-    for (int i = 0; i < done; i++) {
-        if (items[i].result == NETLINK_FOREIGN) {
-            /* it is the address of a VIP, whoever put it there: from now on it is ours to take away */
-            items[i].result = netlink_address_del(d->netlink, &items[i].address.addr);
-            if (!items[i].result) {
-                items[i].result =
-                    netlink_address_add(d->netlink, items[i].dev, &items[i].address, valid_s(d), true);
-            }
-        }
-    }
+    take_over(d, done);
     return done;
 }
 
@@ -325,6 +332,26 @@ int kernel_open(struct daemon *d)
     return 0;
 }
 
+/* A VIP's address without the mark, put there by hand: without the fence it would be answered for. */
+static int remove_unmarked(struct daemon *d)
+{
+    int first = 0;
+    for (int i = 0; i < d->table->vips_end; i++) {
+        const struct vip *vip = &d->table->vips[i];
+        if (vip->used && netlink_has(d->netlink, &vip->address.addr)) {
+            int rv = netlink_address_del(d->netlink, &vip->address.addr);
+            first = first ? first : rv;
+        }
+    }
+    for (uint32_t i = 0; i < d->n_kept; i++) {
+        if (netlink_has(d->netlink, &d->kept[i])) {
+            int rv = netlink_address_del(d->netlink, &d->kept[i]);
+            first = first ? first : rv;
+        }
+    }
+    return first;
+}
+
 void kernel_release(struct daemon *d)
 {
     if (d->handing) {
@@ -342,7 +369,7 @@ void kernel_release(struct daemon *d)
     if (d->netlink) {
         netlink_seal(d->netlink);
     }
-    d->left_behind = d->netlink && netlink_flush_marked(d->netlink, NULL, NULL) < 0;
+    d->left_behind = d->netlink && (netlink_flush_marked(d->netlink, NULL, NULL) < 0 || remove_unmarked(d));
     if (d->left_behind) {
         log_write(LOG_ADDR_FAILED, "what=\"releasing all\"");
     }
