@@ -96,6 +96,7 @@ struct daemon
     uint32_t n_kept;
     uint64_t fenced_changed;
     uv_timer_t renew_timer, fence_timer;
+    unsigned fence_looked; /* the last of the other interfaces that was looked at */
     char fence_trouble[192]; /* "" = in force on every link */
     uint32_t renew_at; /* VIP slot to go on with */
     uint32_t n_vips6;

@@ -17,6 +17,7 @@
 #include "base/log.h"
 
 #define CHECK_MS 1000
+#define OTHERS_PER_CHECK 16
 
 /* ---------------------------------------------------------------- the interfaces */
 
@@ -41,6 +42,27 @@ void guard_others(struct daemon *d, const struct link *links, int n)
         }
         if (other) {
             (void)guard_link(d, i->if_name);
+        }
+    }
+    if (all) {
+        if_freenameindex(all);
+    }
+}
+
+/* Those that carry no VIPs, a few at a time: of containers a host may have hundreds. */
+static void check_others(struct daemon *d)
+{
+    struct if_nameindex *all = d->fence && d->caught_up ? if_nameindex() : NULL;
+    unsigned n = 0;
+    while (all && all[n].if_name) {
+        n++;
+    }
+    for (unsigned k = 0; k < n && k < OTHERS_PER_CHECK; k++) {
+        d->fence_looked = (d->fence_looked + 1) % n;
+        const char *name = all[d->fence_looked].if_name;
+        if (strcmp(name, "lo") != 0 && fence_check(d->fence, name) == FENCE_ABSENT) {
+            log_write(LOG_FENCE_LINK, "dev=%s why=\"%s\"", name, fence_error());
+            (void)guard_link(d, name);
         }
     }
     if (all) {
@@ -138,6 +160,7 @@ static void on_check(uv_timer_t *timer)
             log_write(LOG_FENCE_LINK, "dev=%s why=\"%s\"", name, fence_error());
         }
     }
+    check_others(d);
 }
 
 int guard_open(struct daemon *d)

@@ -112,6 +112,7 @@ static void on_link(void *ud, const struct mirror_link *link, bool gone)
     now.mac_changed =
         before != NULL && (before->mac_changed || memcmp(before->mac, link->mac, sizeof(link->mac)) != 0);
     nl->macs_dirty = nl->macs_dirty || now.mac_changed;
+    nl->links_new = nl->links_new || before == NULL || strcmp(before->name, link->name) != 0;
     int err = mirror_put_link(nl->mirror, &now);
     if (err == MIRROR_CHANGED) {
         nl->links_dirty = true;
@@ -197,14 +198,17 @@ static int resync(struct netlink *nl)
 
 /* ---- the loop's side ---- */
 
+/* An interface that is new, or has another name, is told of even where the ones that carry VIPs look as before: it may be none of
+ * those, or have taken the place of one. */
 static void deliver_links(struct netlink *nl)
 {
     struct link now[LINKS_MAX];
     nl->links_dirty = false;
     int n = netlink_links(nl, now, LINKS_MAX);
-    if (n != nl->last_n || memcmp(now, nl->last, (size_t)n * sizeof(*now)) != 0) {
+    if (nl->links_new || n != nl->last_n || memcmp(now, nl->last, (size_t)n * sizeof(*now)) != 0) {
         memcpy(nl->last, now, (size_t)n * sizeof(*now));
         nl->last_n = n;
+        nl->links_new = false;
         nl->ops.links(nl->ud);
     }
 }
@@ -381,7 +385,7 @@ int netlink_init(struct netlink **ret, uv_loop_t *loop, const struct netlink_con
         return err;
     }
     nl->changes_n = 0; /* what is there at the start is no change */
-    nl->links_dirty = nl->resynced = nl->macs_dirty = false;
+    nl->links_dirty = nl->links_new = nl->resynced = nl->macs_dirty = false;
     nl->last_n = netlink_links(nl, nl->last, LINKS_MAX);
     err = open_handles(nl, loop);
     if (err < 0) {

@@ -28,7 +28,8 @@ struct netlink_config
 /* Called from the loop only, never from within a netlink_ function. An op may call any netlink_ function. */
 struct netlink_ops
 {
-    /* The set of links, their up state or own prefixes changed: ask netlink_links. Once per loop turn at most. */
+    /* The set of links, their up state or own prefixes changed: ask netlink_links; or an interface that is none of them is new, or has
+     * another name. Once per loop turn at most. */
     void (*links)(void *ud);
     /* The hardware address of an interface changed: neighbours have to learn its addresses anew. May be NULL. */
     void (*hardware)(void *ud, const char *dev);

@@ -29,6 +29,7 @@ struct netlink
     struct change *changes; /* queued for ops.address */
     int changes_n, changes_size;
     bool links_dirty;    /* something that netlink_links depends on */
+    bool links_new;      /* an interface is new, or has another name */
     bool macs_dirty;     /* a link of the mirror has mac_changed */
     bool resynced;       /* ops.resync is due */
     bool stale;          /* a dump failed */

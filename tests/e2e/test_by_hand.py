@@ -59,3 +59,13 @@ def test_an_address_that_was_written_over_gets_its_end_back(cluster):
         return [line for line in shown if f"inet {bare}/" in line]
 
     wait_until(lambda: len(lines()) == 1 and f"{bare}/32" in lines()[0] and "dynamic" in lines()[0], 20, "as it was")
+
+
+def test_an_interface_that_is_none_of_the_configured_ones_is_fenced(cluster):
+    """A Linux host answers for its addresses on all of them."""
+    node = cluster.nodes[0]
+    add_link(node, "late0")
+    wait_until(lambda: fenced(node, "late0") and fenced(node, "late0p"), 20, "a new interface is fenced")
+    ip("-n", node.netns, "link", "set", "late0p", "name", "later0")
+    node.exec("tc", "qdisc", "del", "dev", "late0", "clsact")
+    wait_until(lambda: fenced(node, "late0") and fenced(node, "later0"), 30, "the fence is put back")
