@@ -3,8 +3,8 @@
  * Happy path: the earlier run died, or was told to make way for this one. Its addresses are still there, behind its fence,
  * which ends its lease whatever happens. They are left alone until this run's table has caught up: then this run's fence
  * takes the earlier one's place, the core learns of them in the very step in which it learns that it has caught up, and
- * with the lease of this run the gate opens: nothing was removed and nobody had to learn anything. Failure modes: no fence in force on the
- * interface, or no data of this cluster: removed before the first word. Not caught up within the longest
+ * with the lease of this run the gate opens: nothing was removed and nobody had to learn anything. Failure modes: no fence in force on one of
+ * the host's interfaces, or no data of this cluster: removed before the first word; an interface that appears meanwhile: removed then. Not caught up within the longest
  * lease: removed. An address that the table has no VIP for, or that another node owns: removed, by this file or by the core. */
 
 #include <stdio.h>
@@ -52,9 +52,7 @@ static int remove_all(struct daemon *d)
 struct survey
 {
     struct daemon *d;
-    char dev[DEV_SIZE]; /* that was looked at last, */
-    bool fenced;        /* and whether the earlier run's fence is in force there */
-    bool unfenced;      /* on one of them it is not */
+    bool unfenced; /* there is more than can be taken over, or not all of it behind an earlier fence */
 };
 
 static void look(void *ud, const struct addr *addr, const char *dev, bool marked)
@@ -64,15 +62,20 @@ static void look(void *ud, const struct addr *addr, const char *dev, bool marked
     if (!marked) {
         return;
     }
-    if (strcmp(survey->dev, dev) != 0) {
-        snprintf(survey->dev, sizeof survey->dev, "%s", dev);
-        survey->fenced = fence_check_any(dev) == 0;
-    }
-    if (d->n_earlier == VIPS_MAX || !survey->fenced) {
+    (void)dev; /* the host answers for it on all interfaces: see guard_earlier_everywhere() */
+    if (d->n_earlier == VIPS_MAX) {
         survey->unfenced = true;
         return;
     }
     d->earlier[d->n_earlier++] = *addr;
+}
+
+/* An interface that appears now has no fence: the earlier run is gone, and this one does not know its VIPs yet. */
+void adopt_links_changed(struct daemon *d)
+{
+    if (d->earlier && !guard_earlier_everywhere() && remove_all(d)) {
+        daemon_fatal(d, "removing what an earlier run left");
+    }
 }
 
 static void on_adopt_timer(uv_timer_t *timer)
@@ -92,7 +95,7 @@ int adopt_open(struct daemon *d)
     if (d->earlier) {
         netlink_each(d->netlink, look, &survey);
     }
-    if (!d->n_earlier || survey.unfenced) {
+    if (!d->n_earlier || survey.unfenced || !guard_earlier_everywhere()) {
         return remove_all(d);
     }
     /* This run's fence knows them from the start, VIPs of its table or not: it may take the earlier one's place while the table

@@ -193,6 +193,7 @@ const char *members_name(const struct daemon *d, uint64_t id);
 /* adopt.c */
 int adopt_open(struct daemon *d);
 void adopt_close(struct daemon *d);
+void adopt_links_changed(struct daemon *d); /* before it has caught up */
 bool adopt_has(const struct daemon *d, const struct addr *addr);
 void adopt_take(struct daemon *d, struct event *event); /* into the first EV_DISK that has caught up, as it is stepped */
 void adopt_taken(struct daemon *d);

@@ -49,6 +49,20 @@ void guard_others(struct daemon *d, const struct link *links, int n)
     }
 }
 
+bool guard_earlier_everywhere(void)
+{
+    struct if_nameindex *all = if_nameindex();
+    bool everywhere = all != NULL;
+    for (struct if_nameindex *i = all; everywhere && i->if_name; i++) {
+        int rv = strcmp(i->if_name, "lo") != 0 ? fence_check_any(i->if_name) : 0;
+        everywhere = rv == 0 || rv == -ENODEV || rv == -EOPNOTSUPP; /* gone, or of a kind on which no fence can stand */
+    }
+    if (all) {
+        if_freenameindex(all);
+    }
+    return everywhere;
+}
+
 /* Those that carry no VIPs, a few at a time: of containers a host may have hundreds. */
 static void check_others(struct daemon *d)
 {

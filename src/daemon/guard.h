@@ -11,6 +11,8 @@ NODISCARD int guard_open(struct daemon *d);
 /* What an earlier run left is removed, or taken over. Without a fence, an earlier run's is taken off now: it would keep this run's VIPs from
  * everybody. */
 void guard_earlier_gone(struct daemon *d);
+/* Whether an earlier run's fence is on every interface on which one can stand. */
+NODISCARD bool guard_earlier_everywhere(void);
 /* Takes it off, unless addresses could not be removed. */
 void guard_close(struct daemon *d);
 

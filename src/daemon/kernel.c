@@ -202,6 +202,7 @@ static bool may_announce(void *ud, uint16_t vip)
 static void tell_links(struct daemon *d)
 {
     if (!d->caught_up) {
+        adopt_links_changed(d);
         return; /* an earlier run's fence, which knows its VIPs, stays in force until this run knows them */
     }
     struct link links[LINKS_MAX];

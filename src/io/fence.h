@@ -64,7 +64,7 @@ NODISCARD int fence_detach(struct fence *fence, const char *dev);
 NODISCARD int fence_check(const struct fence *fence, const char *dev);
 
 /* Whether an earlier run's programs, or this one's, are asked first on both sides of dev: 0, FENCE_ABSENT, FENCE_BEHIND,
- * -ENODEV, -errno. */
+ * -ENODEV, -EOPNOTSUPP (no fence can stand there), -errno. */
 NODISCARD int fence_check_any(const char *dev);
 
 /* Takes ours off every interface of this network namespace (uninstall). -EBUSY while a fence is open in it. */

@@ -256,6 +256,7 @@ int fence_check_any(const char *dev)
 {
     struct place place;
     int r = find_place(dev, &place);
+    r = r ? r : find_kind(&place);
     return r ? r : judge(NULL, &place);
 }
 

@@ -69,3 +69,24 @@ def test_an_interface_that_is_none_of_the_configured_ones_is_fenced(cluster):
     ip("-n", node.netns, "link", "set", "late0p", "name", "later0")
     node.exec("tc", "qdisc", "del", "dev", "late0", "clsact")
     wait_until(lambda: fenced(node, "late0") and fenced(node, "later0"), 30, "the fence is put back")
+
+
+def test_nothing_is_taken_over_where_an_interface_has_no_fence():
+    """It appeared while no daemon ran: what the earlier one left is removed before the first word, not kept until the table is known."""
+    with Cluster(3, profile="wan") as cluster:
+        cluster.start().wait_formed()
+        bare, node = held(cluster)
+        others = [other for other in cluster if other is not node]
+        for other in others:
+            other.stop()  # without a majority the table is never known
+        node.kill()
+        add_link(node, "late0")
+        assert node.has(bare)
+        mark = len(node.log_text())
+        node.start()
+        wait_until(lambda: "removed a VIP" in node.log_text()[mark:], 20, "it is removed")
+        assert "left behind its fence" not in node.log_text()[mark:]
+        assert not node.has(bare)
+        for other in others:
+            other.cont()
+        cluster.wait_held(cluster.vip4(0))
