@@ -280,7 +280,7 @@ void agent_kernel(struct core *core, const struct event *event, struct actions *
     if (event->kernel.present == was && event->kernel.failed == had_failed) {
         return; /* the echo of what is known: thousands of these must cost little */
     }
-    core->agent.dirty = true;
+    core->agent.dirty = core->agent.results = true;
     if (event->kernel.present == was) {
         return;
     }
@@ -484,15 +484,10 @@ static void step_shutdown(struct core *core, time_ns now, struct actions *action
     core_act(actions, ACT_EXIT, 0);
 }
 
-/* Address operations by the hundred take time: after the results of one batch the loop turns once before the next, so
- * that heartbeats are sent and heard in between. */
-static void hold_and_drop(struct core *core, bool results, time_ns now, struct actions *actions)
+static void hold_and_drop(struct core *core, time_ns now, struct actions *actions)
 {
-    core->hook.due = results ? core->hook.due : NEVER;
-    if (results) {
-        core->agent.dirty = true;
-        actions->more = true;
-    } else if ((drop_forbidden(core, now, actions) || !RULE(N3_ORDER)) && lease_running(core, now)) {
+    core->hook.due = NEVER;
+    if ((drop_forbidden(core, now, actions) || !RULE(N3_ORDER)) && lease_running(core, now)) {
         if (announce_kept(core, now, actions)) {
             add_permitted(core, now, actions);
         } else {
@@ -501,7 +496,42 @@ static void hold_and_drop(struct core *core, bool results, time_ns now, struct a
     }
 }
 
-void agent_step(struct core *core, bool results, time_ns now, struct actions *actions)
+/* What came of address operations. */
+static void take_results(struct core *core, time_ns now, struct actions *actions)
+{
+    core->agent.results = false;
+    core->agent.breath = true;
+    if (now >= core->agent.results_at) {
+        core->agent.results_at = look_again(core->table, now);
+        update_released(core);
+        update_held(core, now);
+    }
+    core->agent.dirty = actions->more = true;
+}
+
+/* Looks at every VIP, when there is reason to and it is time. Address operations by the hundred take time: after the results of one
+ * batch the loop turns once (`turned`) before the next, whatever else comes in that turn, so that heartbeats are sent and
+ * heard in between. But it does not rest until look_at: the operations took longer than the looking does. */
+static void look_at_all(struct core *core, bool turned, time_ns now, struct actions *actions)
+{
+    time_ns look_at = core->agent.breath ? now : core->agent.look_at;
+    if (core->agent.breath && !turned) {
+        core->agent.dirty = actions->more = true;
+    } else if (now < look_at) {
+        core->agent.dirty = true;
+        core_deadline(actions, look_at);
+    } else {
+        core->agent.look_at = look_again(core->table, now);
+        bool settle = core->settle_dirty;
+        core->agent.breath = core->agent.dirty = core->settle_dirty = false;
+        hold_and_drop(core, now, actions);
+        update_released(core);
+        update_held(core, now);
+        core->settle_dirty = core->settle_dirty || settle; /* leader_step looks at it, then clears it */
+    }
+}
+
+void agent_step(struct core *core, bool turned, time_ns now, struct actions *actions)
 {
     own_hearing(core, now);
     settle_deadline(core, now, actions);
@@ -522,18 +552,10 @@ void agent_step(struct core *core, bool results, time_ns now, struct actions *ac
         core->agent.defend_at = now + DEFEND;
         core_act(actions, ACT_ANNOUNCE_ALL, 0);
     }
-    bool look = core->agent.dirty || core->settle_dirty || core->agent.told.applied != core->table->applied;
-    if (look && now < core->agent.look_at) {
-        core->agent.dirty = true;
-        core_deadline(actions, core->agent.look_at);
-    } else if (look) {
-        core->agent.look_at = look_again(core->table, now);
-        bool settle = core->settle_dirty;
-        core->agent.dirty = core->settle_dirty = false;
-        hold_and_drop(core, results, now, actions);
-        update_released(core);
-        update_held(core, now);
-        core->settle_dirty = core->settle_dirty || settle; /* leader_step looks at it, then clears it */
+    if (core->agent.results) {
+        take_results(core, now, actions);
+    } else if (core->agent.dirty || core->settle_dirty || core->agent.told.applied != core->table->applied) {
+        look_at_all(core, turned, now, actions);
     }
     hook_step(core, now, actions);
     core_deadline(actions, core->hook.due > now ? core->hook.due : now + MS); /* due, and put off: see look_at */

@@ -324,20 +324,24 @@ void core_step(struct core *core, const struct event *event, struct actions *act
     notice_stall(core, now);
     slew_note(core, &event->slew, now, actions);
     disk_note(core, event->writing_since, now, actions);
-    if (core->seen_changed != core->table->changed) {
+    bool changed = core->seen_changed != core->table->changed;
+    if (changed) {
         table_changed(core, now, actions);
     }
     dispatch(core, event, actions);
     bool more = (event->type == EV_KERNEL && event->kernel.more) || (event->type == EV_RESET && event->reset.more);
-    if (more || (event->type == EV_KERNEL && !core->agent.dirty)) {
+    bool echo = event->type == EV_KERNEL && !core->agent.results && !changed; /* whatever else is due has its time already */
+    if (more || echo) {
         actions->deadline = more ? now : core->deadline;
+        actions->more = core->more;
         return;
     }
     missing_changed(core, now, actions);
-    agent_step(core, event->type == EV_KERNEL, now, actions);
+    agent_step(core, event->type == EV_CONTINUE || event->type == EV_TIMER, now, actions);
     election_step(core, now, actions);
     leader_step(core, now, actions);
     agent_beat(core, now, actions);
     stages_step(core, now);
     core->deadline = actions->deadline;
+    core->more = actions->more;
 }

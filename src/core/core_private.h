@@ -83,6 +83,7 @@ struct core
     uint64_t waiters[NODES_MAX]; /* [prev]: owners of VIPs whose last move took them from it */
     uint64_t wanted[NODES_MAX];  /* [prev]: the greatest `moved` that its `released` must reach for them */
     time_ns deadline;            /* of the last whole step */
+    bool more;                   /* likewise */
     bool settle_dirty;           /* something that can settle a move has changed */
 
     struct /* slew.c */
@@ -125,6 +126,9 @@ struct core
         bool strays;                 /* ... and some are: a slot's address is another one in the table */
         uint32_t n_present;
         time_ns retry_at;
+        bool results; /* of address operations, that no whole step has seen */
+        time_ns results_at; /* what follows from results: not before */
+        bool breath;        /* the loop is to turn once before the next operations */
         bool dirty; /* look at every VIP again ... */
         time_ns look_at; /* ... but not before */
         uint64_t released, held, missing;
@@ -308,8 +312,8 @@ void agent_table_changed(struct core *core);
 void agent_caught_up(struct core *core, const struct addr *earlier, uint32_t n);
 void agent_answer(struct core *core, const struct answer *answer, time_ns now);
 void agent_kernel(struct core *core, const struct event *event, struct actions *actions);
-/* `results`: this step brings results of address operations. */
-void agent_step(struct core *core, bool results, time_ns now, struct actions *actions);
+/* `turned`: the loop has turned since the step before. */
+void agent_step(struct core *core, bool turned, time_ns now, struct actions *actions);
 void agent_beat(struct core *core, time_ns now, struct actions *actions);
 
 /* agent.c: whether the table has what the node says of itself, conflicts aside */

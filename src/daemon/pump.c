@@ -259,7 +259,7 @@ static void on_core_timer(uv_timer_t *timer)
 static void on_core_now(uv_idle_t *idle)
 {
     struct daemon *d = idle->data;
-    struct event event = {.type = EV_TIMER};
+    struct event event = {.type = EV_CONTINUE};
     uv_idle_stop(idle);
     daemon_event(d, &event);
 }
