@@ -35,7 +35,9 @@ static void copy(char *to, size_t size, const char *from)
 void apply_history(const struct apply *apply, enum history_kind kind, enum reason reason, int from, int to,
                    const char *subject)
 {
-    struct history *entry = &apply->table->history[apply->table->n_history++ % HISTORY_MAX];
+    uint64_t at = apply->table->n_history++ % HISTORY_MAX;
+    struct history *entry = &apply->table->history[at];
+    char *was = apply->table->history_was[at];
 
     entry->index = apply->index;
     entry->at_ms = apply->command->at_ms;
@@ -49,18 +51,23 @@ void apply_history(const struct apply *apply, enum history_kind kind, enum reaso
     copy(entry->who, sizeof entry->who, apply->command->who);
     entry->set = 0;
     entry->enabled = false;
-    memset(entry->was, 0, sizeof entry->was);
+    if (was[0] != '\0') {
+        memset(was, 0, NAME_SIZE);
+    }
 }
 
 void apply_history_set(const struct apply *apply, enum reason reason, const struct vip *vip, const char *was,
                        uint32_t set)
 {
     apply_history(apply, HISTORY_VIP_SET, reason, SLOT_NONE, SLOT_NONE, vip->name);
-    struct history *entry = &apply->table->history[(apply->table->n_history - 1) % HISTORY_MAX];
+    uint64_t at = (apply->table->n_history - 1) % HISTORY_MAX;
+    struct history *entry = &apply->table->history[at];
 
     entry->set = set & VIP_SET_ALL;
     entry->enabled = (set & VIP_SET_ENABLED) != 0 && vip->enabled;
-    copy(entry->was, sizeof entry->was, strcmp(was, vip->name) != 0 ? was : "");
+    if (strcmp(was, vip->name) != 0) {
+        copy(apply->table->history_was[at], NAME_SIZE, was);
+    }
 }
 
 /* Both times are wall clocks of leaders, perhaps of different ones: a time below zero is no time. */

@@ -167,8 +167,8 @@ static bool attributes_may(const struct apply *apply, const struct vip_spec *spe
            ((set & VIP_SET_PINNED) == 0 || check_pinned(apply, spec->pinned));
 }
 
-/* Brings the attributes named in `set` into `vip`, which is not in the table yet, the name aside. The group comes last,
- * because it may be made. */
+/* Brings the attributes named in `set` into `vip`, which is not in the table yet, name and hooks aside. The group comes
+ * last, because it may be made. */
 static void assign(const struct apply *apply, struct vip *vip, const struct vip_spec *spec, uint32_t set)
 {
     if ((set & VIP_SET_ENABLED) != 0) {
@@ -198,9 +198,6 @@ static void assign(const struct apply *apply, struct vip *vip, const struct vip_
     if ((set & VIP_SET_CHECKS) != 0) {
         vip->checks = spec->checks;
     }
-    if ((set & VIP_SET_HOOKS) != 0) {
-        hooks_set(vip->hooks, spec->hooks);
-    }
     if ((set & VIP_SET_RESET) != 0) {
         vip->no_reset = spec->no_reset;
     }
@@ -215,7 +212,17 @@ static void assign(const struct apply *apply, struct vip *vip, const struct vip_
     }
 }
 
-/* The same with the name, all of it judged; false with the outcome set. */
+/* Brings the hooks into the table, where `set` names them; whether they are others than before. */
+static bool set_hooks(struct table *table, int slot, const struct vip_spec *spec, uint32_t set)
+{
+    if ((set & VIP_SET_HOOKS) == 0 || hooks_equal(table->vip_hooks[slot], spec->hooks)) {
+        return false;
+    }
+    hooks_set(table->vip_hooks[slot], spec->hooks);
+    return true;
+}
+
+/* The same as assign() with the name, all of it judged; false with the outcome set. */
 static bool set_attributes(const struct apply *apply, struct vip *vip, int slot, const struct vip_spec *spec,
                            uint32_t set)
 {
@@ -260,6 +267,9 @@ static void forget(struct table *table, int slot)
     }
     lookup_remove_addr(table, slot);
     memset(&table->vips[slot], 0, sizeof table->vips[slot]);
+    if (hooks_any(table->vip_hooks[slot])) {
+        memset(table->vip_hooks[slot], 0, sizeof table->vip_hooks[slot]);
+    }
     table->n_vips--;
     while (table->vips_end > 0 && !table->vips[table->vips_end - 1].used) {
         table->vips_end--;
@@ -302,6 +312,7 @@ static bool add(const struct apply *apply, const struct vip_spec *spec)
         return false;
     }
     insert(apply->table, slot, &vip);
+    (void)set_hooks(apply->table, slot, spec, VIP_SET_ALL);
     return true;
 }
 
@@ -340,14 +351,14 @@ void apply_vip_add(const struct apply *apply)
 
 /* ------------------------------------------------------------------ set */
 
+/* Hooks aside. */
 static bool same_attributes(const struct vip *a, const struct vip *b)
 {
     if (a->enabled != b->enabled || strcmp(a->name, b->name) != 0 || strcmp(a->dev, b->dev) != 0 ||
         a->nodes != b->nodes || a->checks != b->checks || a->address.len != b->address.len ||
         a->group != b->group || a->pinned != b->pinned ||
         a->no_probe != b->no_probe || a->yield != b->yield || a->no_reset != b->no_reset || a->failback != b->failback ||
-        !hooks_equal(a->hooks, b->hooks) || a->n_prefers != b->n_prefers ||
-        a->n_apart != b->n_apart || memcmp(a->apart, b->apart, sizeof a->apart) != 0) {
+        a->n_prefers != b->n_prefers || a->n_apart != b->n_apart || memcmp(a->apart, b->apart, sizeof a->apart) != 0) {
         return false;
     }
     for (int i = 0; i < a->n_prefers; i++) {
@@ -391,7 +402,8 @@ void apply_vip_set(const struct apply *apply)
     if ((command->vip_set.set & VIP_SET_PINNED) != 0) {
         pin_group(apply, slot);
     }
-    if (same_attributes(&table->vips[slot], &vip)) {
+    bool hooked = set_hooks(table, slot, &command->vip_set.spec, command->vip_set.set);
+    if (same_attributes(&table->vips[slot], &vip) && !hooked) {
         return;
     }
     char was[NAME_SIZE];
@@ -459,6 +471,7 @@ bool apply_vip_insert(const struct apply *apply, const struct vip_item *item)
     assign(apply, &vip, &item->spec, item->set & ~(uint32_t)(VIP_SET_APART | VIP_SET_NAME));
     set_text(vip.name, sizeof vip.name, item->spec.name);
     insert(apply->table, item->slot, &vip);
+    (void)set_hooks(apply->table, item->slot, &item->spec, item->set);
     return true;
 }
 
@@ -471,7 +484,8 @@ bool apply_vip_change(const struct apply *apply, const struct vip_item *item)
     if ((item->set & VIP_SET_NAME) != 0) {
         set_text(vip.name, sizeof vip.name, item->spec.name);
     }
-    if (same_attributes(&table->vips[item->slot], &vip)) {
+    bool hooked = set_hooks(table, item->slot, &item->spec, item->set);
+    if (same_attributes(&table->vips[item->slot], &vip) && !hooked) {
         return false;
     }
     replace(table, item->slot, &vip);
@@ -491,13 +505,13 @@ static bool is_current(const struct table *table, const struct move *at, bool de
 /* It is released with the hooks that it has now, its group's too, whatever becomes of that. */
 void apply_vip_take_hooks(const struct apply *apply, int slot)
 {
-    struct vip *vip = &apply->table->vips[slot];
+    struct hook *own = apply->table->vip_hooks[slot];
 
     for (int point = 0; point < HOOK_POINTS_N; point++) {
-        const struct hook *hook = table_hook(apply->table, vip, (enum hook_point)point);
+        const struct hook *hook = table_hook(apply->table, &apply->table->vips[slot], (enum hook_point)point);
 
-        if (hook != NULL && hook != &vip->hooks[point]) {
-            vip->hooks[point] = *hook;
+        if (hook != NULL && hook != &own[point]) {
+            own[point] = *hook;
         }
     }
 }

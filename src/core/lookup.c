@@ -339,7 +339,7 @@ bool hooks_any(const struct hook hooks[HOOK_POINTS_N])
 
 const struct hook *table_hook(const struct table *table, const struct vip *vip, enum hook_point point)
 {
-    const struct hook *own = &vip->hooks[point];
+    const struct hook *own = &table->vip_hooks[vip - table->vips][point];
     const struct hook *group = vip->group != SLOT_NONE ? &table->groups[vip->group].hooks[point] : own;
 
     return own->program[0] != '\0' ? own : group->program[0] != '\0' ? group : NULL;

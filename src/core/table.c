@@ -133,8 +133,10 @@ static uint64_t digest_hooks(uint64_t hash, const struct hook hooks[HOOK_POINTS_
     return hash;
 }
 
-static uint64_t digest_vip(uint64_t hash, const struct vip *vip)
+static uint64_t digest_vip(uint64_t hash, const struct table *table, int slot)
 {
+    const struct vip *vip = &table->vips[slot];
+
     hash = number(hash, (uint64_t)vip->deleted | (uint64_t)vip->enabled << 1);
     hash = text(hash, vip->name);
     hash = number(digest_addr(hash, &vip->address.addr), vip->address.len);
@@ -155,7 +157,7 @@ static uint64_t digest_vip(uint64_t hash, const struct vip *vip)
     hash = number(hash, vip->reason);
     hash = number(hash, (uint64_t)vip->no_probe | (uint64_t)vip->yield << 1 | (uint64_t)vip->fresh << 2 |
                             (uint64_t)vip->no_reset << 3);
-    hash = digest_hooks(hash, vip->hooks);
+    hash = digest_hooks(hash, table->vip_hooks[slot]);
     hash = number(hash, vip->failback);
     hash = number(fnv_bytes(hash, vip->conflict.mac, sizeof vip->conflict.mac), vip->conflict.kind);
     return number(hash, (uint64_t)vip->conflict.at_ms);
@@ -172,14 +174,16 @@ static uint64_t digest_check(uint64_t hash, const struct check *check)
     return number(number(number(hash, check->changed), check->passing), check->failing);
 }
 
-static uint64_t digest_history(uint64_t hash, const struct history *entry)
+static uint64_t digest_history(uint64_t hash, const struct table *table, uint64_t at)
 {
+    const struct history *entry = &table->history[at];
+
     hash = number(number(hash, entry->index), (uint64_t)entry->at_ms);
     hash = number(number(hash, entry->kind), entry->reason);
     hash = number(number(hash, (uint64_t)entry->from), (uint64_t)entry->to);
     hash = number(fnv_bytes(hash, entry->mac, sizeof entry->mac), entry->took_ms);
     hash = number(hash, (uint64_t)entry->set | (uint64_t)entry->enabled << 32);
-    return text(text(text(hash, entry->subject), entry->who), entry->was);
+    return text(text(text(hash, entry->subject), entry->who), table->history_was[at]);
 }
 
 static uint64_t digest_maintenance(uint64_t hash, const struct maintenance *m)
@@ -249,7 +253,7 @@ uint64_t table_digest(const struct table *table)
     }
     for (int i = 0; i < table->vips_end; i++) {
         if (table->vips[i].used) {
-            hash = digest_vip(number(hash, (uint64_t)i), &table->vips[i]);
+            hash = digest_vip(number(hash, (uint64_t)i), table, i);
         }
     }
     for (int i = 0; i < GROUPS_MAX; i++) {
@@ -268,7 +272,7 @@ uint64_t table_digest(const struct table *table)
     hash = number(hash, table->checks_index);
     hash = number(hash, table->n_history);
     for (uint64_t i = 0; i < table->n_history && i < HISTORY_MAX; i++) {
-        hash = digest_history(hash, &table->history[i]);
+        hash = digest_history(hash, table, i);
     }
     hash = number(hash, table->n_dedup);
     for (uint64_t i = 0; i < table->n_dedup && i < DEDUP_MAX; i++) {

@@ -204,7 +204,6 @@ struct vip
     bool no_probe; /* it is taken without asking whether another host has it */
     bool yield;    /* policy in a conflict: give it up (or else defend it) */
     bool no_reset; /* its connections are left alone when it moves as planned */
-    struct hook hooks[HOOK_POINTS_N];
     bool fresh;    /* the last move gave it to its owner from nobody: it is probed before it is taken */
     struct conflict conflict; /* of the owner; ended by a move */
 };
@@ -299,9 +298,8 @@ struct history
     char who[WHO_SIZE];      /* "" = the leader by itself */
     uint8_t mac[MAC_SIZE];   /* the foreign host's, of a conflict's kinds; else zero */
     uint32_t took_ms;        /* how long the stage took that ended with it; 0 = not told */
-    uint32_t set;            /* of HISTORY_VIP_SET: what was given (enum vip_set); else 0 */
+    uint32_t set;            /* of HISTORY_VIP_SET: what was given (enum vip_set); else 0; see history_was, too */
     bool enabled;            /* ... and with VIP_SET_ENABLED, what */
-    char was[NAME_SIZE];     /* ... and its name before, where that is another one; else "" */
 };
 
 /* Results of applying a command; also what a client is told (core/request.h maps them to exit codes). */
@@ -368,11 +366,15 @@ struct table
     int n_vips; /* used slots, tombstones included */
     int vips_end; /* one past the highest used slot */
     struct vip vips[VIPS_MAX];
+    struct hook vip_hooks[VIPS_MAX][HOOK_POINTS_N]; /* their own, by slot. Apart from them and written only where there are
+                                                     * some: few have any, and what is never written takes no memory */
     struct group groups[GROUPS_MAX];
     struct check checks[CHECKS_MAX];
     uint64_t checks_index; /* of the last change of what they are */
     uint64_t n_history; /* entries ever written; the ring keeps the last HISTORY_MAX */
     struct history history[HISTORY_MAX];
+    char history_was[HISTORY_MAX][NAME_SIZE]; /* of HISTORY_VIP_SET: its name before, where that is another one; else "".
+                                               * Written where there is one only, as vip_hooks is */
     uint64_t n_dedup;
     struct dedup dedup[DEDUP_MAX];
     uint64_t n_kept; /* ever; the ring has the last KEPT_MAX */
@@ -464,7 +466,7 @@ bool table_may_own(const struct table *table, int node, const struct vip *vip);
 void hooks_set(struct hook to[HOOK_POINTS_N], const struct hook from[HOOK_POINTS_N]);
 bool hooks_equal(const struct hook a[HOOK_POINTS_N], const struct hook b[HOOK_POINTS_N]);
 bool hooks_any(const struct hook hooks[HOOK_POINTS_N]);
-/* The hook that the VIP has at that point, its own or its group's; NULL: none. */
+/* The hook that the VIP, one of the table's, has at that point, its own or its group's; NULL: none. */
 const struct hook *table_hook(const struct table *table, const struct vip *vip, enum hook_point point);
 
 /* Majority of `set`'s size: 1 of 1, 2 of 2 or 3, 3 of 4 or 5, ... 0 for an empty set. */

@@ -58,6 +58,7 @@ static struct value *history_row(const struct api_call *call, uint64_t number)
 {
     const struct table *table = call->view->table;
     const struct history *entry = &table->history[number % HISTORY_MAX];
+    const char *was = table->history_was[number % HISTORY_MAX];
     struct value_arena *arena = call->arena;
     struct value *row = value_map(arena);
 
@@ -88,8 +89,8 @@ static struct value *history_row(const struct api_call *call, uint64_t number)
     put_stages(call, row, number, entry->kind);
     if (entry->kind == HISTORY_VIP_SET) {
         value_put(arena, row, "changed", changed_attributes(call, entry));
-        if (entry->was[0] != '\0') {
-            value_put_string(arena, row, "was", entry->was);
+        if (was[0] != '\0') {
+            value_put_string(arena, row, "was", was);
         }
     }
     if (entry->who[0] != '\0') {
@@ -129,15 +130,16 @@ static void put_names(const struct table *table, struct filter *filter, const ch
     filter->names[0].end = UINT64_MAX;
     for (uint64_t number = table->n_history; number > oldest; number--) {
         const struct history *entry = &table->history[(number - 1) % HISTORY_MAX];
+        const char *was = table->history_was[(number - 1) % HISTORY_MAX];
 
-        if (entry->was[0] == '\0' || strcmp(entry->subject, filter->names[filter->n].name) != 0) {
+        if (was[0] == '\0' || strcmp(entry->subject, filter->names[filter->n].name) != 0) {
             continue;
         }
         filter->names[filter->n++].from = number - 1;
         if (filter->n == NAMES_MAX) {
             return;
         }
-        filter->names[filter->n].name = entry->was;
+        filter->names[filter->n].name = was;
         while (number > oldest + 1 && table->history[(number - 2) % HISTORY_MAX].index == entry->index) {
             number--;
         }

@@ -44,7 +44,7 @@ void cluster_spec(const struct table *table, int slot, struct vip_spec *ret)
     ret->no_probe = vip->no_probe;
     ret->yield = vip->yield;
     ret->no_reset = vip->no_reset;
-    hooks_set(ret->hooks, vip->hooks);
+    hooks_set(ret->hooks, table->vip_hooks[slot]);
     ret->failback = vip->failback;
     for (int i = 0; i < vip->n_prefers; i++) {
         ret->prefers[i].node = vip->prefers[i].node;

@@ -163,8 +163,10 @@ static void pack_checks(struct packer *packer, const struct table *table)
     }
 }
 
-static void pack_vip(struct packer *packer, int slot, const struct vip *vip)
+static void pack_vip(struct packer *packer, const struct table *table, int slot)
 {
+    const struct vip *vip = &table->vips[slot];
+
     pack_array(packer, VIP_VALUES);
     pack_uint(packer, (uint64_t)slot);
     pack_bool(packer, vip->deleted);
@@ -187,7 +189,7 @@ static void pack_vip(struct packer *packer, int slot, const struct vip *vip)
     pack_bool(packer, vip->no_probe);
     pack_bool(packer, vip->yield);
     pack_bool(packer, vip->no_reset);
-    pack_hooks(packer, vip->hooks);
+    pack_hooks(packer, table->vip_hooks[slot]);
     pack_bool(packer, vip->fresh);
     pack_uint(packer, vip->conflict.kind);
     pack_mac(packer, vip->conflict.mac);
@@ -199,7 +201,7 @@ static void pack_vips(struct packer *packer, const struct table *table)
     pack_array(packer, (size_t)table->n_vips);
     for (int slot = 0; slot < table->vips_end; slot++) {
         if (table->vips[slot].used) {
-            pack_vip(packer, slot, &table->vips[slot]);
+            pack_vip(packer, table, slot);
         }
     }
 }
@@ -232,7 +234,7 @@ static void pack_history(struct packer *packer, const struct table *table)
         pack_uint(packer, entry->took_ms);
         pack_uint(packer, entry->set);
         pack_bool(packer, entry->enabled);
-        pack_text(packer, entry->was);
+        pack_text(packer, table->history_was[i]);
     }
 }
 
@@ -460,10 +462,13 @@ static void unpack_checks(struct unpacker *unpacker, struct table *table)
 
 static void unpack_one_vip(struct unpacker *unpacker, struct table *table)
 {
+    struct hook hooks[HOOK_POINTS_N];
     struct vip *vip;
+    unsigned slot;
 
     (void)unpack_array(unpacker, VIP_VALUES, VIP_VALUES);
-    vip = &table->vips[unpack_vip(unpacker)];
+    slot = unpack_vip(unpacker);
+    vip = &table->vips[slot];
     unpacker->failed = unpacker->failed || vip->used;
     vip->deleted = unpack_bool(unpacker);
     vip->enabled = unpack_bool(unpacker);
@@ -485,7 +490,10 @@ static void unpack_one_vip(struct unpacker *unpacker, struct table *table)
     vip->no_probe = unpack_bool(unpacker);
     vip->yield = unpack_bool(unpacker);
     vip->no_reset = unpack_bool(unpacker);
-    unpack_hooks(unpacker, vip->hooks);
+    unpack_hooks(unpacker, hooks);
+    if (hooks_any(hooks)) {
+        hooks_set(table->vip_hooks[slot], hooks);
+    }
     vip->fresh = unpack_bool(unpacker);
     vip->conflict.kind = (enum conflict_kind)unpack_uint(unpacker, CONFLICT_KINDS_N - 1);
     unpack_mac(unpacker, vip->conflict.mac);
@@ -504,6 +512,7 @@ static void unpack_history(struct unpacker *unpacker, struct table *table)
     }
     for (uint32_t i = 0; i < n - 1 && !unpacker->failed; i++) {
         struct history *entry = &table->history[i];
+        char was[NAME_SIZE];
 
         (void)unpack_array(unpacker, HISTORY_VALUES, HISTORY_VALUES);
         entry->index = unpack_uint(unpacker, UINT64_MAX);
@@ -518,7 +527,10 @@ static void unpack_history(struct unpacker *unpacker, struct table *table)
         entry->took_ms = (uint32_t)unpack_uint(unpacker, UINT32_MAX);
         entry->set = (uint32_t)unpack_uint(unpacker, VIP_SET_ALL);
         entry->enabled = unpack_bool(unpacker);
-        unpack_text(unpacker, entry->was, sizeof entry->was);
+        unpack_text(unpacker, was, sizeof was);
+        if (was[0] != '\0') {
+            memcpy(table->history_was[i], was, sizeof was);
+        }
     }
 }
 

@@ -598,7 +598,7 @@ static void the_largest_table(void **state)
         vip->moved = UINT64_MAX;
         vip->moved_ms = INT64_MIN;
         vip->no_probe = vip->yield = vip->fresh = vip->no_reset = true;
-        memcpy(vip->hooks, table.groups[0].hooks, sizeof vip->hooks);
+        hooks_set(table.vip_hooks[i], table.groups[0].hooks);
         vip->failback = OWN_FAILBACK_MAX;
         vip->conflict.kind = CONFLICT_YIELDED;
         vip->conflict.at_ms = INT64_MIN;
@@ -608,7 +608,7 @@ static void the_largest_table(void **state)
         table.history[i] = (struct history){.index = UINT64_MAX, .at_ms = INT64_MIN, .set = VIP_SET_ALL, .enabled = true};
         fill(table.history[i].subject, NAME_SIZE, i);
         fill(table.history[i].who, WHO_SIZE, i);
-        fill(table.history[i].was, NAME_SIZE, i);
+        fill(table.history_was[i], NAME_SIZE, i);
         memset(table.history[i].mac, 0xff, MAC_SIZE);
     }
     for (int i = 0; i < DEDUP_MAX; i++) {
