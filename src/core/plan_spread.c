@@ -173,7 +173,18 @@ static bool steepest(const struct spread *spread, int *ret_from, int *ret_to)
     return best > 0;
 }
 
-/* As many as go without either side's passing its share of all VIPs; at least one. */
+/* How many may go one after the other until the next one would gain nothing. */
+static uint32_t until_even(const struct plan *plan, int from, int to)
+{
+    const uint32_t *load = plan->scratch->load;
+    int64_t cost_from = (int64_t)plan->cost[from], cost_to = (int64_t)plan->cost[to];
+    int64_t gain = (2 * (int64_t)load[from] + 1) * cost_from - (2 * (int64_t)load[to] - 1) * cost_to;
+
+    return gain > 0 ? (uint32_t)((gain - 1) / (2 * (cost_from + cost_to))) : 0;
+}
+
+/* As many as go without either side's passing its share of all VIPs. Where that share is not within reach, half of what would even out
+ * the two, for others may come in between: so that every batch is a good part of what is left. At least one. */
 static uint32_t batch(const struct plan *plan, int from, int to)
 {
     const uint32_t *load = plan->scratch->load;
@@ -188,7 +199,9 @@ static uint32_t batch(const struct plan *plan, int from, int to)
     low = sum * (SHARE / plan->cost[to]) / parts;
     high = (sum * (SHARE / plan->cost[from]) + parts - 1) / parts;
     if (load[from] <= high || load[to] >= low) {
-        return 1;
+        uint32_t half = until_even(plan, from, to) / 2;
+
+        return half > 0 ? half : 1;
     }
     return (uint32_t)(load[from] - high < low - load[to] ? load[from] - high : low - load[to]);
 }

@@ -161,6 +161,11 @@ int main(int argc, char **argv)
     table.nodes[n_nodes / 2].draining = true;
     measure("of-them-one-drained");
     table.nodes[n_nodes / 2].draining = false;
+    for (int i = 0; i < n_vips; i++) {
+        table.vips[i].nodes = 3;
+        table.vips[i].owner = 1;
+    }
+    measure("two-for-all-one-back");
     with_every_rule();
     measure("every-rule-anew");
     measure("every-rule-again");
