@@ -389,15 +389,17 @@ static void update_held(struct core *core, time_ns now)
 {
     uint64_t held = core->table->applied;
     bool open = now < core->agent.gate;
-    for (int vip = 0; vip < core->table->vips_end; vip++) {
-        const struct vip *v = &core->table->vips[vip];
-        if (!v->used || v->owner != core->slot || core->slot == SLOT_NONE || v->moved > held) {
-            continue;
-        }
-        const struct link *link = core_link_for(core, vip);
-        bool held_now = open && bit_get(core->agent.present, (unsigned)vip);
-        if (link && link->up && !held_now && (!open || !contest_excuses(core, (unsigned)vip))) {
-            held = v->moved - 1;
+    for (unsigned w = 0; w < core->words && core->slot != SLOT_NONE; w++) {
+        for (uint64_t bits = open ? ~core->agent.present[w] : UINT64_MAX; bits; bits &= bits - 1) {
+            int vip = (int)(w * 64 + (unsigned)__builtin_ctzll(bits));
+            const struct vip *v = &core->table->vips[vip];
+            if (vip >= core->table->vips_end || !v->used || v->owner != core->slot || v->moved > held) {
+                continue;
+            }
+            const struct link *link = core_link_for(core, vip);
+            if (link && link->up && (!open || !contest_excuses(core, (unsigned)vip))) {
+                held = v->moved - 1;
+            }
         }
     }
     if (held != core->agent.held) {

@@ -7,7 +7,8 @@
  * BATCH. After the burst a VIP comes up once in refresh_ms: at rest 10,000 VIPs cost 10,000 heap steps a
  * refresh and nothing between. What goes out first, for a VIP that came or on an interface that came back, goes as soon
  * as it can and before all else; repeats are paced, for they are broadcasts that every host of the link has to take in,
- * and those of 10,000 VIPs at once would crowd out the heartbeats on the way.
+ * and those of 10,000 VIPs at once would crowd out the heartbeats on the way. While first ones still come, repeats go more
+ * slowly: the time is for the VIPs that nobody has heard of yet.
  *
  * Failure modes, none of which ends anything: the interface is gone or down, or the queue is full: counted, logged, and
  * the announcement is due again after the interval, or RETRY_MS. may says no: likewise, without a log line, for the one
@@ -31,7 +32,8 @@
 #include "wire/arp_nd.h"
 
 #define VIPS_PER_TURN 256
-#define REPEATS_PER_TURN 32
+#define TURN_MS 8 /* of repeats; the next ones go so much later */
+#define FIRSTS_MS 100 /* so long after a first announcement more of them are expected */
 #define AT_ONCE 0 /* a due time before all others: the first of a burst */
 #define BATCH 32 /* announcements of one system call, of two frames at most */
 #define REFUSED 1
@@ -92,6 +94,7 @@ struct announce
     uint16_t heap[VIPS_MAX];       /* keys, by due_ms */
     int heap_n;
     uint64_t repeats_from_ms; /* loop time; no repeat before */
+    uint64_t firsts_until_ms; /* loop time; more of them are expected */
     struct device devices[DEVS_PER_TURN];
     int devices_n;
     struct batch *batch;
@@ -361,33 +364,43 @@ static void arm(struct announce *an)
     (void)uv_timer_start(&an->timer, on_timer, due > now ? due - now : 0, 0); /* has a callback: cannot fail */
 }
 
-/* Whether the next one's time has come, after so many repeats in this turn. */
+/* Whether the next one's time has come, when so many repeats may still go in this turn. */
 static bool may_go(const struct announce *an, uint64_t now, uint32_t repeats)
 {
     if (an->heap_n == 0) {
         return false;
     }
     uint64_t due = an->vips[an->heap[0]].due_ms;
-    return due == AT_ONCE || (due <= now && now >= an->repeats_from_ms && repeats < REPEATS_PER_TURN);
+    return due == AT_ONCE || (due <= now && now >= an->repeats_from_ms && repeats > 0);
+}
+
+static void note_first(struct announce *an)
+{
+    an->firsts_until_ms = uv_now(an->loop) + FIRSTS_MS;
 }
 
 static void on_timer(uv_timer_t *timer)
 {
     struct announce *an = timer->data;
     uint64_t now = uv_now(an->loop);
-    uint32_t repeats = 0;
+    uint32_t per_ms = now < an->firsts_until_ms ? ANNOUNCE_REPEATS_BESIDE_FIRSTS_PER_MS : ANNOUNCE_REPEATS_PER_MS;
+    uint32_t repeats = per_ms * TURN_MS, left = repeats;
     forget_devices(an);
-    for (int i = 0; i < VIPS_PER_TURN && may_go(an, now, repeats); i++) {
+    for (int i = 0; i < VIPS_PER_TURN && may_go(an, now, left); i++) {
         uint16_t key = an->heap[0];
-        repeats += an->vips[key].due_ms != AT_ONCE;
+        if (an->vips[key].due_ms == AT_ONCE) {
+            note_first(an);
+        } else {
+            left--;
+        }
         unqueue(an, key);
         gather(an, key);
         if (an->batch->n == BATCH) {
             (void)finish(an);
         }
     }
-    if (repeats > 0) {
-        an->repeats_from_ms = now + (repeats + ANNOUNCE_REPEATS_PER_MS - 1) / ANNOUNCE_REPEATS_PER_MS;
+    if (left < repeats) {
+        an->repeats_from_ms = now + (repeats - left + per_ms - 1) / per_ms;
     }
     (void)finish(an);
     arm(an);
@@ -474,6 +487,7 @@ int announce_start(struct announce *an, uint16_t key, const char *dev, const str
     *vip = (struct vip_entry){.active = true, .left = burst->count, .addr = *addr, .burst = *burst};
     snprintf(vip->dev, sizeof(vip->dev), "%s", dev);
     an->stats.active++;
+    note_first(an);
     forget_devices(an);
     gather(an, key);
     int err = finish(an);

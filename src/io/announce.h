@@ -19,6 +19,8 @@ struct announce;
 /* Repeats and refreshes of all VIPs together, of two frames at most; more of them wait for their turn. 8,000 small
  * frames a second are half a percent of a gigabit link. */
 #define ANNOUNCE_REPEATS_PER_MS 4
+/* The same while VIPs are announced for the first time. */
+#define ANNOUNCE_REPEATS_BESIDE_FIRSTS_PER_MS 1
 
 struct announce_ops
 {

@@ -368,6 +368,63 @@ static void test_many(void **state)
     assert_int_equal(stats.sent, 2 * MANY);
 }
 
+enum { WAITING = 3000 };
+
+static uint64_t repeats(uint64_t firsts)
+{
+    struct announce_stats stats;
+    announce_stats(fx->an, &stats);
+    return stats.sent - firsts;
+}
+
+/* For a while one VIP after the other comes, while many wait for their repeat. False: the test itself was held up. */
+static bool come_one_by_one(uint64_t *firsts, uint64_t *ret_repeats, double *ret_ms)
+{
+    struct announce_burst burst = {.count = 2, .interval_ms = 1, .refresh_ms = 0};
+    struct addr addr = address("10.8.0.0");
+    bool steady = true;
+    for (int i = 0; i < WAITING; i++) {
+        addr.bytes[2] = (uint8_t)(i >> 8);
+        addr.bytes[3] = (uint8_t)i;
+        assert_int_equal(announce_start(fx->an, (uint16_t)i, "v0", &addr, &burst), 0);
+        ++*firsts;
+    }
+    uint64_t before = repeats(*firsts), begin = uv_hrtime(), last = begin;
+    for (int i = 0; i < 30; i++) {
+        assert_int_equal(run_for(&fx->loop, never, NULL, 10), -1);
+        addr.bytes[1] = 9;
+        addr.bytes[3] = (uint8_t)i;
+        assert_int_equal(announce_start(fx->an, (uint16_t)(WAITING + i), "v0", &addr, &burst), 0);
+        ++*firsts;
+        uint64_t now = uv_hrtime();
+        steady = steady && now - last < 60 * 1000000ull;
+        last = now;
+    }
+    *ret_repeats = repeats(*firsts) - before;
+    *ret_ms = (double)(uv_hrtime() - begin) / 1e6;
+    return steady;
+}
+
+static bool all_repeated(const void *arg)
+{
+    const uint64_t *firsts = arg;
+    return repeats(*firsts) >= *firsts;
+}
+
+static void test_repeats_give_way(void **state)
+{
+    uint64_t firsts = 0, sent = 0;
+    double ms = 0;
+    for (int attempt = 0; !come_one_by_one(&firsts, &sent, &ms); attempt++) {
+        assert_true(attempt < 20);
+        assert_true(run_for(&fx->loop, all_repeated, &firsts, NETNS_DEADLINE_MS) >= 0);
+    }
+    print_message("%d repeats in %.0f ms beside first announcements\n", (int)sent, ms);
+    assert_true(sent > 0);
+    assert_true((double)sent <= (ms + 20) * ANNOUNCE_REPEATS_BESIDE_FIRSTS_PER_MS);
+    assert_true(run_for(&fx->loop, all_repeated, &firsts, NETNS_DEADLINE_MS) >= 0);
+}
+
 int main(int argc, char **argv)
 {
     if (!netns_available()) {
@@ -385,6 +442,7 @@ int main(int argc, char **argv)
         T(test_arguments),
         T(test_again),
         T(test_many),
+        T(test_repeats_give_way),
     };
     if (argc > 1) {
         cmocka_set_test_filter(argv[1]);
