@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "daemon/daemon.h"
+#include "io/pages.h"
 #include "wire/command.h"
 #include "wire/snapshot.h"
 
@@ -48,6 +49,8 @@ static void table_moved(struct daemon *d)
     }
 }
 
+#define LARGE 4096 /* bytes of a command, above which its decoding leaves memory behind that is not needed every day */
+
 static void on_apply(void *ud, uint64_t index, uint64_t term, const void *data, size_t len)
 {
     struct daemon *d = ud;
@@ -69,6 +72,9 @@ static void on_apply(void *ud, uint64_t index, uint64_t term, const void *data, 
         return;
     }
     table_apply(d->table, index, &command, &outcome);
+    if (len > LARGE) {
+        pages_give_back(d->scratch, COMMAND_SCRATCH_BYTES);
+    }
     requests_applied(d, index, command.request, &outcome);
     table_moved(d);
 }

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "io/pages.h"
 
 #define CALLS_MAX 512
 #define FOLLOWERS_MAX 16 /* of the events: each has one of the control socket's connections for as long as it follows */
@@ -162,8 +163,10 @@ static void poll_call(struct daemon *d, struct call *call, uint64_t now)
     }
 }
 
+/* What was answered needed the scratch memory, some of it a lot: at rest it takes no room. */
 static void sweep(struct requests *r)
 {
+    unsigned before = r->n;
     for (struct call **at = &r->calls; *at;) {
         struct call *call = *at;
         if (call->state != CALL_DONE) {
@@ -177,6 +180,9 @@ static void sweep(struct requests *r)
         document_free(call->document);
         free(call->bytes);
         free(call);
+    }
+    if (r->n < before) {
+        pages_give_back(&r->scratch, sizeof r->scratch);
     }
 }
 

@@ -312,7 +312,13 @@ int consensus_tick(struct consensus *c, uint64_t now_ms)
         return 0;
     }
     consensus_forget_leader(c);
-    if (consensus_step_or_die(c, &event, "timeout") < 0) {
+    if (consensus_answer_again(c) < 0) {
+        return -EIO;
+    }
+    c->ticking = true;
+    int r = consensus_step_or_die(c, &event, "timeout");
+    c->ticking = false;
+    if (r < 0) {
         return -EIO;
     }
     /* A server that has become a spare gets no heartbeats, but the library goes on counting when its next would be due:

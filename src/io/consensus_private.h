@@ -54,6 +54,11 @@ struct consensus_follower
     uint64_t id;         /* 0: free */
     uint64_t install_ms; /* when a snapshot was last sent to it; 0: none is under way */
     uint64_t told;       /* the highest index that it has been told is committed */
+    uint64_t asked_ms;   /* when it was last sent entries, or none as a heartbeat */
+    bool waits;          /* it has not answered since */
+    bool sound;          /* its last answer acknowledged something, and its connection was not lost after that */
+    uint64_t answered_ms;
+    struct raft_append_entries_result answer; /* the last one */
 };
 
 struct consensus
@@ -65,6 +70,7 @@ struct consensus
     uint64_t now_ms;
     uint64_t not_before_ms; /* no timeout is due earlier */
     bool started, dead, pumping;
+    bool ticking; /* what the library sends now is due to nothing but the time */
 
     struct consensus_log log;
     struct consensus_image *snapshot; /* the one that the library knows of; NULL = none */
@@ -130,6 +136,10 @@ void consensus_post(struct consensus *c, const struct raft_message *message);
 void consensus_post_commit(struct consensus *c);
 void consensus_post_commit_to(struct consensus *c, uint64_t id);
 struct consensus_follower *consensus_follower(struct consensus *c, uint64_t id); /* NULL: no room */
+/* A server answered what it was sent. */
+void consensus_answered(struct consensus *c, uint64_t id, const struct raft_append_entries_result *result);
+/* Before the library looks at the time: it hears the last answers again of those who are well. */
+NODISCARD int consensus_answer_again(struct consensus *c);
 /* Sends what waits for nothing any more; whether it did. */
 bool consensus_deliver(struct consensus *c);
 void consensus_letters_free(struct consensus *c);

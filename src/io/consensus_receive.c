@@ -244,6 +244,9 @@ int consensus_receive(struct consensus *c, uint64_t from, const void *frame, siz
     }
     message.server_id = from;
     message.server_address = address;
+    if (message.type == RAFT_APPEND_ENTRIES_RESULT) {
+        consensus_answered(c, from, &message.append_entries_result);
+    }
     r = message.type == RAFT_REQUEST_VOTE ? step_vote(c, &message) : consensus_step_message(c, &message, &configuration);
     return r < 0 ? r : consensus_pump(c);
 }
@@ -253,6 +256,7 @@ void consensus_disconnected(struct consensus *c, uint64_t id)
     for (size_t i = 0; i < CONSENSUS_SERVERS_MAX; i++) {
         if (c->followers[i].id == id) {
             c->followers[i].install_ms = 0;
+            c->followers[i].sound = false; /* what was sent may be lost: heartbeats show it */
         }
     }
 }

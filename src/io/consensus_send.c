@@ -3,9 +3,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SPARE_ONE_IN 3
+
 /* Messages on their way out. They are encoded at once, because the log may change before they may be sent: those that
  * rest on a term or a vote wait until it is on disk, and all behind them, so that their order stays. So do those behind a
- * configuration of this leader's (consensus_step.c). */
+ * configuration of this leader's (consensus_step.c).
+ *
+ * A standby has no election timer and counts in no majority: it needs a heartbeat only to go on believing in its leader, and to
+ * show that nothing was lost. So of the heartbeats that are due to nothing but the time it gets one in SPARE_ONE_IN, as
+ * long as it has acknowledged all that there is.
+ *
+ * The library takes a server for lost that has said nothing since it last looked at the time, and holds back its next entry until
+ * a heartbeat is due. That is a spared standby, and whoever's heartbeats are due at other times than others', as they
+ * are after an absence. So it hears the last answer again, as if that had come twice, while that is no older than a
+ * server which is well lets it become. */
 
 static void post_frame(struct consensus *c, const struct raft_message *message, const struct raft_buffer *configuration)
 {
@@ -100,6 +111,58 @@ static unsigned fill_frame(struct consensus *c, uint64_t first, unsigned n)
     return i;
 }
 
+/* Whether a heartbeat need not be sent: its standby has said that it has everything, and was told so. A standby forgets a leader
+ * that is silent for an election timeout; it hears of it twice in that time. */
+static bool spare(const struct consensus *c, const struct consensus_follower *follower, const struct raft_message *message)
+{
+    const struct raft_append_entries *append = &message->append_entries;
+    const struct raft_server *server = consensus_server(c, message->server_id);
+    uint64_t heartbeat = c->options.heartbeat_ms, last = consensus_log_last(&c->log);
+
+    return c->ticking && append->n_entries == 0 && server != NULL && server->role == RAFT_STANDBY && follower->sound &&
+           !follower->waits && follower->answer.term == append->term && follower->answer.last_log_index == last &&
+           append->prev_log_index == last && follower->told >= append->leader_commit &&
+           SPARE_ONE_IN * heartbeat * 2 <= c->options.election_ms &&
+           c->now_ms - follower->asked_ms + heartbeat / 2 < SPARE_ONE_IN * heartbeat;
+}
+
+void consensus_answered(struct consensus *c, uint64_t id, const struct raft_append_entries_result *result)
+{
+    struct consensus_follower *follower = consensus_server(c, id) != NULL ? consensus_follower(c, id) : NULL;
+
+    if (follower != NULL) {
+        follower->waits = false;
+        follower->sound = result->rejected == 0;
+        follower->answered_ms = c->now_ms;
+        follower->answer = *result;
+    }
+}
+
+int consensus_answer_again(struct consensus *c)
+{
+    uint64_t heartbeat = c->options.heartbeat_ms;
+
+    for (size_t i = 0; i < CONSENSUS_SERVERS_MAX && c->raft.state == RAFT_LEADER; i++) {
+        const struct consensus_follower *follower = &c->followers[i];
+        const struct raft_server *server = follower->sound ? consensus_server(c, follower->id) : NULL;
+        uint64_t age = c->now_ms - follower->answered_ms;
+
+        if (server == NULL || follower->answered_ms >= c->raft.election_timer_start ||
+            follower->answer.term != raft_current_term(&c->raft) ||
+            age >= (server->role == RAFT_STANDBY ? SPARE_ONE_IN * heartbeat : heartbeat) + heartbeat / 2) {
+            continue;
+        }
+        struct raft_message message = {
+            .type = RAFT_APPEND_ENTRIES_RESULT, .server_id = server->id, .server_address = server->address};
+        message.append_entries_result = follower->answer;
+        int r = consensus_step_message(c, &message, NULL);
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
 static void post_append(struct consensus *c, const struct raft_message *message)
 {
     struct raft_message part = *message;
@@ -109,8 +172,13 @@ static void post_append(struct consensus *c, const struct raft_message *message)
     uint64_t reach = append->prev_log_index + append->n_entries;
     uint64_t tells = reach < append->leader_commit ? reach : append->leader_commit;
 
-    if (follower != NULL && tells > follower->told) {
-        follower->told = tells;
+    if (follower != NULL && spare(c, follower, message)) {
+        return;
+    }
+    if (follower != NULL) {
+        follower->told = tells > follower->told ? tells : follower->told;
+        follower->asked_ms = c->now_ms;
+        follower->waits = true;
     }
     do {
         append->entries = c->scratch;

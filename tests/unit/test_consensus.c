@@ -1238,6 +1238,102 @@ static void test_joins(void **state)
     world_end();
 }
 
+static uint64_t received(const struct node *node)
+{
+    struct consensus_stats stats;
+
+    consensus_stats(node->consensus, &stats);
+    return stats.received;
+}
+
+static struct node *with_standby(struct node *first)
+{
+    struct consensus_server servers[NODES];
+    uint64_t index;
+
+    start(&world.nodes[3]);
+    (void)consensus_servers(first->consensus, servers, NODES);
+    for (unsigned i = 0; i < 3; i++) {
+        servers[i].address = world.nodes[i].address;
+    }
+    servers[3] = (struct consensus_server){
+        .id = world.nodes[3].id, .address = world.nodes[3].address, .role = CONSENSUS_STANDBY};
+    assert_int_equal(consensus_configure(first->consensus, servers, 4, world.now, &index), 0);
+    settle(2000);
+    return &world.nodes[3];
+}
+
+/* A standby that has everything gets a heartbeat in three, and believes in its leader all the same; what there is to be told it is
+ * told at once; what it missed it hears of with the next heartbeat that would be due. */
+static void test_standby_is_spared(void **state)
+{
+    enum { BEATS = 60 };
+    struct node *first = quiet();
+    struct node *voter = other_than(first, NULL), *standby = with_standby(first);
+
+    run_until(world.now + 10 * HEARTBEAT_MS);
+    uint64_t from = world.now, by_standby = received(standby), by_voter = received(voter);
+    while (world.now < from + BEATS * HEARTBEAT_MS) {
+        happen();
+        assert_int_equal(consensus_leader(standby->consensus), first->id);
+    }
+    assert_in_range(received(standby) - by_standby, BEATS / 3 - 1, BEATS / 3 + 1);
+    assert_in_range(received(voter) - by_voter, BEATS - 2, BEATS + 2);
+
+    for (unsigned i = 0; i < 20; i++) {
+        run_until(world.now + 4 * HEARTBEAT_MS + 7);
+        from = world.now;
+        assert_true(submit(first));
+        settle(1000);
+        assert_true(world.now - from <= 5);
+    }
+
+    for (unsigned i = 0; i < 20; i++) {
+        run_until(world.now + 4 * HEARTBEAT_MS + 7);
+        isolate(standby, true);
+        assert_true(submit(first));
+        run_until(world.now + 5 + 17 * i);
+        isolate(standby, false);
+        from = world.now;
+        settle(1000);
+        assert_true(world.now - from <= HEARTBEAT_MS + 10);
+    }
+    world_end();
+}
+
+/* Heartbeats that are due at different times are no reason to hold back an entry until one of them is: here those of a server that
+ * was away and of one that was not, with a third that is away now and cannot acknowledge in their place. */
+static void test_commit_after_absence(void **state)
+{
+    struct node *first = quiet();
+    struct node *away = other_than(first, NULL), *other = other_than(first, away);
+    uint64_t from;
+
+    for (unsigned i = 0; i < 10; i++) {
+        crash(away);
+        run_until(world.now + ELECTION_MS + 13 * i);
+        start(away);
+        run_until(world.now + 4 * HEARTBEAT_MS);
+        assert_true(submit(first));
+        settle(1000); /* the first one may wait for a heartbeat */
+        crash(other);
+        run_until(world.now + 3 * HEARTBEAT_MS + 7 * i);
+        for (unsigned k = 0; k < 3; k++) {
+            from = world.now;
+            uint64_t index = first->applied + 1;
+            assert_true(submit(first));
+            while (first->applied < index && world.now < from + 1000) {
+                happen();
+            }
+            assert_true(world.now - from <= 5);
+            run_until(world.now + HEARTBEAT_MS + 11 * k);
+        }
+        start(other);
+        settle(2000);
+    }
+    world_end();
+}
+
 static void test_failing_disk(void **state)
 {
     struct node *first = quiet();
@@ -1517,6 +1613,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_teardown(test_far_behind, clean_up),
         cmocka_unit_test_teardown(test_truncation_is_told, clean_up),
         cmocka_unit_test_teardown(test_joins, clean_up),
+        cmocka_unit_test_teardown(test_standby_is_spared, clean_up),
+        cmocka_unit_test_teardown(test_commit_after_absence, clean_up),
         cmocka_unit_test_teardown(test_failing_disk, clean_up),
         cmocka_unit_test_teardown(test_full, clean_up),
         cmocka_unit_test_teardown(test_bad_frames, clean_up),
