@@ -77,9 +77,10 @@ static const char schema[] = "CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB
 
 /* synchronous=FULL syncs the write-ahead log at each commit. RESTART: what an unfinished transaction left in the log must
  * not be there, under the same generation, when the next is written. The size limit takes back what a large snapshot
- * made of the log; store_close() lifts it, for SQLite would cut the log to nothing. */
+ * made of the log; store_close() lifts it, for SQLite would cut the log to nothing. What was written is read again at a start
+ * only: by itself SQLite would keep the last 2 MB of it in memory. */
 static const char pragmas[] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA journal_size_limit=9437184;"
-                              "PRAGMA cell_size_check=ON; PRAGMA wal_checkpoint(RESTART);";
+                              "PRAGMA cell_size_check=ON; PRAGMA cache_size=-256; PRAGMA wal_checkpoint(RESTART);";
 
 struct state
 {
